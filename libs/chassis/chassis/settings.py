@@ -1,0 +1,29 @@
+"""What every service's settings begin with. The environment is the only configuration."""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Base of each service's own `Settings`; every field is an environment variable of its name.
+
+    A service builds one in `create_app()` and hands it on; nothing reads it from a global.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    service_name: str
+    environment: Literal["local", "test", "compose", "production"] = "local"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    max_body_bytes: int = Field(default=1_000_000, gt=0, description="larger bodies get 413")
+
+
+class KafkaSettings(BaseSettings):
+    """Mixed into the settings of a service that produces or consumes."""
+
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    kafka_enable_idempotence: bool = Field(
+        default=True, description="false only for the embedded broker, which does not speak it"
+    )

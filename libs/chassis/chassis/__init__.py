@@ -1,1 +1,1 @@
-"""The plumbing that the services share. No domain word, no work at import, no base service class."""
+"""The plumbing that services share. No domain word, no work at import, no base service class."""

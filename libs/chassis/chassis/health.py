@@ -1,0 +1,94 @@
+"""Liveness and readiness.
+
+Liveness does no I/O: a database that is away must not get the process restarted. Readiness is about
+what the service alone cannot do without; all else that is away shows as DEGRADED, with 200.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict
+
+State = Literal["UP", "DEGRADED", "DOWN"]
+PROBE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Something the service needs.
+
+    Args:
+        name: its row in the table.
+        probe: returns when it answers, raises when it does not; cut off after 2 s.
+        critical: true only for what the service cannot do anything without.
+    """
+
+    name: str
+    probe: Callable[[], Awaitable[None]]
+    critical: bool = False
+
+
+class Health(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"status": "UP", "service": "some-service"}}
+    )
+
+    status: Literal["UP"]
+    service: str
+
+
+class DependencyState(BaseModel):
+    status: State
+    milliseconds: float
+    error: str | None = None
+
+
+class Readiness(BaseModel):
+    status: State
+    service: str
+    dependencies: dict[str, DependencyState]
+
+
+async def _examine(dependency: Dependency) -> DependencyState:
+    started = time.perf_counter()
+    state: State = "UP"
+    reason = None
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await dependency.probe()
+    except Exception as error:
+        state = "DOWN" if dependency.critical else "DEGRADED"
+        reason = type(error).__name__  # the message may hold addresses and credentials
+    milliseconds = round((time.perf_counter() - started) * 1000, 1)
+    return DependencyState(status=state, milliseconds=milliseconds, error=reason)
+
+
+def health_router(service: str, dependencies: Sequence[Dependency] = ()) -> APIRouter:
+    """`GET /health` and `GET /health/ready` of a service."""
+    router = APIRouter(prefix="/health", tags=["operations"])
+
+    @router.get("", summary="Alive?")
+    async def health() -> Health:
+        """200 as long as the process can answer at all; asks nobody else."""
+        return Health(status="UP", service=service)
+
+    @router.get(
+        "/ready",
+        summary="Ready for requests?",
+        responses={503: {"model": Readiness, "description": "A critical dependency is down"}},
+    )
+    async def ready(response: Response) -> Readiness:
+        """The state of each dependency; 503 only when a critical one is down."""
+        states = await asyncio.gather(*(_examine(dependency) for dependency in dependencies))
+        seen = {state.status for state in states}
+        worst: State = "DOWN" if "DOWN" in seen else "DEGRADED" if "DEGRADED" in seen else "UP"
+        response.status_code = 503 if worst == "DOWN" else 200
+        names = (dependency.name for dependency in dependencies)
+        table = dict(zip(names, states, strict=True))
+        return Readiness(status=worst, service=service, dependencies=table)
+
+    return router

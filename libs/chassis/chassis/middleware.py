@@ -1,0 +1,121 @@
+"""The one middleware of every service, in plain ASGI: trace, body limit, access log, metrics."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis.metrics import request_histogram
+from chassis.problems import internal_error, problem_response
+from chassis.tracing import TraceContext, enter_trace
+
+log = logging.getLogger(__name__)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET = ("/health", "/health/ready", "/metrics")
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """What is known about one request while it runs."""
+
+    started: float
+    status: int = 0
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return None
+
+
+def route_template(scope: Scope) -> str:
+    """`/api/orders/{order_id}` for any order; `unmatched` where no route took the request."""
+    return getattr(scope.get("route"), "path", None) or "unmatched"
+
+
+class RequestMiddleware:
+    """Wraps each HTTP request once, at the outside.
+
+    - continues the caller's trace, or begins one, and names it in `X-Trace-Id`;
+    - refuses bodies over `max_body_bytes` with 413, however their length was announced;
+    - turns an exception that nobody expected into a 500 problem, logged with its traceback;
+    - logs the route's template (never the path: it may hold an e-mail address) and measures.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, registry: CollectorRegistry, max_body_bytes: int = 1_000_000
+    ) -> None:
+        self._app = app
+        self._max_body = max_body_bytes
+        self._histogram = request_histogram(registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(time.perf_counter())
+        trace = enter_trace(_header(scope, b"traceparent"))
+        answer = self._watched(send, exchange, trace)
+        try:
+            await self._run(scope, receive, answer)
+        except Exception:
+            log.exception("unexpected error", extra={"route": route_template(scope)})
+            if exchange.status:
+                raise  # half an answer is out: only a broken connection can tell the client
+            await internal_error(_path(scope))(scope, receive, answer)
+        finally:
+            self._record(scope, exchange)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        announced = _header(scope, b"content-length")
+        if announced and announced.isdecimal() and int(announced) > self._max_body:
+            response = problem_response(413, self._too_large(), instance=_path(scope))
+            await response(scope, receive, send)
+            return
+        await self._app(scope, self._limited(receive), send)
+
+    def _limited(self, receive: Receive) -> Receive:
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body:
+                raise HTTPException(413, self._too_large())
+            return message
+
+        return limited
+
+    def _watched(self, send: Send, exchange: _Exchange, trace: TraceContext) -> Send:
+        trace_header = (b"x-trace-id", trace.trace_id.encode("ascii"))
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), trace_header]
+            await send(message)
+
+        return watched
+
+    def _too_large(self) -> str:
+        return f"The body is larger than {self._max_body} bytes."
+
+    def _record(self, scope: Scope, exchange: _Exchange) -> None:
+        seconds = time.perf_counter() - exchange.started
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = route_template(scope)
+        status = exchange.status or 499  # the client went away before an answer began
+        self._histogram.labels(method, route, status).observe(seconds)
+        if route not in _QUIET:
+            fields = {"method": method, "route": route, "status": status}
+            log.info("request", extra={**fields, "milliseconds": round(seconds * 1000, 1)})
+
+
+def _path(scope: Scope) -> str:
+    return str(scope.get("raw_path", b"").decode("ascii", "replace"))[:2_000]

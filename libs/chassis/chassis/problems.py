@@ -1,0 +1,211 @@
+"""Errors are nouns with a status, rendered in one place as `application/problem+json` (RFC 9457).
+
+A service derives its own errors from `Problem` in its errors.py and raises them anywhere; a route
+declares them with `responses=problem_responses(OutOfStock, OrderNotFound)`.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+
+from chassis.tracing import current_trace
+
+log = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An error that a caller may see.
+
+    Args:
+        detail: a sentence for the caller, without internals.
+        headers: further response headers, such as Retry-After.
+        extensions: further members of the problem document, such as `current_price`.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "about:blank"
+    title: ClassVar[str | None] = None
+    example: ClassVar[str] = "What went wrong, in one sentence."
+
+    def __init__(
+        self, detail: str, *, headers: Mapping[str, str] | None = None, **extensions: object
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.extensions = extensions
+
+    @classmethod
+    def heading(cls) -> str:
+        return cls.title or HTTPStatus(cls.status).phrase
+
+
+class ServiceUnavailable(Problem):
+    """Something this service needs is away for a while; the same call may pass later."""
+
+    status = 503
+    example = "The service is busy or starting; try again shortly."
+
+    def __init__(self, detail: str, *, retry_after: float = 1.0, **extensions: object) -> None:
+        seconds = max(1, round(retry_after))
+        super().__init__(detail, headers={"Retry-After": str(seconds)}, **extensions)
+
+
+class ValidationProblem(Problem):
+    """Only for the OpenAPI document: 422 answers are made by FastAPI and rendered below."""
+
+    status = 422
+    example = "An array of {loc, msg, type}, one for each field that was refused."
+
+
+def problem_response(
+    status: int,
+    detail: object,
+    *,
+    instance: str,
+    type_: str = "about:blank",
+    title: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    extensions: Mapping[str, object] | None = None,
+) -> Response:
+    """Render one problem document. ASCII-escaped JSON, so that no text whatever can break it."""
+    trace = current_trace()
+    document = {
+        "type": type_,
+        "title": title or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "trace_id": trace.trace_id if trace else None,
+        **(extensions or {}),
+    }
+    body = json.dumps(document, default=float).encode("ascii")
+    return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def _instance(request: Request) -> str:
+    raw = request.scope.get("raw_path") or request.url.path.encode("utf-8", "replace")
+    return str(raw.decode("ascii", "replace"))[:2_000]
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101  registered for this class alone
+    return problem_response(
+        error.status,
+        error.detail,
+        instance=_instance(request),
+        type_=error.type,
+        title=error.heading(),
+        headers=error.headers,
+        extensions=error.extensions,
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    details = {
+        404: "There is nothing at this address.",
+        405: "This address does not know that method.",
+    }
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = details.get(error.status_code) if error.detail == phrase else None
+    return problem_response(
+        error.status_code,
+        detail or error.detail,
+        instance=_instance(request),
+        headers=error.headers,
+    )
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    # FastAPI's own handler echoes the input: personal data, and a crash on NaN.
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    detail = [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
+    return problem_response(422, detail, instance=_instance(request))
+
+
+def internal_error(instance: str) -> Response:
+    """The answer to an exception that nobody expected: no word about what it was."""
+    return problem_response(
+        500, "Something went wrong on our side; the log has it by trace_id.", instance=instance
+    )
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Render every error of `app` as a problem, and describe them so in its OpenAPI document."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+
+
+def problem_responses(*errors: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` argument of a route: its problems by status, each with an example."""
+    by_status: dict[int | str, list[type[Problem]]] = {}
+    declared: list[type[Problem]] = [*errors, ValidationProblem]
+    for error in declared:
+        by_status.setdefault(error.status, []).append(error)
+    return {status: _describe(group) for status, group in by_status.items()}
+
+
+def _describe(errors: Sequence[type[Problem]]) -> dict[str, Any]:
+    examples = {
+        error.__name__: {
+            "value": {
+                "type": error.type,
+                "title": error.heading(),
+                "status": error.status,
+                "detail": error.example,
+                "instance": "/api/...",
+                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+            }
+        }
+        for error in errors
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
+    description = " or ".join(dict.fromkeys(error.heading() for error in errors))
+    return {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": schema, "examples": examples}},
+    }
+
+
+_PROBLEM_SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "description": "RFC 9457. Some types carry further members.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "trace_id"],
+    "properties": {
+        "type": {"type": "string", "description": "/problems/<name> or about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"description": "a sentence; on 422 an array of {loc, msg, type}"},
+        "instance": {"type": "string", "description": "the path that was called"},
+        "trace_id": {"type": ["string", "null"], "description": "finds the request in the logs"},
+    },
+}
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = _PROBLEM_SCHEMA
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        app.openapi_schema = document
+    return app.openapi_schema

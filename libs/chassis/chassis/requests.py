@@ -1,0 +1,110 @@
+"""How requests are read: exact JSON numbers, the Idempotency-Key header, page cursors."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from typing import Annotated, Any, NoReturn
+from urllib.parse import urlencode
+
+from fastapi import Depends, Header, Query, Request, Response
+from fastapi.routing import APIRoute
+
+from chassis.problems import Problem
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+class _ExactRequest(Request):
+    async def json(self) -> Any:
+        """The body with numbers as Decimal, so that money is never rounded on its way in."""
+        if not hasattr(self, "_exact"):
+            body = await self.body()
+            try:
+                self._exact = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+            except (ValueError, RecursionError, ArithmeticError) as error:
+                # NaN, 5,000-digit integers, a hundred thousand brackets, bytes that are not UTF-8
+                raise json.JSONDecodeError("not JSON", "", getattr(error, "pos", 0)) from None
+        return self._exact
+
+
+class ExactJsonRoute(APIRoute):
+    """`APIRouter(route_class=ExactJsonRoute)`: every route that reads money."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def exact(request: Request) -> Response:
+            return await handle(_ExactRequest(request.scope, request.receive))
+
+        return exact
+
+
+class InvalidIdempotencyKey(Problem):
+    status = 400
+    type = "/problems/invalid-idempotency-key"
+    title = "Invalid Idempotency-Key"
+    example = "Idempotency-Key must be 1 to 255 visible ASCII characters."
+
+
+def _idempotency_key(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="1 to 255 visible ASCII characters. The same key with the same body gives "
+            "the first answer again, with another body 422.",
+        ),
+    ] = None,
+) -> str | None:
+    values = request.headers.getlist("idempotency-key")
+    if not values:
+        return None
+    if len(values) > 1 or not re.fullmatch(r"[\x21-\x7e]{1,255}", values[0]):
+        raise InvalidIdempotencyKey(InvalidIdempotencyKey.example)
+    return values[0]
+
+
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+"""The request's Idempotency-Key, or None; a malformed one is a 400."""
+
+PageLimit = Annotated[int, Query(alias="limit", ge=1, le=100, description="rows on one page")]
+
+
+class InvalidCursor(Problem):
+    status = 400
+    type = "/problems/invalid-cursor"
+    title = "Invalid cursor"
+    example = "This cursor was not made by this service; begin without one."
+
+
+def encode_cursor(*parts: str) -> str:
+    """An opaque text for the place where the next page begins."""
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, length: int) -> list[str]:
+    """The `length` parts that `encode_cursor` was given; raises InvalidCursor for all else."""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        parts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error, RecursionError):
+        raise InvalidCursor(InvalidCursor.example) from None
+    if not isinstance(parts, list) or len(parts) != length:
+        raise InvalidCursor(InvalidCursor.example)
+    if not all(isinstance(part, str) for part in parts):
+        raise InvalidCursor(InvalidCursor.example)
+    return parts
+
+
+def link_next(request: Request, response: Response, cursor: str) -> None:
+    """Name the next page in a `Link` header (RFC 8288), with this page's other parameters."""
+    pairs = [(k, v) for k, v in request.query_params.multi_items() if k != "cursor"]
+    query = urlencode([*pairs, ("cursor", cursor)])
+    path = request.scope["raw_path"].decode("ascii")
+    response.headers["Link"] = f'<{path}?{query}>; rel="next"'

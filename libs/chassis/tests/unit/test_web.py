@@ -1,0 +1,238 @@
+"""Problems, health, metrics and the request middleware, through a small app of the test's own."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import pytest
+from chassis.health import Dependency, health_router
+from chassis.metrics import metrics_router, new_registry
+from chassis.middleware import RequestMiddleware
+from chassis.problems import Problem, install_problem_handlers, problem_responses
+from chassis.requests import (
+    ExactJsonRoute,
+    IdempotencyKey,
+    InvalidCursor,
+    decode_cursor,
+    encode_cursor,
+    link_next,
+)
+from chassis.types import Money, Quantity, VisibleText
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.testclient import TestClient
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TooShort(Problem):
+    status = 400
+    type = "/problems/too-short"
+    title = "Too short"
+
+
+class Thing(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[VisibleText, Field(max_length=20)]
+    price: Money
+    pieces: Quantity = 1
+
+
+def build_app(dependencies: tuple[Dependency, ...] = ()) -> FastAPI:
+    app = FastAPI(title="things")
+    registry = new_registry()
+    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=1_000)
+    install_problem_handlers(app)
+    router = APIRouter(prefix="/things", route_class=ExactJsonRoute)
+
+    @router.post("", status_code=201, responses=problem_responses(TooShort))
+    async def create(thing: Thing, key: IdempotencyKey) -> Thing:
+        if thing.name == "bad":
+            raise TooShort("Too short.", missing=3, headers={"X-Extra": "1"})
+        if thing.name == "crash":
+            raise RuntimeError("secret-detail")
+        return thing
+
+    @router.get("/{thing_id}")
+    async def read(
+        thing_id: str, request: Request, response: Response, q: Annotated[str, Query()] = ""
+    ) -> str:
+        link_next(request, response, encode_cursor("a", "b"))
+        return thing_id
+
+    app.include_router(router)
+    app.include_router(health_router("things", dependencies))
+    app.include_router(metrics_router(registry))
+    return app
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    with TestClient(build_app(), raise_server_exceptions=False) as client:
+        yield client
+
+
+def post(client: TestClient, content: str | bytes, **headers: str) -> Any:
+    return client.post(
+        "/things", content=content, headers={"content-type": "application/json", **headers}
+    )
+
+
+def assert_problem(response: Any, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert {"type", "title", "status", "detail", "instance", "trace_id"} <= body.keys()
+    assert body["status"] == status
+    assert body["trace_id"] == response.headers["x-trace-id"]
+    return body
+
+
+NASTY_BODIES = [
+    b'{"name":"a","price":NaN}',
+    b'{"name":"a","price":Infinity}',
+    b'{"name":"a","price":1e999999999}',
+    b'{"name":"a","price":1e-999999999}',
+    b'{"name":"a","price":' + b"9" * 600 + b"}",
+    b'{"name":"a","price":1.005}',
+    b'{"name":"a","price":1.00000000000000000000001}',
+    b'{"name":"a","price":"1.50"}',
+    b'{"name":"a","price":true}',
+    b'{"name":"a","price":-1}',
+    b'{"name":"a","price":10000000000}',
+    b'{"name":"a","price":1,"pieces":"2"}',
+    b'{"name":"a","price":1,"pieces":true}',
+    b'{"name":"a","price":1,"pieces":2.5}',
+    b'{"name":"\\ud800","price":1}',
+    b'{"name":"\\u0000","price":1}',
+    b'{"name":"  ","price":1}',
+    b'{"name":"a","price":1,"\\ud800":1}',
+    b'{"name":"a","price":1,"extra":1}',
+    b"[" * 900,
+    b"\xff\xfe{",
+    b"",
+    b"null",
+    b'{"name":"a","price":1',
+]
+
+
+@pytest.mark.parametrize("content", NASTY_BODIES)
+def test_promise_53_no_body_whatever_causes_a_5xx(client: TestClient, content: bytes) -> None:
+    """Promise 53: stock FastAPI answers several of these with 500."""
+    detail = assert_problem(post(client, content), 422)["detail"]
+    assert all(item.keys() == {"loc", "msg", "type"} for item in detail)
+
+
+def test_a_refused_value_is_not_echoed(client: TestClient) -> None:
+    response = post(client, '{"name":"alice-the-secret-name-of-somebody","price":1}')
+    assert "alice" not in response.text
+
+
+@pytest.mark.parametrize(("sent", "back"), [("20", 20.0), ("19.9", 19.9), ("1e2", 100.0)])
+def test_promise_55_money_comes_back_as_the_number_it_was(
+    client: TestClient, sent: str, back: float
+) -> None:
+    """Promise 55."""
+    assert post(client, f'{{"name":"a","price":{sent}}}').json()["price"] == back
+
+
+def test_promise_54_every_kind_of_error_is_a_problem(client: TestClient) -> None:
+    """Promise 54."""
+    body = assert_problem(post(client, '{"name":"bad","price":1}'), 400)
+    assert (body["type"], body["title"], body["missing"]) == ("/problems/too-short", "Too short", 3)
+    assert_problem(client.get("/nowhere"), 404)
+    refused = client.request("DELETE", "/things/1")
+    assert_problem(refused, 405)
+    assert refused.headers["allow"] == "GET"
+    broken = post(client, '{"name":"crash","price":1}')
+    assert_problem(broken, 500)
+    assert "secret-detail" not in broken.text
+
+
+def test_a_body_over_the_limit_is_413_however_its_length_was_told(client: TestClient) -> None:
+    assert_problem(post(client, b"x" * 1_001), 413)
+
+    def pieces() -> Iterator[bytes]:
+        yield from (b"x" * 100 for _ in range(11))
+
+    chunked = client.post(
+        "/things", content=pieces(), headers={"content-type": "application/json"}
+    )
+    assert_problem(chunked, 413)
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "é", "\x7f"])
+def test_promise_14_a_malformed_idempotency_key_is_400(client: TestClient, key: str) -> None:
+    """Promise 14."""
+    response = client.post(
+        "/things",
+        json={"name": "a", "price": 1},
+        headers=[(b"idempotency-key", key.encode("latin-1"))],
+    )
+    assert_problem(response, 400)
+
+
+def test_a_trace_is_continued(client: TestClient) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    response = client.get("/things/1", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-03"})
+    assert response.headers["x-trace-id"] == trace
+
+
+@pytest.mark.parametrize("bad", ["", "00-x", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"])
+def test_a_malformed_trace_is_replaced(client: TestClient, bad: str) -> None:
+    assert len(client.get("/things/1", headers={"traceparent": bad}).headers["x-trace-id"]) == 32
+
+
+def test_metrics_name_templates_not_paths(client: TestClient) -> None:
+    for number in range(50):
+        client.get(f"/things/{number}")
+        client.get(f"/nowhere/{number}")
+    text = client.get("/metrics").text
+    assert 'route="/things/{thing_id}",status="200"' in text
+    assert 'route="unmatched",status="404"' in text
+    assert "/nowhere" not in text
+
+
+def test_the_openapi_document_declares_problems_instead_of_fastapis_errors(
+    client: TestClient,
+) -> None:
+    document = client.get("/openapi.json").json()
+    responses = document["paths"]["/things"]["post"]["responses"]
+    assert set(responses["400"]["content"]) == {"application/problem+json"}
+    assert set(responses["422"]["content"]) == {"application/problem+json"}
+    assert "Problem" in document["components"]["schemas"]
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+async def _fine() -> None:
+    return
+
+
+async def _broken() -> None:
+    raise ConnectionError("postgres://user:password@host is away")
+
+
+@pytest.mark.parametrize(
+    ("critical", "status", "word"), [(True, 503, "DOWN"), (False, 200, "DEGRADED")]
+)
+def test_readiness_is_503_only_for_what_is_critical(
+    critical: bool, status: int, word: str
+) -> None:
+    table = (Dependency("database", _broken, critical=critical), Dependency("broker", _fine))
+    with TestClient(build_app(table)) as client:
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (status, word)
+        assert ready.json()["dependencies"]["broker"]["status"] == "UP"
+        assert "password" not in ready.text
+        assert client.get("/health").json() == {"status": "UP", "service": "things"}
+
+
+def test_a_cursor_survives_the_round_trip_and_nothing_else_does() -> None:
+    assert decode_cursor(encode_cursor("2026-01-01", "ü"), 2) == ["2026-01-01", "ü"]
+    for bad in ["", "x", "%%%", "é", encode_cursor("a"), encode_cursor("a", "b")[:-3], "bnVsbA"]:
+        with pytest.raises(InvalidCursor):
+            decode_cursor(bad, 2)
+
+
+def test_the_link_header_keeps_the_pages_other_parameters(client: TestClient) -> None:
+    link = client.get("/things/a%20b", params={"q": "x y", "cursor": "old"}).headers["link"]
+    assert link.startswith("</things/a%20b?q=x+y&cursor=")
+    assert link.endswith('>; rel="next"')

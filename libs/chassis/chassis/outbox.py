@@ -1,0 +1,64 @@
+"""The outbox: an event is a row in the caller's transaction, and becomes a message afterwards.
+
+Writing is `add_event(session, ...)`, which cannot commit: the event is published if and only if the
+caller's own change is. Publishing is `OutboxRelay`, one at a time for each database.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import column, insert, table
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chassis.tracing import traceparent
+
+CHANNEL = "outbox"
+
+OUTBOX_DDL_V1 = (
+    """
+    CREATE TABLE outbox (
+        seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        event_id uuid NOT NULL UNIQUE,
+        topic text NOT NULL,
+        key text NOT NULL,
+        payload text NOT NULL,
+        traceparent text,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        published_at timestamptz,
+        parked_at timestamptz,
+        parked_reason text
+    )
+    """,
+    "CREATE INDEX outbox_pending ON outbox (seq) WHERE published_at IS NULL AND parked_at IS NULL",
+    "CREATE INDEX outbox_parked ON outbox (key) WHERE parked_at IS NOT NULL",
+    "CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT NULL",
+    f"""
+    CREATE FUNCTION outbox_notify() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_notify('{CHANNEL}', ''); RETURN NULL; END $$
+    """,
+    """
+    CREATE TRIGGER outbox_inserted AFTER INSERT ON outbox
+    FOR EACH STATEMENT EXECUTE FUNCTION outbox_notify()
+    """,
+)
+"""For a service's first migration. Never edited: a change comes as a V2 beside it."""
+
+_outbox = table(
+    "outbox",
+    *(column(name) for name in ("event_id", "topic", "key", "payload", "traceparent")),
+)
+
+
+async def add_event(
+    session: AsyncSession, *, topic: str, key: str, event_id: UUID, payload: str
+) -> None:
+    """Write one event into the caller's transaction. It is published after that commits.
+
+    Args:
+        session: the caller's; nothing here commits it.
+        key: the aggregate's id. Events of one key are published in the order of their commits, if
+            the caller holds a lock on the aggregate's row when it calls this.
+        event_id: what consumers dedupe by.
+        payload: the message's value, exactly as it will be sent.
+    """
+    row = {"event_id": event_id, "topic": topic, "key": key, "payload": payload}
+    await session.execute(insert(_outbox).values(**row, traceparent=traceparent()))

@@ -1,0 +1,121 @@
+"""Who a process is: its pid alone is reused by the system, pid and birth together are not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+_GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process, as long as it lives; ``birth`` tells it from a later one with the same pid."""
+
+    pid: int
+    birth: str
+
+    @classmethod
+    def of(cls, pid: int) -> Identity:
+        """Take the identity of a living process; raises ``psutil.NoSuchProcess`` when it is gone."""
+        return cls(pid, _birth(pid))
+
+    def process(self) -> psutil.Process | None:
+        """The living process, or None when it is gone, a zombie, or its pid has a new owner."""
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                return None
+            return process if _birth(self.pid) == self.birth else None
+        except _GONE:
+            return None
+
+    def alive(self) -> bool:
+        """Whether the process runs or is paused."""
+        return self.process() is not None
+
+    def paused(self) -> bool:
+        """Whether the process is stopped by SIGSTOP."""
+        process = self.process()
+        try:
+            return process is not None and process.status() == psutil.STATUS_STOPPED
+        except _GONE:
+            return False
+
+    def family(self) -> list[psutil.Process]:
+        """The process and its descendants, parent first; empty when it is gone.
+
+        A process group is not enough: each PostgreSQL backend is a session of its own.
+        """
+        process = self.process()
+        if process is None:
+            return []
+        try:
+            return [process, *process.children(recursive=True)]
+        except _GONE:
+            return []
+
+    def signal_family(self, number: signal.Signals) -> list[psutil.Process]:
+        """Send a signal to the process and its descendants, parent first so that it makes no more."""
+        family = self.family()
+        for process in family:
+            with contextlib.suppress(*_GONE):
+                process.send_signal(number)
+        return family
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone."""
+        process = self.process()
+        if process is not None:
+            with contextlib.suppress(*_GONE):
+                process.send_signal(number)
+
+
+def _birth(pid: int) -> str:
+    """When a process began, in a form that a corrected clock does not change.
+
+    psutil derives its create_time from the wall clock's idea of the boot, which moves when the clock
+    is set; on Linux the kernel's own tick count with the boot's id does not.
+    """
+    if sys.platform == "linux":
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            raise psutil.NoSuchProcess(pid) from None
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot}/{stat.rpartition(')')[2].split()[19]}"
+    return f"{psutil.Process(pid).create_time():.2f}"
+
+
+class PidFile:
+    """Remembers a started process between two commands."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; nothing is read or written yet."""
+        self.path = path
+
+    def read(self) -> Identity | None:
+        """The process that was written, alive or not; None when there is none."""
+        try:
+            fields = json.loads(self.path.read_text(encoding="utf-8"))
+            return Identity(pid=int(fields["pid"]), birth=str(fields["birth"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, identity: Identity) -> None:
+        """Replace the file in one step: a command killed half-way leaves the old or the new."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_suffix(f".{os.getpid()}.tmp")
+        draft.write_text(json.dumps(asdict(identity)) + "\n", encoding="utf-8")
+        draft.replace(self.path)
+
+    def clear(self) -> None:
+        """Forget the process: it was stopped on purpose."""
+        self.path.unlink(missing_ok=True)

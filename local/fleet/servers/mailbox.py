@@ -1,0 +1,63 @@
+"""The mailbox as a program of the fleet: ``python -m fleet.mailbox`` in a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import socket
+import sys
+from pathlib import Path
+
+from fleet.errors import FleetError, NotReady
+from fleet.program import HOST, Command, Port, Program
+
+
+class MailboxServer(Program):
+    """An SMTP sink with a page; its mails live in its memory."""
+
+    def __init__(self, state: Path, smtp: Port, http_port: Port) -> None:
+        """``state`` is the fleet's folder; ``ports`` are SMTP, then the page."""
+        super().__init__("mailbox", [smtp, http_port])
+        self._root = state
+
+    @property
+    def smtp_port(self) -> int:
+        """Where mails are delivered."""
+        return self.ports[0].number
+
+    @property
+    def http_port(self) -> int:
+        """Where the page and the API are."""
+        return self.ports[1].number
+
+    @property
+    def url(self) -> str:
+        """The page, and the base of the API."""
+        return f"http://{HOST}:{self.http_port}"
+
+    def prepare(self, log: Path) -> None:
+        """Nothing to prepare but the check that the packages are there."""
+        if importlib.util.find_spec("aiosmtpd") is None:
+            raise FleetError("The mailbox is not installed: pip install 'fleet[mail]'")
+        self._root.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> Command:
+        """The module with its two ports."""
+        argv = [sys.executable, "-m", "fleet.mailbox"]
+        argv += ["--smtp-port", str(self.smtp_port), "--http-port", str(self.http_port)]
+        return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, self._root)
+
+    def check(self) -> None:
+        """Read SMTP's greeting and ask the page for its state."""
+        try:
+            with socket.create_connection((HOST, self.smtp_port), timeout=2) as connection:
+                greeting = connection.recv(256)
+            page = http.client.HTTPConnection(HOST, self.http_port, timeout=2)
+            page.request("GET", "/readyz")
+            status = page.getresponse().status
+            page.close()
+        except (OSError, http.client.HTTPException) as error:
+            raise NotReady(f"{type(error).__name__}: {error}") from error
+        if not greeting.startswith(b"220") or status != 200:
+            raise NotReady(f"SMTP said {greeting!r}, the page {status}")

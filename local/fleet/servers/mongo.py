@@ -1,0 +1,83 @@
+"""A MongoDB-compatible server: SecantusDB, which speaks the wire protocol over real WiredTiger."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+
+from fleet.errors import FleetError, NotReady
+from fleet.program import HOST, Command, Port, Program
+
+_OP_MSG = 2013
+
+
+class MongoServer(Program):
+    """One server with its files below the state folder; every acknowledged write is synced."""
+
+    def __init__(self, state: Path, port: Port) -> None:
+        """``state`` is the fleet's folder; the server's own lies in it."""
+        super().__init__("mongo", [port])
+        self._root = state / "mongo"
+
+    def url(self) -> str:
+        """The address for clients; direct, because the name of its replica set is not announced."""
+        return f"mongodb://{HOST}:{self.port}/?directConnection=true"
+
+    def prepare(self, log: Path) -> None:
+        """Make the folders, and an empty configuration so that nobody's own file is picked up."""
+        if importlib.util.find_spec("secantus") is None:
+            raise FleetError("The embedded MongoDB is not installed: pip install 'fleet[mongo]'")
+        self._root.mkdir(parents=True, exist_ok=True)
+        (self._root / "secantusd.toml").touch()
+
+    def command(self) -> Command:
+        """The server in a Python of its own (it is GPL: a separate program, never imported)."""
+        options = {
+            "--config": str(self._root / "secantusd.toml"),
+            "--host": HOST,
+            "--port": str(self.port),
+            "--storage-path": str(self._root / "data"),
+            "--cache-size": "128M",
+            "--log-level": "WARNING",
+        }
+        argv = [sys.executable, "-c", "from secantus.cli import main; raise SystemExit(main())"]
+        # Without --sync-on-commit a kill -9 loses acknowledged writes.
+        argv += [part for item in options.items() for part in item] + ["--sync-on-commit"]
+        env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        return Command(argv, env, self._root)
+
+    def check(self) -> None:
+        """Send ``{ping: 1}`` as OP_MSG and read ``ok``."""
+        try:
+            with socket.create_connection((HOST, self.port), timeout=2) as connection:
+                connection.sendall(_ping())
+                (length,) = struct.unpack("<i", _read(connection, 4))
+                reply = _read(connection, length - 4)
+        except OSError as error:
+            raise NotReady(f"{type(error).__name__}: {error}") from error
+        if b"\x01ok\x00" + struct.pack("<d", 1.0) not in reply:
+            raise NotReady("ping was not answered with ok")
+
+
+def _ping() -> bytes:
+    """The smallest request of the protocol: header, flags, one body section with a BSON document."""
+    database = b"admin\x00"
+    elements = b"\x10ping\x00" + struct.pack("<i", 1)
+    elements += b"\x02$db\x00" + struct.pack("<i", len(database)) + database
+    document = struct.pack("<i", len(elements) + 5) + elements + b"\x00"
+    body = struct.pack("<I", 0) + b"\x00" + document
+    return struct.pack("<iiii", 16 + len(body), 1, 0, _OP_MSG) + body
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        chunk = connection.recv(size - len(received))
+        if not chunk:
+            raise ConnectionResetError("connection closed in the middle of an answer")
+        received += chunk
+    return received

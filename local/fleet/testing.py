@@ -1,0 +1,164 @@
+"""A pytest plugin: real servers for integration tests, started at most once in a session.
+
+``pytest_plugins = ["fleet.testing"]`` in the top conftest.py. Addresses as plain strings:
+``postgres_url``, ``kafka_bootstrap``, ``mongo_url``; the servers themselves, to pause or kill:
+``postgres_server``, ``kafka_server``, ``mongo_server``; and ``mailbox``. An existing server is used
+instead where ``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, or
+``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL``, names it; a test that asks for the server itself is then
+skipped with the reason, because a foreign server is not ours to kill.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from fleet.mailbox_client import Mailbox
+from fleet.ports import free_port
+from fleet.program import Port, Program, run_async
+from fleet.runner import Runner
+from fleet.servers.kafka import KafkaServer
+from fleet.servers.mailbox import MailboxServer
+from fleet.servers.mongo import MongoServer
+from fleet.servers.postgres import PostgresServer, drop_database, ensure_databases
+
+P = TypeVar("P", bound=Program)
+
+
+class Workshop:
+    """The folder and the guard of one test session's servers."""
+
+    def __init__(self) -> None:
+        """Make the folder (open to ``nobody``, who runs PostgreSQL for root) and start the guard."""
+        base = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # noqa: S108 - mkdtemp is safe
+        self.folder = Path(tempfile.mkdtemp(prefix="fleet-test-", dir=base))
+        self.folder.chmod(0o711)
+        self._guard = subprocess.Popen(
+            [sys.executable, "-m", "fleet.guard"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self._tell(f"folder {self.folder}")
+
+    def open(self, program: P) -> Runner[P]:
+        """Start a program and return it running."""
+        runner = Runner(program, self.folder)
+        self._tell(f"pid-file {runner.pid_file.path}")
+        runner.start()
+        return runner
+
+    def remove(self) -> None:
+        """Remove the folder and let the guard go."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._guard.communicate(timeout=10)
+
+    def _tell(self, line: str) -> None:
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(line + "\n")
+        self._guard.stdin.flush()
+
+
+@pytest.fixture(scope="session")
+def _workshop() -> Iterator[Workshop]:
+    workshop = Workshop()
+    yield workshop
+    workshop.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(_workshop: Workshop) -> Iterator[Runner[PostgresServer]]:
+    """The PostgreSQL server: ``stop()``, ``start()``, ``kill()``, ``pause()``, ``resume()``."""
+    _ours_to_break("TEST_DATABASE_URL")
+    server = PostgresServer(_workshop.folder, Port(free_port()), durable=False)
+    runner = _workshop.open(server)
+    yield runner
+    runner.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A ``postgresql+asyncpg`` URL of a fresh, empty database; dropped after the session."""
+    external = os.environ.get("TEST_DATABASE_URL")
+    if external:
+        admin = urlunsplit(urlsplit(external)._replace(scheme="postgresql"))
+    else:
+        server: Runner[PostgresServer] = request.getfixturevalue("postgres_server")
+        admin = server.program.url("postgres")
+    name = f"test_{secrets.token_hex(6)}"
+    run_async(ensure_databases(admin, [name]))
+    yield urlunsplit(urlsplit(admin)._replace(scheme="postgresql+asyncpg", path=f"/{name}"))
+    if external or server.alive():
+        run_async(drop_database(admin, name))
+
+
+@pytest.fixture(scope="session")
+def kafka_server(_workshop: Workshop) -> Iterator[Runner[KafkaServer]]:
+    """The broker, with the platform's topics: ``pause()``, ``resume()``, ``restart()``, ``kill()``.
+
+    ``program.create_topics({name: partitions})`` makes more, kept over a restart.
+    """
+    _ours_to_break("TEST_KAFKA_BOOTSTRAP_SERVERS")
+    runner = _workshop.open(KafkaServer(_workshop.folder, Port(free_port())))
+    yield runner
+    runner.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
+    """The address of a broker."""
+    external = os.environ.get("TEST_KAFKA_BOOTSTRAP_SERVERS")
+    if external:
+        return external
+    server: Runner[KafkaServer] = request.getfixturevalue("kafka_server")
+    return server.program.bootstrap
+
+
+@pytest.fixture(scope="session")
+def mongo_server(_workshop: Workshop) -> Iterator[Runner[MongoServer]]:
+    """The MongoDB-compatible server: ``stop()``, ``start()``, ``kill()``, ``pause()``, ``resume()``."""
+    _ours_to_break("TEST_MONGODB_URL")
+    runner = _workshop.open(MongoServer(_workshop.folder, Port(free_port())))
+    yield runner
+    runner.stop()
+
+
+@pytest.fixture(scope="session")
+def mongo_url(request: pytest.FixtureRequest) -> str:
+    """The address of a MongoDB server; each test suite chooses its own database name."""
+    external = os.environ.get("TEST_MONGODB_URL")
+    if external:
+        return external
+    server: Runner[MongoServer] = request.getfixturevalue("mongo_server")
+    return server.program.url()
+
+
+@pytest.fixture(scope="session")
+def mailbox(request: pytest.FixtureRequest) -> Iterator[Mailbox]:
+    """A mailbox: its addresses, ``messages()``, ``wait_for()``, ``clear()``, ``stop()``, ``start()``."""
+    smtp, page = os.environ.get("TEST_SMTP_URL"), os.environ.get("TEST_MAILBOX_URL")
+    if smtp and page:
+        address = urlsplit(smtp)
+        yield Mailbox(address.hostname or "127.0.0.1", address.port or 25, page)
+        return
+    workshop: Workshop = request.getfixturevalue("_workshop")
+    server = MailboxServer(workshop.folder, Port(free_port()), Port(free_port()))
+    runner = workshop.open(server)
+    yield Mailbox("127.0.0.1", server.smtp_port, server.url, runner)
+    runner.stop()
+
+
+def _ours_to_break(variable: str) -> None:
+    if os.environ.get(variable):
+        pytest.skip(f"{variable} names a server that these tests must not stop")

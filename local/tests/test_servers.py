@@ -1,0 +1,129 @@
+"""Each embedded server starts, survives what the tests of the services do to it, and keeps its data."""
+
+from __future__ import annotations
+
+import smtplib
+from email.message import EmailMessage
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from fleet.errors import NotReady
+from fleet.mailbox_client import Mailbox
+from fleet.program import run_async
+from fleet.runner import Runner
+from fleet.servers.kafka import KafkaServer
+from fleet.servers.mongo import MongoServer
+from fleet.servers.postgres import PostgresServer
+from fleet.topics import TOPICS
+
+
+def test_a_fresh_empty_database_is_there(postgres_url: str) -> None:
+    async def tables() -> int:
+        connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+        try:
+            query = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
+            return int(await connection.fetchval(query))
+        finally:
+            await connection.close()
+
+    assert run_async(tables()) == 0
+
+
+def test_postgres_keeps_what_was_committed_before_a_kill(
+    postgres_server: Runner[PostgresServer],
+) -> None:
+    url = postgres_server.program.create_database("kept")
+
+    async def execute(statement: str) -> object:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    run_async(execute("CREATE TABLE kept (number int)"))
+    run_async(execute("INSERT INTO kept VALUES (7)"))
+    postgres_server.kill()
+    with pytest.raises(NotReady):
+        postgres_server.program.check()
+    postgres_server.start()
+    assert run_async(execute("SELECT number FROM kept")) == 7
+
+
+def test_a_paused_postgres_answers_nobody_on_any_connection(
+    postgres_server: Runner[PostgresServer],
+) -> None:
+    async def asked_while_paused() -> str:
+        connection = await asyncpg.connect(postgres_server.program.url("postgres"))
+        try:
+            postgres_server.pause()
+            try:
+                await connection.fetchval("SELECT 1", timeout=0.5)
+            except TimeoutError:
+                return "silence"
+            finally:
+                postgres_server.resume()
+            return "answer"
+        finally:
+            await connection.close()
+
+    assert run_async(asked_while_paused()) == "silence"
+    postgres_server.program.check()
+
+
+def test_the_broker_has_its_topics_again_after_a_restart(kafka_server: Runner[KafkaServer]) -> None:
+    async def partitions() -> dict[str, int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.program.bootstrap)
+        await admin.start()
+        try:
+            found = await admin.describe_topics(list(TOPICS))
+            return {topic["topic"]: len(topic["partitions"]) for topic in found}
+        finally:
+            await admin.close()
+
+    kafka_server.kill()
+    kafka_server.start()
+    assert run_async(partitions()) == dict(TOPICS)
+
+
+async def _send(bootstrap: str) -> int:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    try:
+        sent = await producer.send_and_wait("order-placed", b"{}", key=b"1")
+        return int(sent.offset)
+    finally:
+        await producer.stop()
+
+
+def test_the_broker_takes_a_message(kafka_bootstrap: str) -> None:
+    assert run_async(_send(kafka_bootstrap)) >= 0
+
+
+def test_the_mongo_server_answers_a_ping_and_restarts(mongo_server: Runner[MongoServer]) -> None:
+    mongo_server.kill()
+    mongo_server.start()
+    mongo_server.program.check()
+
+
+def test_a_mail_sent_over_smtp_is_found_over_the_api(mailbox: Mailbox) -> None:
+    mail = EmailMessage()
+    mail["From"] = "Shop <shop@example.com>"
+    mail["To"] = "Alice <alice@example.com>"
+    mail["Subject"] = "Order confirmed: Grüße"
+    mail["X-Event-Id"] = "42"
+    mail.set_content("Your order is on its way.")
+    mail.add_alternative("<h1>Your order</h1>", subtype="html")
+    with smtplib.SMTP(mailbox.smtp_host, mailbox.smtp_port) as smtp:
+        smtp.send_message(mail)
+    found = mailbox.wait_for(lambda message: "Grüße" in message["Subject"], timeout=5)
+    assert found["To"] == [{"Name": "Alice", "Address": "alice@example.com"}]
+    assert found["Text"].startswith("Your order is on its way.")
+    assert found["HTML"].startswith("<h1>")
+    assert mailbox.headers(found["ID"])["X-Event-Id"] == ["42"]
+    assert len(mailbox.messages("to:alice subject:confirmed")) == 1
+    mailbox.clear()
+    assert mailbox.messages() == []

@@ -2,7 +2,7 @@
 
 
 class FleetError(Exception):
-    """An expected failure; its text says what happened and what to do, and is shown without a trace."""
+    """An expected failure; its text says what happened and what to do, and is all that is shown."""
 
 
 class NotReady(Exception):

@@ -1,8 +1,8 @@
 """Cleans up after a test run that was killed.
 
-Fixtures stop their servers themselves; a run that dies by SIGKILL cannot. This process waits for the end
-of its standard input, which the system closes with the run, however it ended, and then removes what the
-lines it has read by then name: ``pid-file <path>`` and ``folder <path>``.
+Fixtures stop their servers themselves; a run that dies by SIGKILL cannot. This process waits for
+the end of its standard input, which the system closes with the run, however it ended, and then
+removes what the lines it has read by then name: ``pid-file <path>`` and ``folder <path>``.
 """
 
 from __future__ import annotations

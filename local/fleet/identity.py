@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int) -> Identity:
-        """Take the identity of a living process; raises ``psutil.NoSuchProcess`` when it is gone."""
+        """The identity of a living process; raises ``psutil.NoSuchProcess`` when it is gone."""
         return cls(pid, _birth(pid))
 
     def process(self) -> psutil.Process | None:
@@ -63,7 +64,7 @@ class Identity:
             return []
 
     def signal_family(self, number: signal.Signals) -> list[psutil.Process]:
-        """Send a signal to the process and its descendants, parent first so that it makes no more."""
+        """Send a signal to the process and its descendants, the parent first: it makes no more."""
         family = self.family()
         for process in family:
             with contextlib.suppress(*_GONE):
@@ -81,17 +82,17 @@ class Identity:
 def _birth(pid: int) -> str:
     """When a process began, in a form that a corrected clock does not change.
 
-    psutil derives its create_time from the wall clock's idea of the boot, which moves when the clock
-    is set; on Linux the kernel's own tick count with the boot's id does not.
+    psutil derives its create_time from the wall clock's idea of the boot, which moves when the
+    clock is set; on Linux the kernel's own tick count with the boot's id does not.
     """
-    if sys.platform == "linux":
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            raise psutil.NoSuchProcess(pid) from None
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return f"{boot}/{stat.rpartition(')')[2].split()[19]}"
-    return f"{psutil.Process(pid).create_time():.2f}"
+    if not _BOOT_ID.exists():  # not Linux
+        return f"{psutil.Process(pid).create_time():.2f}"
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    started = stat.rpartition(")")[2].split()[19]
+    return f"{_BOOT_ID.read_text(encoding='ascii').strip()}/{started}"
 
 
 class PidFile:

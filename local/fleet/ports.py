@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 def ensure_free(name: str, port: Port) -> None:
-    """Refuse a taken port with a sentence that names it, its holder and the variable that moves it."""
+    """Refuse a taken port, naming it, its holder and the variable that moves it."""
     if is_free(port.number):
         return
     raise FleetError(
@@ -55,7 +55,7 @@ def _holder(port: int) -> str:
     except psutil.Error:  # macOS shows other processes' sockets to root only
         connections = []
     for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
             if connection.pid is None:
                 break
             try:

@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Command:
-    """How to start one process: argument list, whole environment, folder and (for root) the user."""
+    """How to start one process: arguments, the whole environment, folder and (for root) user."""
 
     argv: Sequence[str]
     env: Mapping[str, str]

@@ -2,10 +2,10 @@
 
 ``pytest_plugins = ["fleet.testing"]`` in the top conftest.py. Addresses as plain strings:
 ``postgres_url``, ``kafka_bootstrap``, ``mongo_url``; the servers themselves, to pause or kill:
-``postgres_server``, ``kafka_server``, ``mongo_server``; and ``mailbox``. An existing server is used
-instead where ``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, or
-``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL``, names it; a test that asks for the server itself is then
-skipped with the reason, because a foreign server is not ours to kill.
+``postgres_server``, ``kafka_server``, ``mongo_server``; and ``mailbox``. An existing server is
+used instead where ``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, or
+``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL``, names it; a test that asks for the server itself is
+then skipped with the reason, because a foreign server is not ours to kill.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ class Workshop:
     """The folder and the guard of one test session's servers."""
 
     def __init__(self) -> None:
-        """Make the folder (open to ``nobody``, who runs PostgreSQL for root) and start the guard."""
-        base = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # noqa: S108 - mkdtemp is safe
-        self.folder = Path(tempfile.mkdtemp(prefix="fleet-test-", dir=base))
+        """Make the folder (``nobody`` runs PostgreSQL there for root) and start the guard."""
+        self.folder = Path(tempfile.mkdtemp(prefix="fleet-test-", dir=_reachable_by_all()))
         self.folder.chmod(0o711)
         self._guard = subprocess.Popen(
             [sys.executable, "-m", "fleet.guard"],
@@ -127,7 +126,7 @@ def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def mongo_server(_workshop: Workshop) -> Iterator[Runner[MongoServer]]:
-    """The MongoDB-compatible server: ``stop()``, ``start()``, ``kill()``, ``pause()``, ``resume()``."""
+    """The MongoDB server: ``stop()``, ``start()``, ``kill()``, ``pause()``, ``resume()``."""
     _ours_to_break("TEST_MONGODB_URL")
     runner = _workshop.open(MongoServer(_workshop.folder, Port(free_port())))
     yield runner
@@ -146,7 +145,7 @@ def mongo_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def mailbox(request: pytest.FixtureRequest) -> Iterator[Mailbox]:
-    """A mailbox: its addresses, ``messages()``, ``wait_for()``, ``clear()``, ``stop()``, ``start()``."""
+    """A mailbox: addresses, ``messages()``, ``wait_for()``, ``clear()``, ``stop()``, ``start()``."""
     smtp, page = os.environ.get("TEST_SMTP_URL"), os.environ.get("TEST_MAILBOX_URL")
     if smtp and page:
         address = urlsplit(smtp)
@@ -157,6 +156,12 @@ def mailbox(request: pytest.FixtureRequest) -> Iterator[Mailbox]:
     runner = workshop.open(server)
     yield Mailbox("127.0.0.1", server.smtp_port, server.url, runner)
     runner.stop()
+
+
+def _reachable_by_all() -> str | None:
+    """A temporary folder whose parents ``nobody`` may pass; the user's own suits everyone else."""
+    shared = "/var/tmp"  # noqa: S108 - mkdtemp makes a name nobody can guess
+    return shared if os.geteuid() == 0 and os.access(shared, os.W_OK) else None
 
 
 def _ours_to_break(variable: str) -> None:

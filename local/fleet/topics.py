@@ -13,4 +13,4 @@ TOPICS: Mapping[str, int] = {
     **{f"{topic}.dlq": PARTITIONS for topic in _EVENTS},
     "mail-sent": PARTITIONS,
 }
-"""Topic name → partitions. ``mail-sent`` is what notification-service remembers by: what was mailed."""
+"""Topic name → partitions. ``mail-sent`` is notification-service's memory of what was mailed."""

@@ -1,4 +1,4 @@
-"""Each embedded server starts, survives what the tests of the services do to it, and keeps its data."""
+"""Each embedded server starts and survives what the tests of the services do to it."""
 
 from __future__ import annotations
 

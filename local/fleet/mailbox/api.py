@@ -21,7 +21,7 @@ Limit = Annotated[int, Query(ge=0, le=10_000)]
 class Selection(BaseModel):
     """The body of a delete: these mails; without ids, all."""
 
-    IDs: list[str] = []  # noqa: N815 - Mailpit's name
+    IDs: list[str] = []
 
 
 @router.get("/livez")

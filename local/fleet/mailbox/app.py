@@ -1,4 +1,4 @@
-"""The mailbox's page: a factory with the API, the inbox, and the frame that an HTML mail is shown in."""
+"""The mailbox's pages: the API, the inbox, and the frame that an HTML mail is shown in."""
 
 from __future__ import annotations
 

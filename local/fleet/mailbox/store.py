@@ -120,7 +120,7 @@ class Store:
 
     def clear(self, ids: list[str] | None = None) -> None:
         """Forget these mails, or all."""
-        for mail_id in list(self._mails) if not ids else ids:
+        for mail_id in ids or list(self._mails):
             self._mails.pop(mail_id, None)
             self._read.discard(mail_id)
         self.revision += 1

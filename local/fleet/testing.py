@@ -145,7 +145,7 @@ def mongo_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def mailbox(request: pytest.FixtureRequest) -> Iterator[Mailbox]:
-    """A mailbox: addresses, ``messages()``, ``wait_for()``, ``clear()``, ``stop()``, ``start()``."""
+    """A mailbox: addresses, ``messages()``, ``wait_for()``, ``clear()``, ``stop()``/``start()``."""
     smtp, page = os.environ.get("TEST_SMTP_URL"), os.environ.get("TEST_MAILBOX_URL")
     if smtp and page:
         address = urlsplit(smtp)

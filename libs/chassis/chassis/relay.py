@@ -17,6 +17,7 @@ from typing import Any
 import asyncpg
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from chassis.kafka.errors import Unsendable
 from chassis.outbox import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -49,10 +50,6 @@ _CLEAN = """
     DELETE FROM outbox WHERE seq IN (
         SELECT seq FROM outbox WHERE published_at < clock_timestamp() - $1::interval LIMIT 1000)
 """
-
-
-class Unsendable(Exception):
-    """Raised by `send` for a record that can never be sent, such as one that is too large."""
 
 
 class _Metrics:

@@ -1,0 +1,29 @@
+"""order-service's settings; each field is an environment variable of its name."""
+
+from pydantic import Field
+
+from chassis.auth import AuthSettings
+from chassis.database import DatabaseSettings
+from chassis.settings import KafkaSettings, ServiceSettings
+
+
+class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
+    service_name: str = "order-service"
+    database_url: str = "postgresql+asyncpg://postgres:postgres@127.0.0.1:5433/order_db"
+    database_statement_timeout: float = Field(default=2.0, gt=0, description="seconds")
+    auth_required: bool = Field(
+        default=False,
+        description="refuse calls without a token; true on every deployment beyond one machine",
+    )
+    inventory_service_url: str = "http://127.0.0.1:8003"
+
+    place_deadline: float = Field(
+        default=3.0, gt=0, description="seconds for the whole of placing an order"
+    )
+    lease_seconds: float = Field(
+        default=15.0, gt=0, description="how long a PENDING order belongs to its request"
+    )
+    recovery_interval: float = Field(
+        default=1.0, gt=0, description="seconds between two looks for orders left half done"
+    )
+    idempotency_hours: float = Field(default=24.0, gt=0, description="how long a key is kept")

@@ -1,0 +1,112 @@
+"""What routes ask for, each as an annotated type."""
+
+import logging
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import TypeAdapter, ValidationError
+
+from app.caller import Caller
+from app.config import Settings
+from app.errors import MalformedId, Unauthenticated
+from app.models.order import OrderStatus
+from app.repositories.order_repository import Place
+from app.schemas.order import Email
+from app.services.order_service import OrderCancelling
+from app.services.placing import OrderPlacing
+from chassis.auth import InvalidToken, TokenVerifier, bearer_token
+from chassis.requests import InvalidCursor, PageLimit, decode_cursor
+
+log = logging.getLogger(__name__)
+
+
+async def _caller(request: Request) -> Caller:
+    settings: Settings = request.app.state.settings
+    verifier: TokenVerifier = request.app.state.verifier
+    try:
+        token = bearer_token(request.headers.getlist("authorization"))
+        if token is not None:
+            return Caller(await verifier.verify(token))
+    except InvalidToken as error:
+        log.info("token refused", extra={"reason": error.reason})
+        raise Unauthenticated("The token is not valid here.") from error
+    if settings.auth_required:
+        raise Unauthenticated(Unauthenticated.example)
+    return Caller()
+
+
+CurrentCaller = Annotated[Caller, Depends(_caller)]
+
+
+def _order_id(
+    order_id: Annotated[
+        str, Path(description="a UUID", examples=["7c9e6679-7425-40de-944b-e07fc1f90ae7"])
+    ],
+) -> UUID:
+    try:
+        return UUID(order_id)
+    except ValueError:
+        raise MalformedId(MalformedId.example) from None
+
+
+OrderId = Annotated[UUID, Depends(_order_id)]
+
+_email = TypeAdapter(Email)
+
+
+def _customer_email(
+    email: Annotated[str, Path(description="e-mail address", examples=["alice@example.com"])],
+) -> str:
+    try:
+        return _email.validate_python(email)
+    except ValidationError:
+        raise MalformedId("This is not an e-mail address.") from None
+
+
+CustomerEmail = Annotated[str, Depends(_customer_email)]
+
+
+class Page:
+    """One page of a list: how many, from where on, and of which status."""
+
+    def __init__(
+        self,
+        limit: PageLimit = 50,
+        cursor: Annotated[
+            str | None, Query(description="from the Link header of the page before")
+        ] = None,
+        status: OrderStatus | None = None,
+    ) -> None:
+        self.limit = limit
+        self.status = status
+        self.after = _place(cursor) if cursor is not None else None
+
+
+def _place(cursor: str) -> Place:
+    created_at, order_id = decode_cursor(cursor, 2)
+    try:
+        moment = datetime.fromisoformat(created_at)
+        if moment.tzinfo is None:
+            raise ValueError
+        return Place(moment, UUID(order_id))
+    except ValueError:
+        raise InvalidCursor(InvalidCursor.example) from None
+
+
+PageQuery = Annotated[Page, Depends()]
+
+
+def _placing(request: Request) -> OrderPlacing:
+    placing: OrderPlacing = request.app.state.placing
+    return placing
+
+
+def _cancelling(request: Request) -> OrderCancelling:
+    cancelling: OrderCancelling = request.app.state.cancelling
+    return cancelling
+
+
+Placing = Annotated[OrderPlacing, Depends(_placing)]
+Cancelling = Annotated[OrderCancelling, Depends(_cancelling)]

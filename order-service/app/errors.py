@@ -1,0 +1,102 @@
+"""What can go wrong with an order, each with its status."""
+
+from chassis.problems import Problem, ServiceUnavailable
+
+
+class MalformedId(Problem):
+    status = 400
+    type = "/problems/malformed-id"
+    title = "Malformed id"
+    example = "An order's id is a UUID."
+
+
+class OrderNotFound(Problem):
+    status = 404
+    type = "/problems/order-not-found"
+    title = "Order not found"
+    example = "There is no order 7c9e6679-7425-40de-944b-e07fc1f90ae7."
+
+
+class ProductUnknown(Problem):
+    status = 404
+    type = "/problems/product-unknown"
+    title = "Product unknown"
+    example = "There is no stock of product 6568f0a1c2d3e4f5a6b7c8d9."
+
+
+class OutOfStock(Problem):
+    status = 400
+    type = "/problems/insufficient-stock"
+    title = "Insufficient stock"
+    example = "Insufficient stock of 6568f0a1c2d3e4f5a6b7c8d9: 2 asked for, 1 available."
+
+
+class InventoryUnavailable(ServiceUnavailable):
+    type = "/problems/inventory-unavailable"
+    title = "Inventory unavailable"
+    example = "The stock cannot be asked right now. No order was placed; try again shortly."
+
+
+class PlacingInterrupted(ServiceUnavailable):
+    """The order was cancelled under its own request, which had taken too long."""
+
+    type = "/problems/placing-interrupted"
+    title = "Placing interrupted"
+    example = "Placing the order took too long and was given up. No order stands; try again."
+
+
+class OrderCancelled(Problem):
+    status = 409
+    type = "/problems/order-cancelled"
+    title = "Order cancelled"
+    example = "The order was cancelled while it was being placed."
+
+
+class RequestInProgress(Problem):
+    status = 409
+    type = "/problems/request-in-progress"
+    title = "Request in progress"
+    example = "A request with this Idempotency-Key is still running; try again shortly."
+
+
+class IdempotencyKeyReused(Problem):
+    status = 422
+    type = "/problems/idempotency-key-reused"
+    title = "Idempotency-Key reused"
+    example = "This Idempotency-Key was used for another request."
+
+
+class OutcomeUnknown(Problem):
+    status = 500
+    type = "/problems/outcome-unknown"
+    title = "Outcome unknown"
+    example = "The order may or may not stand. The same Idempotency-Key will tell."
+
+
+class CannotCancel(Problem):
+    status = 400
+    type = "/problems/cannot-cancel"
+    title = "Cannot cancel"
+    example = "Cannot cancel an order that is SHIPPED."
+
+
+class InvalidTransition(Problem):
+    status = 400
+    type = "/problems/invalid-transition"
+    title = "Invalid transition"
+    example = "An order that is PENDING cannot become SHIPPED."
+
+
+class Unauthenticated(Problem):
+    status = 401
+    title = "Unauthorized"
+    example = "This call needs a valid token."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(Problem):
+    status = 403
+    title = "Forbidden"
+    example = "This order is somebody else's."

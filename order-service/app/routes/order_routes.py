@@ -1,0 +1,184 @@
+"""The orders' HTTP edge: parse, call one service method, answer."""
+
+from fastapi import APIRouter, Request, Response
+
+from app.database import Session
+from app.dependencies import (
+    Cancelling,
+    CurrentCaller,
+    CustomerEmail,
+    OrderId,
+    Page,
+    PageQuery,
+    Placing,
+)
+from app.errors import (
+    CannotCancel,
+    Forbidden,
+    IdempotencyKeyReused,
+    InvalidTransition,
+    InventoryUnavailable,
+    MalformedId,
+    OrderCancelled,
+    OrderNotFound,
+    OutcomeUnknown,
+    OutOfStock,
+    PlacingInterrupted,
+    ProductUnknown,
+    RequestInProgress,
+    Unauthenticated,
+)
+from app.models.order import Order
+from app.repositories.order_repository import OrderRepository
+from app.schemas.order import CancelIn, OrderIn, OrderOut, StatusIn
+from app.services.order_service import advance_order, get_order
+from app.services.placing import CallerKey
+from chassis.database import DatabaseUnavailable
+from chassis.problems import problem_responses
+from chassis.requests import (
+    ExactJsonRoute,
+    IdempotencyKey,
+    InvalidCursor,
+    InvalidIdempotencyKey,
+    encode_cursor,
+    link_next,
+)
+
+router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=ExactJsonRoute)
+
+COMMON = (Unauthenticated, Forbidden, DatabaseUnavailable)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=OrderOut,
+    summary="Place an order",
+    responses=problem_responses(
+        *COMMON,
+        OutOfStock,
+        InvalidIdempotencyKey,
+        ProductUnknown,
+        OrderCancelled,
+        RequestInProgress,
+        IdempotencyKeyReused,
+        InventoryUnavailable,
+        PlacingInterrupted,
+        OutcomeUnknown,
+    ),
+)
+async def place_order(
+    order: OrderIn, key: IdempotencyKey, caller: CurrentCaller, placing: Placing
+) -> Response:
+    """Take the stock, confirm the order and have it announced.
+
+    201 means that the order stands. Any other answer means that none does, at once or within 30 s;
+    only `outcome-unknown` leaves it open. Send an `Idempotency-Key` and a repeat of the request
+    gives the first answer again instead of a second order. Keys are kept for 24 hours.
+    """
+    caller.require_own(order.customer_email)
+    whose = CallerKey(caller.principal(order.customer_email), key) if key else None
+    placed = await placing.place(order, whose)
+    headers = {"Idempotent-Replayed": "true"} if placed.replayed else None
+    return Response(placed.body, 201, headers, "application/json")
+
+
+@router.get(
+    "",
+    response_model=list[OrderOut],
+    summary="All orders",
+    responses=problem_responses(*COMMON, InvalidCursor),
+)
+async def list_orders(
+    page: PageQuery, caller: CurrentCaller, session: Session, request: Request, response: Response
+) -> list[Order]:
+    """Newest first; the next page is in the `Link` header. Customers may not see this list."""
+    caller.require_admin()
+    return await _page(session, page, request, response)
+
+
+@router.get(
+    "/me",
+    response_model=list[OrderOut],
+    summary="The caller's orders",
+    responses=problem_responses(*COMMON, InvalidCursor),
+)
+async def my_orders(
+    page: PageQuery, caller: CurrentCaller, session: Session, request: Request, response: Response
+) -> list[Order]:
+    """The orders of the token's e-mail address, newest first."""
+    return await _page(session, page, request, response, caller.require_email())
+
+
+@router.get(
+    "/user/{email}",
+    response_model=list[OrderOut],
+    summary="One customer's orders",
+    responses=problem_responses(*COMMON, MalformedId, InvalidCursor),
+)
+async def orders_of_customer(
+    email: CustomerEmail,
+    page: PageQuery,
+    caller: CurrentCaller,
+    session: Session,
+    request: Request,
+    response: Response,
+) -> list[Order]:
+    """Newest first; upper and lower case are the same in an address."""
+    caller.require_own(email)
+    return await _page(session, page, request, response, email)
+
+
+@router.get(
+    "/{order_id}",
+    response_model=OrderOut,
+    summary="One order",
+    responses=problem_responses(*COMMON, MalformedId, OrderNotFound),
+)
+async def read_order(order_id: OrderId, caller: CurrentCaller, session: Session) -> Order:
+    """The order as it stands; a customer sees their own."""
+    return await get_order(session, order_id, caller)
+
+
+@router.patch(
+    "/{order_id}/status",
+    response_model=OrderOut,
+    summary="Ship or deliver an order",
+    responses=problem_responses(*COMMON, MalformedId, InvalidTransition, OrderNotFound),
+)
+async def change_status(
+    order_id: OrderId, change: StatusIn, caller: CurrentCaller, session: Session
+) -> Order:
+    """CONFIRMED → SHIPPED → DELIVERED, a step at a time. Cancelling has a call of its own."""
+    return await advance_order(session, order_id, change.status, caller)
+
+
+@router.patch(
+    "/{order_id}/cancel",
+    response_model=OrderOut,
+    summary="Cancel an order",
+    responses=problem_responses(*COMMON, MalformedId, CannotCancel, OrderNotFound),
+)
+async def cancel_order(
+    order_id: OrderId,
+    caller: CurrentCaller,
+    cancelling: Cancelling,
+    cancellation: CancelIn | None = None,
+) -> OrderOut:
+    """Cancel, and give the stock back. Doing it twice is the same as doing it once."""
+    reason = cancellation.reason if cancellation else None
+    return await cancelling.cancel(order_id, reason, caller)
+
+
+async def _page(
+    session: Session, page: Page, request: Request, response: Response, email: str | None = None
+) -> list[Order]:
+    found = await OrderRepository(session).page(
+        limit=page.limit + 1, after=page.after, status=page.status, email=email
+    )
+    shown = found[: page.limit]
+    if len(found) > page.limit:
+        last = shown[-1]
+        cursor = encode_cursor(last.created_at.isoformat(), str(last.id))
+        link_next(request, response, cursor)
+    return shown

@@ -1,0 +1,119 @@
+"""Following, cancelling and moving orders on."""
+
+import logging
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.caller import Caller
+from app.clients.inventory_client import InventoryClient
+from app.config import Settings
+from app.errors import CannotCancel, InvalidTransition, InventoryUnavailable, OrderNotFound
+from app.events import ORDER_CANCELLED, order_cancelled
+from app.models.order import CancelledBy, Order, OrderStatus
+from app.repositories.order_repository import NOW, OrderRepository, in_seconds
+from app.schemas.order import OrderOut
+from chassis.database import Database, DatabaseUnavailable
+from chassis.deadline import Deadline
+from chassis.outbox import add_event
+
+log = logging.getLogger(__name__)
+
+
+def not_found(order_id: UUID) -> OrderNotFound:
+    return OrderNotFound(f"There is no order {order_id}.")
+
+
+async def get_order(session: AsyncSession, order_id: UUID, caller: Caller) -> Order:
+    order = await OrderRepository(session).get(order_id)
+    if order is None:
+        raise not_found(order_id)
+    caller.require_own(order.customer_email)
+    return order
+
+
+async def advance_order(
+    session: AsyncSession, order_id: UUID, status: OrderStatus, caller: Caller
+) -> Order:
+    """Ship or deliver. Guarded by the status before: of two racing steps one gets 400.
+
+    Raises:
+        InvalidTransition: the state machine has no such step, or another one was faster.
+    """
+    caller.require_admin()
+    orders = OrderRepository(session)
+    before = status.before
+    moved = before is not None and await orders.advance(order_id, before, status)
+    order = await get_order(session, order_id, caller)
+    if not moved:
+        raise InvalidTransition(f"An order that is {order.status} cannot become {status}.")
+    return order
+
+
+class OrderCancelling:
+    """Cancelling an order, and giving its stock back."""
+
+    def __init__(self, database: Database, inventory: InventoryClient, settings: Settings) -> None:
+        self._database = database
+        self._inventory = inventory
+        self._settings = settings
+
+    async def cancel(self, order_id: UUID, reason: str | None, caller: Caller) -> OrderOut:
+        """Cancel an order that is PENDING or CONFIRMED; one already CANCELLED stays as it is.
+
+        The stock goes back at once, or, when inventory is away, within 30 s of its return: the
+        debt is written in the cancelling transaction and paid by the recovery loop.
+        """
+        deadline = Deadline.after(self._settings.place_deadline)
+        order, cancelled_now = await self._commit(order_id, reason, caller)
+        if cancelled_now:
+            await self._pay_debt(order_id, deadline)
+        return OrderOut.model_validate(order)
+
+    async def _commit(
+        self, order_id: UUID, reason: str | None, caller: Caller
+    ) -> tuple[Order, bool]:
+        async with self._database.transaction() as session:
+            # FOR UPDATE: what the order was decides whether an event goes out, so it must still
+            # be that when the cancellation commits.
+            order = await OrderRepository(session).get(order_id, for_update=True)
+            if order is None:
+                raise not_found(order_id)
+            caller.require_own(order.customer_email)
+            if order.status == OrderStatus.CANCELLED:
+                return order, False
+            if not OrderStatus(order.status).can_be_cancelled:
+                raise CannotCancel(f"Cannot cancel an order that is {order.status}.")
+            was_confirmed = order.status == OrderStatus.CONFIRMED
+            await self._mark_cancelled(session, order, reason)
+            if was_confirmed:
+                event = order_cancelled(order)
+                await add_event(
+                    session,
+                    topic=ORDER_CANCELLED,
+                    key=str(order.id),
+                    event_id=event.event_id,
+                    payload=event.model_dump_json(),
+                )
+        return order, True
+
+    async def _mark_cancelled(
+        self, session: AsyncSession, order: Order, reason: str | None
+    ) -> None:
+        order.status = OrderStatus.CANCELLED
+        order.cancelled_by = CancelledBy.CALLER
+        order.cancel_reason = reason
+        order.stock_debt = True
+        # For the length of a lease the debt is this request's to pay, then the recovery loop's.
+        order.lease_until = in_seconds(self._settings.lease_seconds)
+        order.updated_at = NOW
+        await session.flush()
+        await session.refresh(order, ["updated_at", "lease_until"])
+
+    async def _pay_debt(self, order_id: UUID, deadline: Deadline) -> None:
+        try:
+            await self._inventory.reverse(order_id, deadline)
+            async with self._database.transaction() as session:
+                await OrderRepository(session).clear_debt(order_id)
+        except (InventoryUnavailable, DatabaseUnavailable):
+            log.warning("stock not returned yet", extra={"order_id": str(order_id)})

@@ -1,0 +1,296 @@
+"""Placing an order: a small saga, exact in docs and model-checked; see order-docs.md.
+
+Two rules hold throughout. An answer other than 201 means that no order stands, at once or within
+30 s. And what another process may have done is found out or undone by its key, never guessed.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.clients.inventory_client import AlreadyReversed, InventoryClient, Refused
+from app.config import Settings
+from app.errors import (
+    IdempotencyKeyReused,
+    InventoryUnavailable,
+    OrderCancelled,
+    OrderNotFound,
+    OutcomeUnknown,
+    OutOfStock,
+    PlacingInterrupted,
+    ProductUnknown,
+    RequestInProgress,
+)
+from app.events import ORDER_PLACED, order_placed
+from app.metrics import OrderMetrics
+from app.models.order import CancelledBy, Order, OrderItem, OrderStatus
+from app.repositories.idempotency_repository import IdempotencyRepository, StoredKey
+from app.repositories.order_repository import OrderRepository
+from app.schemas.order import OrderIn, OrderOut
+from chassis.database import Database, DatabaseUnavailable
+from chassis.deadline import Deadline
+from chassis.outbox import add_event
+from chassis.problems import Problem
+
+log = logging.getLogger(__name__)
+
+MAX_RETRY_AFTER = 30
+CLAIM_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CallerKey:
+    """An Idempotency-Key, and whose it is: the same text from somebody else is another key."""
+
+    principal: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The 201's body, as stored under the key; `replayed` if an earlier request earned it."""
+
+    body: str
+    replayed: bool = False
+
+
+class OrderPlacing:
+    """Steps 1 to 6 of placing. No transaction is open during a call to another service."""
+
+    def __init__(
+        self,
+        database: Database,
+        inventory: InventoryClient,
+        settings: Settings,
+        metrics: OrderMetrics,
+    ) -> None:
+        self._database = database
+        self._inventory = inventory
+        self._settings = settings
+        self._metrics = metrics
+
+    async def place(self, request: OrderIn, key: CallerKey | None) -> Placed:
+        """Place an order, or find the answer that its key has already earned.
+
+        Raises:
+            ProductUnknown, OutOfStock: refused; nothing stands and the key may try again.
+            RequestInProgress, IdempotencyKeyReused, OrderCancelled: the key's own state.
+            InventoryUnavailable, PlacingInterrupted, DatabaseUnavailable: nothing stands, or it is
+                undone within 30 s.
+            OutcomeUnknown: the database went away at COMMIT; the same key will tell.
+        """
+        deadline = Deadline.after(self._settings.place_deadline)
+        try:
+            placed = await self._place(request, key, deadline)
+        except Problem as problem:
+            self._metrics.count_placing(type(problem).__name__)
+            raise
+        self._metrics.count_placing("replayed" if placed.replayed else "confirmed")
+        return placed
+
+    async def _place(self, request: OrderIn, key: CallerKey | None, deadline: Deadline) -> Placed:
+        if (answered := await self._answered(request, key)) is not None:  # step 1
+            return answered
+        try:
+            await self._check_stock(request, deadline)  # step 2
+        except Problem:
+            # The key's twin may have passed meanwhile: its order stands, so this cannot refuse.
+            if (answered := await self._answered(request, key)) is not None:
+                return answered
+            raise
+        order = _new_order(request)
+        if (answered := await self._save_pending(order, request, key, deadline)) is not None:
+            return answered
+        return await self._reduce(order, request, deadline)
+
+    # step 1
+
+    async def _answered(self, request: OrderIn, key: CallerKey | None) -> Placed | None:
+        """The stored answer of the key; None if the key is free. Raises the key's own problems."""
+        if key is None:
+            return None
+        async with self._database.transaction() as session:
+            stored = await self._keys(session).find(key.principal, key.key)
+        return _answer_of(stored, request) if stored else None
+
+    # step 2
+
+    async def _check_stock(self, request: OrderIn, deadline: Deadline) -> None:
+        """Ask for every product at once. Unknown products come before short ones.
+
+        Prices are compared here too, once order-service knows the catalogue (contracts: Prices).
+        """
+        pieces = request.pieces
+        checks = (
+            self._inventory.check(product, count, deadline) for product, count in pieces.items()
+        )
+        results = await asyncio.gather(*checks, return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        for failure in sorted(failures, key=lambda error: not isinstance(error, ProductUnknown)):
+            raise failure
+        short = [
+            f"{product}: {count} asked for, {result.available_qty} available"
+            for (product, count), result in zip(pieces.items(), results, strict=True)
+            if not isinstance(result, BaseException) and not result.in_stock
+        ]
+        if short:
+            raise OutOfStock(f"Insufficient stock of {'; '.join(short)}.")
+
+    # step 3
+
+    async def _save_pending(
+        self, order: Order, request: OrderIn, key: CallerKey | None, deadline: Deadline
+    ) -> Placed | None:
+        """Store the order and its key. An answer instead, if another request won the key."""
+        for _ in range(CLAIM_ATTEMPTS):
+            if deadline.expired:
+                # Its client has given up and may already have retried: nothing is stored now.
+                raise PlacingInterrupted(PlacingInterrupted.example)
+            if await self._try_save(order, request, key):
+                return None
+            if (answered := await self._answered(request, key)) is not None:
+                return answered
+            # The winner was refused and has let go of the key: it is ours to try again.
+        raise RequestInProgress(RequestInProgress.example, headers={"Retry-After": "1"})
+
+    async def _try_save(self, order: Order, request: OrderIn, key: CallerKey | None) -> bool:
+        async with self._database.transaction() as session:
+            if key is not None:
+                claimed = await self._keys(session).claim(
+                    key.principal, key.key, request.model_dump_json(), order.id
+                )
+                if not claimed:
+                    return False
+            lease = self._settings.lease_seconds
+            await OrderRepository(session).add_pending(order, order.items, lease)
+        return True
+
+    # step 4
+
+    async def _reduce(self, order: Order, request: OrderIn, deadline: Deadline) -> Placed:
+        try:
+            refused = await self._inventory.reduce(order.id, request.pieces, deadline)
+        except AlreadyReversed:
+            return await self._find_out(order.id)
+        except InventoryUnavailable as problem:
+            return await self._give_up(order.id, problem)
+        if refused is None:
+            return await self._confirm(order)
+        return await self._refuse(order.id, refused)
+
+    async def _refuse(self, order_id: UUID, refused: Refused) -> Placed:
+        if await self._cancel(order_id, stock_debt=refused.maybe_taken):
+            raise refused.problem
+        return await self._find_out(order_id)
+
+    async def _give_up(self, order_id: UUID, problem: Problem) -> Placed:
+        """Whether the stock was taken is not known: cancel, and owe inventory the reverse."""
+        if await self._cancel(order_id, stock_debt=True):
+            raise problem
+        return await self._find_out(order_id)
+
+    async def _cancel(self, order_id: UUID, *, stock_debt: bool) -> bool:
+        async with self._database.transaction() as session:
+            orders = OrderRepository(session)
+            done = await orders.cancel_pending(order_id, CancelledBy.PLACING, stock_debt=stock_debt)
+            if done:
+                await self._keys(session).release(order_id)
+        return done
+
+    # step 5
+
+    async def _confirm(self, order: Order) -> Placed:
+        try:
+            body = await self._commit_confirmation(order)
+        except DatabaseUnavailable as lost:
+            return await self._after_lost_commit(order.id, lost)
+        return Placed(body) if body is not None else await self._find_out(order.id)
+
+    async def _commit_confirmation(self, order: Order) -> str | None:
+        """CONFIRMED, the event and the stored answer, in one transaction; None if too late."""
+        async with self._database.transaction() as session:
+            confirmed_at = await OrderRepository(session).confirm(order.id)
+            if confirmed_at is None:
+                return None
+            order.status, order.updated_at = OrderStatus.CONFIRMED, confirmed_at
+            event = order_placed(order)
+            await add_event(
+                session,
+                topic=ORDER_PLACED,
+                key=str(order.id),
+                event_id=event.event_id,
+                payload=event.model_dump_json(),
+            )
+            body = OrderOut.model_validate(order).model_dump_json()
+            await self._keys(session).store_answer(order.id, body)
+        return body
+
+    async def _after_lost_commit(self, order_id: UUID, lost: DatabaseUnavailable) -> Placed:
+        """The connection broke at COMMIT: it may have happened. The guard of the cancel tells."""
+        log.warning("outcome of a commit not known", extra={"order_id": str(order_id)})
+        try:
+            return await self._give_up(order_id, lost)
+        except DatabaseUnavailable as gone:
+            if gone is lost:
+                raise
+            raise OutcomeUnknown(OutcomeUnknown.example) from gone
+
+    async def _find_out(self, order_id: UUID) -> Placed:
+        """The order is PENDING no more and this request did not end it: say what became of it."""
+        async with self._database.transaction() as session:
+            order = await OrderRepository(session).get(order_id)
+        if order is None:
+            raise OrderNotFound(f"There is no order {order_id}.")
+        if order.status != OrderStatus.CANCELLED:
+            return Placed(OrderOut.model_validate(order).model_dump_json())
+        if order.cancelled_by == CancelledBy.CALLER:
+            raise OrderCancelled(OrderCancelled.example)
+        raise PlacingInterrupted(PlacingInterrupted.example)
+
+    def _keys(self, session: AsyncSession) -> IdempotencyRepository:
+        return IdempotencyRepository(session, self._settings.idempotency_hours)
+
+
+def _answer_of(stored: StoredKey, request: OrderIn) -> Placed:
+    if stored.request != request.model_dump_json():
+        raise IdempotencyKeyReused(IdempotencyKeyReused.example)
+    if stored.answer is not None:
+        return Placed(stored.answer, replayed=True)
+    if stored.order_status == OrderStatus.PENDING:
+        seconds = min(MAX_RETRY_AFTER, max(1, round(stored.lease_left)))
+        raise RequestInProgress(RequestInProgress.example, headers={"Retry-After": str(seconds)})
+    raise OrderCancelled(OrderCancelled.example)
+
+
+def _new_order(request: OrderIn) -> Order:
+    order_id = uuid4()
+    items = [
+        OrderItem(
+            id=uuid4(),
+            order_id=order_id,
+            position=position,
+            product_id=item.product_id,
+            product_name=item.product_name,
+            quantity=item.quantity,
+            unit_price=item.unit_price,
+            total_price=item.total_price,
+        )
+        for position, item in enumerate(request.items)
+    ]
+    return Order(
+        id=order_id,
+        order_number=_order_number(order_id),
+        customer_name=request.customer_name,
+        customer_email=request.customer_email,
+        total_amount=request.total_amount,
+        items=items,
+    )
+
+
+def _order_number(order_id: UUID) -> str:
+    """What people read to each other: the day, and enough of the id to be the only one."""
+    return f"ORD-{datetime.now(UTC):%Y%m%d}-{order_id.hex[:10].upper()}"

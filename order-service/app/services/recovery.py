@@ -1,0 +1,106 @@
+"""The recovery loop: finishes what a crash, a pause or a lost reply left half done.
+
+One runs in every replica. It claims orders by a lease that it commits, then acts with no
+transaction open. It only ever cancels: an order that it could confirm may already have been
+refused to its customer.
+"""
+
+import asyncio
+import logging
+
+from app.clients.inventory_client import InventoryClient
+from app.config import Settings
+from app.errors import InventoryUnavailable
+from app.metrics import OrderMetrics
+from app.models.order import CancelledBy, OrderStatus
+from app.repositories.idempotency_repository import IdempotencyRepository
+from app.repositories.order_repository import Claimed, OrderRepository
+from chassis.database import Database, DatabaseUnavailable
+from chassis.deadline import Deadline
+
+log = logging.getLogger(__name__)
+
+BATCH = 50
+
+
+class RecoveryLoop:
+    def __init__(
+        self,
+        database: Database,
+        inventory: InventoryClient,
+        settings: Settings,
+        metrics: OrderMetrics,
+    ) -> None:
+        self._database = database
+        self._inventory = inventory
+        self._settings = settings
+        self._metrics = metrics
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="recovery")
+
+    async def stop(self) -> None:
+        """Stop at once: whatever is in hand is claimed again when its lease has run out."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                full = await self.recover() == BATCH
+                if not full:
+                    await self._forget_old_keys()
+            except DatabaseUnavailable:
+                full = False
+            except Exception:
+                log.exception("recovery failed; it goes on")
+                full = False
+            await asyncio.sleep(0 if full else self._settings.recovery_interval)
+
+    async def recover(self) -> int:
+        """One look: claim what is due and deal with it. How many orders that were."""
+        async with self._database.transaction() as session:
+            orders = OrderRepository(session)
+            claimed = await orders.claim_unfinished(BATCH, self._settings.lease_seconds)
+        results = await asyncio.gather(
+            *(self._settle(order) for order in claimed), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                self._metrics.count_recovery("failed")
+                if not isinstance(result, InventoryUnavailable | DatabaseUnavailable):
+                    raise result
+        return len(claimed)
+
+    async def _settle(self, order: Claimed) -> None:
+        if order.status == OrderStatus.PENDING and not await self._cancel(order):
+            return  # its own request was faster after all
+        # The lease outlasts this call, so that no second recovery works on the same debt; if one
+        # does, the reverse is idempotent.
+        await self._inventory.reverse(order.id, Deadline.after(self._settings.place_deadline))
+        async with self._database.transaction() as session:
+            await OrderRepository(session).clear_debt(order.id)
+        self._metrics.count_recovery("reversed")
+
+    async def _cancel(self, order: Claimed) -> bool:
+        async with self._database.transaction() as session:
+            done = await OrderRepository(session).cancel_pending(
+                order.id,
+                CancelledBy.RECOVERY,
+                stock_debt=True,
+                lease=self._settings.lease_seconds,
+            )
+            if done:
+                hours = self._settings.idempotency_hours
+                await IdempotencyRepository(session, hours).release(order.id)
+        if done:
+            self._metrics.count_recovery("cancelled")
+            log.warning("order left half done was cancelled", extra={"order_id": str(order.id)})
+        return done
+
+    async def _forget_old_keys(self) -> None:
+        async with self._database.transaction() as session:
+            hours = self._settings.idempotency_hours
+            await IdempotencyRepository(session, hours).delete_expired()

@@ -1,0 +1,215 @@
+"""What happens to one message: parse, handle, try again, bury, and only then commit."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+from aiokafka.errors import CommitFailedError, IllegalStateError
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from pydantic import ValidationError
+
+from chassis.kafka.dead_letters import (
+    REPLAY_GROUP,
+    DeadLetters,
+    Failure,
+    Record,
+    Unreadable,
+    header,
+)
+from chassis.kafka.errors import BrokerUnavailable, DependencyDown, Refused
+from chassis.kafka.events import Envelope
+from chassis.kafka.lane import Abandoned, Lane
+from chassis.kafka.policy import RetryPolicy
+from chassis.tracing import continue_trace
+
+log = logging.getLogger(__name__)
+E = TypeVar("E", bound=Envelope)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription(Generic[E]):
+    """A route with another wire: the topic, what its messages are read as, and who handles them."""
+
+    topic: str
+    model: type[E]
+    handle: Callable[[E], Awaitable[None]]
+
+
+class ConsumerMetrics:
+    """What one consumer group tells of itself. Labels are topics, partitions and fixed words."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.messages = Counter(
+            "kafka_consumer_messages",
+            "Messages by outcome: processed, dead_lettered, skipped_replay, skipped_old",
+            ["topic", "outcome"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "kafka_consumer_failures", "Tries that failed", ["topic"], registry=registry
+        )
+        self.waits = Counter(
+            "kafka_consumer_waits", "Waits for a dependency", ["topic"], registry=registry
+        )
+        self.lag = Gauge(
+            "kafka_consumer_lag",
+            "Messages in the topic that are not handled yet",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.last_poll = Gauge(
+            "kafka_consumer_last_poll_timestamp_seconds", "Time of the last poll", registry=registry
+        )
+        self.halted = Gauge(
+            "kafka_consumer_halted", "1 after too many failures in a row", registry=registry
+        )
+
+
+def read(model: type[E], value: bytes | None) -> E:
+    """The event in a message's value; raises Unreadable, whose text names fields but no values."""
+    if value is None:
+        raise Unreadable("no value")
+    try:
+        return model.model_validate_json(value)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        parts = (
+            f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['type']}" for item in details
+        )
+        raise Unreadable("; ".join(parts)) from None
+    except ValueError as error:  # a validator of the model's own
+        raise Unreadable(type(error).__name__) from None
+
+
+class Handling:
+    """The rules of one consumer group, the same for each of its partitions.
+
+    Args:
+        halt: called when too many messages in a row could not be handled: something is broken here
+            rather than in the messages, and going on would drain the topics into dead letters.
+    """
+
+    def __init__(
+        self,
+        subscriptions: Sequence[Subscription[Any]],
+        group: str,
+        dead_letters: DeadLetters,
+        policy: RetryPolicy,
+        metrics: ConsumerMetrics,
+        halt: Callable[[], None],
+    ) -> None:
+        self._subscriptions = {entry.topic: entry for entry in subscriptions}
+        self._group = group
+        self._dead_letters = dead_letters
+        self._policy = policy
+        self._metrics = metrics
+        self._halt = halt
+        self._given_up_in_a_row = 0
+
+    async def process(self, lane: Lane, record: Record) -> None:
+        """Bring one message to its end and commit it, or raise Abandoned."""
+        with continue_trace(header(record, "traceparent")):
+            if lane.skip_before is not None and record.timestamp < lane.skip_before:
+                # Not committed: a crash in the midst of history must find no offset again, or the
+                # rest of history would be handled. The first message after it commits for all.
+                self._metrics.messages.labels(record.topic, "skipped_old").inc()
+                return
+            outcome = await self._bring_to_end(lane, record)
+            await self._commit(lane, record)
+            self._metrics.messages.labels(record.topic, outcome).inc()
+
+    async def _bring_to_end(self, lane: Lane, record: Record) -> str:
+        meant_for = header(record, REPLAY_GROUP)
+        if meant_for is not None and meant_for != self._group:
+            return "skipped_replay"
+        subscription = self._subscriptions[record.topic]
+        try:
+            event = read(subscription.model, record.value)
+        except Unreadable as error:
+            failure: Failure | None = Failure(error, 1, datetime.now(UTC))
+        else:
+            failure = await self._handle(lane, record, subscription, event)
+        if failure is None:
+            self._given_up_in_a_row = 0
+            return "processed"
+        await self._bury(lane, record, failure)
+        return "dead_lettered"
+
+    async def _handle(
+        self, lane: Lane, record: Record, subscription: Subscription[E], event: E
+    ) -> Failure | None:
+        """None when it is handled. Failures are bounded; waiting for a dependency is not."""
+        failed, waited = 0, 0
+        since: datetime | None = None
+        while True:
+            try:
+                await subscription.handle(event)
+            except Refused as error:
+                return Failure(error, failed + 1, since or datetime.now(UTC))
+            except DependencyDown as error:
+                waited += 1
+                self._note_wait(record, error, waited)
+                await lane.rest(self._policy.delay(waited))
+            except Exception as error:
+                failed, waited, since = failed + 1, 0, since or datetime.now(UTC)
+                self._note_failure(record, error, failed)
+                if failed >= self._policy.attempts:
+                    self._count_given_up()
+                    return Failure(error, failed, since)
+                await lane.rest(self._policy.delay(failed))
+            else:
+                return None
+
+    def _count_given_up(self) -> None:
+        self._given_up_in_a_row += 1
+        if self._given_up_in_a_row > self._policy.halt_after:
+            self._halt()
+            raise Abandoned
+
+    async def _bury(self, lane: Lane, record: Record, failure: Failure) -> None:
+        for attempt in count(1):
+            try:
+                await self._dead_letters.bury(record, failure)
+            except BrokerUnavailable as error:
+                self._note_wait(record, error, attempt)
+                await lane.rest(self._policy.delay(attempt))
+            else:
+                log.error("dead letter written", extra=_place(record) | describe(failure.error))
+                return
+
+    async def _commit(self, lane: Lane, record: Record) -> None:
+        try:
+            await lane.commit(record.offset + 1)
+        except (CommitFailedError, IllegalStateError) as error:
+            # The partition went to another member meanwhile, which gets this message once more.
+            log.warning("offset not committed", extra=_place(record) | describe(error))
+            raise Abandoned from error
+
+    def _note_failure(self, record: Record, error: Exception, failed: int) -> None:
+        self._metrics.failures.labels(record.topic).inc()
+        fields = _place(record) | describe(error) | {"attempt": failed}
+        log.warning("message not handled", extra=fields)
+
+    def _note_wait(self, record: Record, error: Exception, waited: int) -> None:
+        self._metrics.waits.labels(record.topic).inc()
+        fields = {"error": type(error).__name__, "reason": str(error)[:200], "waits": waited}
+        log.warning("waiting for a dependency", extra=_place(record) | fields)
+
+
+def describe(error: Exception) -> dict[str, object]:
+    """An error for the log: its class, and the line that raised it.
+
+    Without its text, and so without a traceback: that may quote the personal data in a message.
+    """
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    where = f"{frames.tb_frame.f_code.co_qualname}:{frames.tb_lineno}" if frames else ""
+    return {"error": type(error).__name__, "where": where}
+
+
+def _place(record: Record) -> dict[str, object]:
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}

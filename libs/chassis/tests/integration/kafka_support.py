@@ -1,0 +1,107 @@
+"""What the tests of producer and consumer share: an event, a reader of topics, a wait."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from chassis.kafka.consumer import EventConsumer
+from chassis.kafka.events import Envelope, Event
+from chassis.kafka.handling import Subscription
+from chassis.kafka.policy import RetryPolicy
+from chassis.kafka.producer import EventProducer
+from fleet.servers.kafka import create_topics
+
+PARTITIONS = 3
+QUICK = RetryPolicy(backoff=0.02, backoff_max=0.2)
+
+
+class Happened(Event):
+    event_type: Literal["HAPPENED"] = "HAPPENED"
+    number: int
+
+
+class HappenedAsRead(Envelope):
+    event_type: Literal["HAPPENED"]
+    number: int
+
+
+Handler = Callable[[HappenedAsRead], Awaitable[None]]
+
+
+def fresh_topics(bootstrap: str, *names: str) -> list[str]:
+    """New topics with their dead-letter topics, so that no test sees another's messages."""
+    topics = [f"{name}-{secrets.token_hex(4)}" for name in names]
+    wanted = {name: PARTITIONS for topic in topics for name in (topic, f"{topic}.dlq")}
+    create_topics(bootstrap, wanted)
+    return topics
+
+
+def new_producer(bootstrap: str, **options: Any) -> EventProducer:
+    return EventProducer(
+        bootstrap, "test", idempotence=False, registry=CollectorRegistry(), **options
+    )
+
+
+def new_consumer(
+    bootstrap: str,
+    group: str,
+    handlers: dict[str, Handler],
+    producer: EventProducer,
+    **options: Any,
+) -> EventConsumer:
+    routes = [Subscription(topic, HappenedAsRead, handler) for topic, handler in handlers.items()]
+    settings = {"registry": CollectorRegistry(), "policy": QUICK, "session": 8.0} | options
+    return EventConsumer(bootstrap, group, routes, publish=producer.publish, **settings)
+
+
+async def send_numbers(
+    producer: EventProducer, topic: str, numbers: Collection[int], keys: int = 30
+) -> None:
+    """Numbered events; the same number modulo `keys` has the same key and is sent in order."""
+
+    async def lane(of_key: list[int]) -> None:
+        for number in of_key:
+            key = f"key-{number % keys}"
+            await producer.send(topic, key, Happened(number=number).to_bytes(), {})
+
+    lanes = [[n for n in numbers if n % keys == remainder] for remainder in range(keys)]
+    await asyncio.gather(*(lane(of_key) for of_key in lanes if of_key))
+
+
+async def until(condition: Callable[[], bool], timeout: float = 30.0, what: str = "") -> None:
+    """Look again and again until the condition holds; fails when time is up."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+async def read_topic(bootstrap: str, topic: str, at_least: int, timeout: float = 15.0) -> list[Any]:
+    """All messages of a topic, once there are `at_least` so many and no partition has more."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        consumer.assign(partitions)
+        found: list[Any] = []
+        deadline = time.monotonic() + timeout
+        while len(found) < at_least or not await _at_end(consumer, partitions):
+            assert time.monotonic() < deadline, f"{len(found)} of {at_least} in {topic}"
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found.extend(records)
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def _at_end(consumer: Any, partitions: list[TopicPartition]) -> bool:
+    for partition in partitions:
+        highwater = consumer.highwater(partition)
+        if highwater is None or await consumer.position(partition) < highwater:
+            return False
+    return True

@@ -1,0 +1,59 @@
+"""inventory-service, put together: `uvicorn app.main:create_app --factory`."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.config import Settings
+from app.metrics import StockMetrics
+from app.parameters import EncodedPaths
+from app.routes.inventory_routes import items, movements
+from chassis.database import Database
+from chassis.health import Dependency, health_router
+from chassis.kafka.producer import EventProducer
+from chassis.logging import configure_logging
+from chassis.metrics import metrics_router, new_registry
+from chassis.middleware import RequestMiddleware
+from chassis.problems import install_problem_handlers
+from chassis.relay import OutboxRelay
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    settings = settings or Settings()
+    configure_logging(settings.service_name, settings.log_level)
+    registry = new_registry()
+    database = Database(settings)
+    producer = EventProducer(
+        settings.kafka_bootstrap_servers,
+        settings.service_name,
+        idempotence=settings.kafka_enable_idempotence,
+        registry=registry,
+    )
+    relay = OutboxRelay(settings.database_url, producer.send, registry=registry)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:  # neither server has to be there yet
+            stack.push_async_callback(database.close)
+            stack.push_async_callback(producer.stop)
+            await producer.start()
+            stack.push_async_callback(relay.stop)
+            relay.start()
+            yield
+
+    app = FastAPI(title="inventory-service", version="1.0.0", lifespan=lifespan)
+    app.router.redirect_slashes = False  # a redirect would name this service's own host
+    app.state.settings, app.state.database = settings, database
+    app.state.metrics = StockMetrics(registry)
+    app.add_middleware(EncodedPaths)
+    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
+    install_problem_handlers(app)
+    needs = (
+        Dependency("database", database.ping, critical=True),
+        Dependency("kafka", producer.probe),
+    )
+    operations = health_router(settings.service_name, needs), metrics_router(registry)
+    for router in (items, movements, *operations):
+        app.include_router(router)
+    return app

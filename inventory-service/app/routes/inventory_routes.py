@@ -1,0 +1,161 @@
+"""/api/inventory. A route parses, calls one service method and returns."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.dependencies import Inventory, Reader, Stock
+from app.errors import (
+    IdempotencyKeyReused,
+    InsufficientStock,
+    InvalidProductId,
+    MissingIdempotencyKey,
+    MovementReversed,
+    ProductAlreadyExists,
+    ReservedExceedsQuantity,
+    StockLimitExceeded,
+    UnknownProduct,
+)
+from app.parameters import PageStart, PathMovementKey, PathProductId, RequiredKey, next_cursor
+from app.schemas.inventory import (
+    MAX_STOCK,
+    Amount,
+    Availability,
+    Item,
+    ItemChanges,
+    Message,
+    NewItem,
+    Reduction,
+    ReductionLine,
+    Reversal,
+)
+from chassis.database import DatabaseUnavailable
+from chassis.problems import problem_responses
+from chassis.requests import (
+    ExactJsonRoute,
+    IdempotencyKey,
+    InvalidCursor,
+    InvalidIdempotencyKey,
+    PageLimit,
+    link_next,
+)
+
+items = APIRouter(prefix="/api/inventory", tags=["inventory"], route_class=ExactJsonRoute)
+movements = APIRouter(prefix="/api/inventory", tags=["movements"], route_class=ExactJsonRoute)
+
+_ONE_ITEM = (InvalidProductId, UnknownProduct, DatabaseUnavailable)
+_KEYED = (InvalidIdempotencyKey, MovementReversed, IdempotencyKeyReused)
+
+
+@items.post(
+    "",
+    status_code=201,
+    summary="Begin to keep stock of a product",
+    responses=problem_responses(ProductAlreadyExists, DatabaseUnavailable),
+)
+async def create_item(new: NewItem, inventory: Inventory) -> Item:
+    """Each product has one item. Creating one that is low from the start is no low-stock event."""
+    return await inventory.create(new)
+
+
+@items.get(
+    "",
+    summary="All items, page by page",
+    responses=problem_responses(InvalidCursor, DatabaseUnavailable),
+)
+async def list_items(
+    request: Request, response: Response, reader: Reader, after: PageStart, limit: PageLimit = 50
+) -> list[Item]:
+    """In the order of product ids. A `Link` header with `rel="next"` names the next page."""
+    page, following = await reader.page(after, limit)
+    if following is not None:
+        link_next(request, response, next_cursor(following))
+    return page
+
+
+@items.get("/{product_id}", summary="One item", responses=problem_responses(*_ONE_ITEM))
+async def get_item(product_id: PathProductId, reader: Reader) -> Item:
+    """What there is of a product, and how much of it can be sold."""
+    return await reader.get(product_id)
+
+
+@items.get(
+    "/{product_id}/check", summary="Is there enough?", responses=problem_responses(*_ONE_ITEM)
+)
+async def check_item(
+    product_id: PathProductId,
+    quantity: Annotated[int, Query(gt=0, le=MAX_STOCK, description="pieces wanted", examples=[2])],
+    reader: Reader,
+) -> Availability:
+    """Advice only: another buyer may come first. A reduction decides."""
+    return await reader.check(product_id, quantity)
+
+
+@items.put(
+    "/{product_id}",
+    summary="Set name, quantity or reserved quantity",
+    responses=problem_responses(*_ONE_ITEM, ReservedExceedsQuantity),
+)
+async def update_item(
+    product_id: PathProductId, changes: ItemChanges, inventory: Inventory
+) -> Item:
+    """Fields that are left out stay as they are. A fall below the threshold is announced."""
+    return await inventory.update(product_id, changes)
+
+
+@items.delete(
+    "/{product_id}", summary="Stop keeping stock", responses=problem_responses(*_ONE_ITEM)
+)
+async def delete_item(product_id: PathProductId, inventory: Inventory) -> Message:
+    """Its pieces are written off in the ledger; the product may be created anew later."""
+    return await inventory.delete(product_id)
+
+
+@movements.patch(
+    "/reduce",
+    summary="Take several products, all or none",
+    responses=problem_responses(
+        UnknownProduct, InsufficientStock, MissingIdempotencyKey, *_KEYED, DatabaseUnavailable
+    ),
+)
+async def reduce_items(reduction: Reduction, key: RequiredKey, stock: Stock) -> list[Item]:
+    """One transaction. The key, such as an order's id, names it for repeats and for its reversal:
+    the same key with the same items gives the first answer again and takes nothing more. A refused
+    reduction is not stored, so its key may try again."""
+    return await stock.reduce(reduction.items, key)
+
+
+@movements.post(
+    "/movements/{key}/reverse",
+    summary="Give back what a reduction took",
+    responses=problem_responses(InvalidIdempotencyKey, DatabaseUnavailable),
+)
+async def reverse_movement(key: PathMovementKey, stock: Stock) -> Reversal:
+    """Once: a repeat gives the same answer. A key that was never seen returns nothing and is
+    refused from now on. Products deleted meanwhile are left out."""
+    return await stock.reverse(key)
+
+
+@movements.patch(
+    "/{product_id}/reduce",
+    summary="Take some pieces of one product",
+    responses=problem_responses(*_ONE_ITEM, InsufficientStock, *_KEYED),
+)
+async def reduce_item(
+    product_id: PathProductId, amount: Amount, key: IdempotencyKey, stock: Stock
+) -> Item:
+    """As the reduction of several products, with one. The key is optional here."""
+    line = ReductionLine.model_construct(product_id=product_id, quantity=amount.quantity)
+    return (await stock.reduce([line], key))[0]
+
+
+@movements.patch(
+    "/{product_id}/restock",
+    summary="Add pieces of one product",
+    responses=problem_responses(*_ONE_ITEM, StockLimitExceeded, *_KEYED),
+)
+async def restock_item(
+    product_id: PathProductId, amount: Amount, key: IdempotencyKey, stock: Stock
+) -> Item:
+    """With a key, once. An item holds at most a thousand million pieces."""
+    return await stock.restock(product_id, amount.quantity, key)

@@ -1,0 +1,40 @@
+"""Low stock: said once for each time that an available quantity falls below the threshold."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.events import INVENTORY_LOW, InventoryLow
+from app.metrics import StockMetrics
+from app.models.inventory import InventoryItem
+from chassis.outbox import add_event
+
+
+class LowStockWatch:
+    """Writes `inventory-low` into the transaction that made the crossing.
+
+    That transaction holds the item's lock, so `before` and `after` are neighbours: no crossing is
+    seen twice and none is missed, however many calls take from the item at once.
+    """
+
+    def __init__(self, session: AsyncSession, threshold: int, metrics: StockMetrics) -> None:
+        self._session = session
+        self._threshold = threshold
+        self._metrics = metrics
+
+    async def note(self, item: InventoryItem, available_before: int) -> None:
+        """Tell of `item`, as it is now, if it was not low before and is low now."""
+        if not item.available_qty < self._threshold <= available_before:
+            return
+        event = InventoryLow(
+            product_id=item.product_id,
+            product_name=item.product_name,
+            available_qty=item.available_qty,
+            threshold=self._threshold,
+        )
+        await add_event(
+            self._session,
+            topic=INVENTORY_LOW,
+            key=item.product_id,
+            event_id=event.event_id,
+            payload=event.to_bytes().decode(),
+        )
+        self._metrics.low_crossings.inc()

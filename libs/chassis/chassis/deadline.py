@@ -6,23 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-Clock = Callable[[], float]
-
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """An instant on a monotonic clock. Made once at the edge and handed to every call beneath.
-
-    Args:
-        at: the instant, in the clock's seconds. Use `Deadline.after`.
-        clock: seconds that never run backwards; a test passes its own.
-    """
+    """An instant on a monotonic clock (seconds); made at the edge and handed to every call."""
 
     at: float
-    clock: Clock = field(default=time.monotonic, repr=False, compare=False)
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
 
     @classmethod
-    def after(cls, seconds: float, clock: Clock = time.monotonic) -> "Deadline":
+    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> "Deadline":
         """The instant `seconds` from now."""
         return cls(clock() + seconds, clock)
 
@@ -40,12 +33,10 @@ class Deadline:
 
     @asynccontextmanager
     async def enforce(self) -> AsyncIterator[None]:
-        """Cut the block off at the deadline.
-
-        Counted from now rather than as an instant of the loop's clock: uvloop's has another zero.
+        """Cut the block off at the deadline, counted from now: uvloop's clock has another zero.
 
         Raises:
-            TimeoutError: the deadline passed, perhaps before the block began.
+            TimeoutError: the deadline passed; where it had before, the block is not entered.
         """
         if self.expired:
             raise TimeoutError

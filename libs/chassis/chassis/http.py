@@ -4,10 +4,9 @@ From the outside in: the breaker (one call, one vote), the deadline (so that a h
 failed vote), the retries, one attempt. httpx2 because httpx 0.28's pool dies under cancellation.
 """
 
-import contextlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -20,7 +19,6 @@ from chassis.deadline import Deadline
 from chassis.retry import (
     IDEMPOTENT_METHODS,
     RETRIED_STATUSES,
-    AttemptFailed,
     ClientPolicy,
     RetryBudget,
     retry_after_seconds,
@@ -63,9 +61,10 @@ class ResilientClient:
 
     Args:
         base_url: such as `http://inventory-service:8003`.
-        name: the peer's name in metrics (`target`), logs and errors.
+        name: the peer's name in metrics (`target`) and errors.
         registry: where the metrics go; clients of other peers may share it.
-        transport: a stand-in for tests.
+        transport, clock: stand-ins for tests; the clock (monotonic seconds) is the breaker's and
+            the retry budget's.
     """
 
     def __init__(
@@ -76,14 +75,15 @@ class ResilientClient:
         registry: CollectorRegistry,
         policy: ClientPolicy | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy = policy or ClientPolicy()
         self._name = name
         self._metrics = UpstreamMetrics.of(registry)
         self._retries = self._metrics.retries.labels(name)
-        self._budget = RetryBudget(policy.retry_ratio, policy.retry_floor, policy.retry_reserve)
+        self._budget = RetryBudget(policy, clock)
         self._breaker = AsyncBreaker(
-            name, policy.breaker, registry, is_failure=_speaks_against_peer
+            name, policy.breaker, registry, is_failure=_speaks_against_peer, clock=clock
         )
         self._http = httpx2.AsyncClient(
             base_url=base_url,
@@ -128,8 +128,8 @@ class ResilientClient:
             path: from `/` on, without query; what comes from data is quoted (see `segment`).
             json: the body, where it is not None.
             idempotent: whether running it twice is harmless. Unless told: GET, HEAD, PUT, DELETE,
-                and whatever carries an Idempotency-Key. Others are tried again only where the
-                connection failed, so that nothing can have run.
+                and whatever carries an Idempotency-Key. Others are tried again only where no
+                connection came about, so that nothing can have run.
             deadline: the caller's own; the policy's total_timeout holds as well.
 
         Raises:
@@ -138,36 +138,27 @@ class ResilientClient:
         """
         if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
             raise ValueError("not a plain path")
-        sent = {key.lower(): value for key, value in (headers or {}).items()}
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
         if idempotent is None:
             idempotent = method.upper() in IDEMPOTENT_METHODS or "idempotency-key" in sent
         total = self._policy.total_timeout
         call = _Call(
-            request={"method": method.upper(), "url": path, "params": params, "json": json},
+            request={"method": method, "url": path, "params": params, "json": json},
             headers=sent,
             idempotent=idempotent,
             deadline=deadline.sooner_of(total) if deadline else Deadline.after(total),
         )
-        with self._measured() as outcome:
-            reply = await self._guarded(call)
-            outcome["outcome"] = "ok" if reply.status < 400 else "refused"
-        return reply
-
-    @contextlib.contextmanager
-    def _measured(self) -> Iterator[dict[str, str]]:
-        labels = {"outcome": "cancelled"}
-        started = time.perf_counter()
+        started, outcome = time.perf_counter(), "aborted"
         try:
-            yield labels
+            reply = await self._guarded(call)
+            outcome = "ok" if reply.status < 400 else "refused"
         except UpstreamUnavailable as error:
-            labels["outcome"] = error.reason.value
-            raise
-        except Exception:
-            labels["outcome"] = "error"
+            outcome = error.reason.value
             raise
         finally:
-            elapsed = time.perf_counter() - started
-            self._metrics.call_seconds.labels(self._name, labels["outcome"]).observe(elapsed)
+            seconds = time.perf_counter() - started
+            self._metrics.call_seconds.labels(self._name, outcome).observe(seconds)
+        return reply
 
     async def _guarded(self, call: _Call) -> Reply:
         try:
@@ -182,26 +173,15 @@ class ResilientClient:
             ) from None
 
     async def _within_deadline(self, call: _Call) -> Reply:
-        time_given = call.deadline.remaining()
+        seconds = call.deadline.remaining()
         self._budget.deposit()
         try:
             async with call.deadline.enforce():
-                loop = retrying(self._policy, self._budget, time_given, self._retries.inc)
+                loop = retrying(self._policy, self._budget, seconds, self._retries.inc)
                 return await loop(self._attempt, call)
         except TimeoutError:
-            enough = call.attempts > 0 and time_given >= self._policy.least_trial
-            failed = AttemptFailed(Reason.TIMEOUT, retry=False, speaks_against_peer=enough)
-        except AttemptFailed as error:
-            failed = error
-        raise UpstreamUnavailable(
-            self._name,
-            failed.reason,
-            status=failed.status,
-            retry_after=failed.retry_after,
-            maybe_executed=call.reached > 0,
-            attempts=call.attempts,
-            speaks_against_peer=failed.speaks_against_peer,
-        ) from failed.__cause__
+            fair = seconds >= min(self._policy.least_trial, self._policy.total_timeout / 2)
+            raise self._failure(call, Reason.TIMEOUT, speaks_against_peer=fair) from None
 
     async def _attempt(self, call: _Call) -> Reply:
         headers = call.headers | {"x-deadline-ms": str(int(call.deadline.remaining() * 1000))}
@@ -212,46 +192,55 @@ class ResilientClient:
         call.unanswered += 1
         try:
             response = await self._http.request(**call.request, headers=headers)
-        except _NEVER_SENT as error:
+        except _OUR_MISTAKE:
+            raise
+        except httpx2.RequestError as error:
+            raise self._lost(call, error) from error
+        return self._judge(call, response)
+
+    def _lost(self, call: _Call, error: httpx2.RequestError) -> UpstreamUnavailable:
+        never_sent = isinstance(error, _NEVER_SENT)
+        if never_sent:
             call.reached -= 1
             call.unanswered -= 1
-            refused = isinstance(error, httpx2.ConnectError)
-            raise AttemptFailed(
-                Reason.CONNECTION if refused else Reason.TIMEOUT,
-                retry=True,
-                # all connections of our own in use is not the peer's failure
-                speaks_against_peer=not isinstance(error, httpx2.PoolTimeout),
-            ) from error
-        except _OUR_MISTAKE:
-            call.reached -= 1
-            raise
-        except httpx2.TimeoutException as error:
-            raise AttemptFailed(Reason.TIMEOUT, retry=call.idempotent) from error
-        except httpx2.DecodingError as error:
-            raise AttemptFailed(Reason.BAD_ANSWER, retry=False) from error
-        except httpx2.TransportError as error:
-            raise AttemptFailed(Reason.CONNECTION, retry=call.idempotent) from error
-        return self._judge(call, response)
+        reason = Reason.CONNECTION
+        if isinstance(error, httpx2.TimeoutException):
+            reason = Reason.TIMEOUT
+        elif isinstance(error, httpx2.DecodingError):
+            reason = Reason.BAD_ANSWER
+        return self._failure(
+            call,
+            reason,
+            retryable=never_sent or call.idempotent,
+            # all of our own connections in use is not the peer's failure
+            speaks_against_peer=not isinstance(error, httpx2.PoolTimeout),
+        )
 
     def _judge(self, call: _Call, response: httpx2.Response) -> Reply:
         status = response.status_code
         if status not in RETRIED_STATUSES or status == 429:
             call.unanswered -= 1
         if status >= 500 or status == 429:
-            raise AttemptFailed(
+            raise self._failure(
+                call,
                 Reason.BAD_ANSWER,
                 status=status,
-                retry=call.idempotent and status in RETRIED_STATUSES,
                 retry_after=retry_after_seconds(response.headers.get("retry-after")),
+                retryable=call.idempotent and status in RETRIED_STATUSES,
                 speaks_against_peer=status >= 500,
             )
         return Reply(
-            target=self._name,
-            status=status,
-            headers=response.headers,
-            content=response.content,
-            attempts=call.attempts,
-            unanswered_attempts=call.unanswered,
+            self._name,
+            status,
+            response.headers,
+            response.content,
+            call.attempts,
+            call.unanswered,
+        )
+
+    def _failure(self, call: _Call, reason: Reason, **more: Any) -> UpstreamUnavailable:
+        return UpstreamUnavailable(
+            self._name, reason, attempts=call.attempts, maybe_executed=call.reached > 0, **more
         )
 
 

@@ -17,7 +17,7 @@ from tenacity import (
 from tenacity.stop import stop_base
 
 from chassis.breaker import BreakerPolicy
-from chassis.upstream import Reason
+from chassis.upstream import UpstreamUnavailable
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
@@ -25,7 +25,7 @@ RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class ClientPolicy:
-    """How one peer is called. Seconds throughout; the total is of all tries and waits together."""
+    """How one peer is called. Seconds throughout; the total is of all attempts and waits."""
 
     total_timeout: float = 3.0
     connect_timeout: float = 0.5
@@ -39,36 +39,30 @@ class ClientPolicy:
     backoff_max: float = 1.0  # ... and never above this
     retry_ratio: float = 0.1  # retries that each call pays for
     retry_floor: float = 2.0  # retries a second that need no calls to pay for them
-    retry_reserve: float = 50.0  # at most this many are saved up
-    least_trial: float = 0.1  # with less time than this left, a timeout says nothing of the peer
+    retry_reserve: float = 50.0  # at most so many are saved up
+    least_trial: float = 0.1  # given less time than this, a timeout says nothing of the peer
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
 
 
 class RetryBudget:
     """A token bucket that keeps a broken peer from being asked three times as often.
 
-    Each call deposits `ratio` of a token, time deposits `floor` a second, each retry takes one.
+    Each call deposits `retry_ratio` of a token, time `retry_floor` a second; a retry takes one.
     Without it 1,000 calls to a peer that always answers 503 become 3,000 requests.
     """
 
-    def __init__(
-        self,
-        ratio: float,
-        floor: float,
-        reserve: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._ratio, self._floor, self._reserve = ratio, floor, reserve
+    def __init__(self, policy: ClientPolicy, clock: Callable[[], float] = time.monotonic) -> None:
+        self._policy = policy
         self._clock = clock
         self._filled_at = clock()
-        self._tokens = min(reserve, floor * 5)
+        self._tokens = min(policy.retry_reserve, policy.retry_floor * 5)
 
     def deposit(self) -> None:
         """One call begins."""
         now = self._clock()
-        earned = self._ratio + (now - self._filled_at) * self._floor
+        earned = self._policy.retry_ratio + (now - self._filled_at) * self._policy.retry_floor
         self._filled_at = now
-        self._tokens = min(self._reserve, self._tokens + earned)
+        self._tokens = min(self._policy.retry_reserve, self._tokens + earned)
 
     def withdraw(self) -> bool:
         """True, and one token less, when one more retry can be paid."""
@@ -80,9 +74,7 @@ class RetryBudget:
 
 def retry_after_seconds(value: str | None) -> float | None:
     """`Retry-After` in seconds from now, from seconds or a date (RFC 9110 10.2.3); else None."""
-    if value is None:
-        return None
-    text = value.strip()
+    text = (value or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
@@ -93,32 +85,12 @@ def retry_after_seconds(value: str | None) -> float | None:
     return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
 
-class AttemptFailed(Exception):
-    """One attempt; never leaves the client."""
-
-    def __init__(
-        self,
-        reason: Reason,
-        *,
-        retry: bool,
-        status: int | None = None,
-        retry_after: float | None = None,
-        speaks_against_peer: bool = True,
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retry = retry
-        self.status = status
-        self.retry_after = retry_after
-        self.speaks_against_peer = speaks_against_peer
-
-
 class _WaitAsTold(wait_full_jitter):
     """Full jitter, on top of what the peer asked for in `Retry-After`."""
 
     def __call__(self, retry_state: RetryCallState) -> float:
         error = retry_state.outcome.exception() if retry_state.outcome else None
-        told: float | None = getattr(error, "retry_after", None)
+        told = error.retry_after if isinstance(error, UpstreamUnavailable) else None
         return float(super().__call__(retry_state)) + (told or 0.0)
 
 
@@ -135,16 +107,17 @@ class _StopUnpaid(stop_base):
 def retrying(
     policy: ClientPolicy, budget: RetryBudget, seconds: float, on_retry: Callable[[], None]
 ) -> AsyncRetrying:
-    """The retry loop of one call: ends in the reply or in its last attempt's AttemptFailed.
+    """The retry loop of one call; ends in its reply or in the last attempt's error.
 
     Args:
         seconds: what is left of the deadline; a wait that would pass it is not begun.
         on_retry: called before each wait.
     """
+    enough = stop_after_attempt(policy.attempts) | stop_before_delay(seconds)
     return AsyncRetrying(
-        retry=retry_if_exception(lambda error: isinstance(error, AttemptFailed) and error.retry),
+        retry=retry_if_exception(lambda e: isinstance(e, UpstreamUnavailable) and e.retryable),
         wait=_WaitAsTold(multiplier=policy.backoff, max=policy.backoff_max),
-        stop=stop_after_attempt(policy.attempts) | stop_before_delay(seconds) | _StopUnpaid(budget),
+        stop=enough | _StopUnpaid(budget),
         before_sleep=lambda _: on_retry(),
         reraise=True,
     )

@@ -1,6 +1,6 @@
 """What a call to a peer may come to: an answer, a failure, and the metrics of both."""
 
-import json as jsonlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,39 +23,32 @@ class Reason(StrEnum):
     BAD_ANSWER = "bad_answer"  # 429, 500 or above, or not what was agreed
 
 
+@dataclass(eq=False)
 class UpstreamUnavailable(Exception):
     """The peer gave no answer to work with; each service maps it to a problem of its own.
 
     Attributes:
-        target: the peer's name.
         reason: what went wrong last.
-        status: the status of its last answer, where it gave one.
+        status: the last answer's, where there was one.
         retry_after: seconds that the peer, or the open circuit, asks for.
-        maybe_executed: some attempt may have reached the peer, so the request may have run.
-        attempts: how often it was tried.
-        speaks_against_peer: whether the circuit counts it as a failure.
+        attempts: how many requests were made.
+        maybe_executed: one of them may have reached the peer, so it may have run.
+        retryable: another attempt would be safe (there was no time, or no budget, for it).
+        speaks_against_peer: the circuit counts it as a failure.
     """
 
-    def __init__(
-        self,
-        target: str,
-        reason: Reason,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-        maybe_executed: bool = False,
-        attempts: int = 0,
-        speaks_against_peer: bool = False,
-    ) -> None:
-        said = f" ({status})" if status else ""
-        super().__init__(f"{target}: {reason.value}{said} after {attempts} attempts")
-        self.target = target
-        self.reason = reason
-        self.status = status
-        self.retry_after = retry_after
-        self.maybe_executed = maybe_executed
-        self.attempts = attempts
-        self.speaks_against_peer = speaks_against_peer
+    target: str
+    reason: Reason
+    status: int | None = None
+    retry_after: float | None = None
+    attempts: int = 0
+    maybe_executed: bool = False
+    retryable: bool = False
+    speaks_against_peer: bool = False
+
+    def __str__(self) -> str:
+        said = f" ({self.status})" if self.status else ""
+        return f"{self.target}: {self.reason.value}{said}, {self.attempts} attempts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +57,7 @@ class Reply:
 
     Attributes:
         content: the body's bytes, for `Model.model_validate_json`.
-        attempts: how many requests were made, this one's included.
+        attempts: how many requests were made, this one included.
         unanswered_attempts: how many earlier ones may have run at the peer although it did not say
             so: no reply at all, or 502, 503, 504. A refusal then does not prove that nothing ran.
     """
@@ -83,14 +76,10 @@ class Reply:
             UpstreamUnavailable: it is not JSON; BAD_ANSWER.
         """
         try:
-            return jsonlib.loads(self.content, parse_float=Decimal, parse_constant=_refuse)
+            return json.loads(self.content, parse_float=Decimal, parse_constant=_refuse)
         except (ValueError, RecursionError, ArithmeticError) as error:
             raise UpstreamUnavailable(
-                self.target,
-                Reason.BAD_ANSWER,
-                status=self.status,
-                maybe_executed=True,
-                attempts=self.attempts,
+                self.target, Reason.BAD_ANSWER, self.status, None, self.attempts, True
             ) from error
 
 
@@ -99,7 +88,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def segment(value: str) -> str:
-    """Data as one segment of a path. `..` too: unescaped, it would be another address."""
+    """Data as one segment of a path; `..` too, which unescaped would be another address."""
     return quote(value, safe="") if value.strip(".") else value.replace(".", "%2E")
 
 

@@ -1,0 +1,152 @@
+"""The identity provider's signing keys: fetched seldom, by one task at a time, and kept."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+from jose import jwk
+from jose.exceptions import JOSEError
+
+logger = logging.getLogger(__name__)
+
+REFETCH_SECONDS = 30.0  # however many unknown kids are sent to us
+FIRST_FETCH_SECONDS = 2.0  # while no key is known yet: we may have started before the provider
+FETCH_TIMEOUT = 3.0
+_MIN_BITS, _MAX_BITS = 2048, 8192
+
+
+class KeysUnavailable(Exception):
+    """No signing key is known, or all are older than the maximum age."""
+
+
+class KeySet:
+    """Keys by `kid`, ready for use. While the provider is away the last good ones are kept.
+
+    Args:
+        url: the JWKS document.
+        ttl: seconds after which the keys are fetched again, in the background. How long a key that
+            was taken back is still trusted.
+        max_age: seconds that keys are trusted while no fetch succeeds.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ttl: float,
+        max_age: float,
+        clock: Callable[[], float] = time.monotonic,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url = url
+        self._ttl = ttl
+        self._max_age = max_age
+        self._clock = clock
+        self._http = httpx2.AsyncClient(
+            transport=transport, timeout=FETCH_TIMEOUT, trust_env=False, follow_redirects=False
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._tried_at = self._fetched_at = -math.inf
+        self._failed = False
+        self._numbers: dict[str, tuple[str, str]] = {}
+        self._keys: dict[str, Any] = {}
+        self.version = 0  # moves with every change of the keys, so that others can cache
+
+    async def ready(self) -> None:
+        """Return when there are keys to trust. Waits for a fetch only where there are none.
+
+        Raises:
+            KeysUnavailable: there are none, and the provider gave none.
+        """
+        age = self._clock() - self._fetched_at
+        if age < self._ttl:
+            return
+        fetch = self._refetch()
+        if age < self._max_age:
+            return
+        if fetch is not None:
+            await asyncio.shield(fetch)
+        if self._clock() - self._fetched_at >= self._max_age:
+            raise KeysUnavailable("no signing key of the identity provider is known")
+
+    async def find(self, kid: str) -> Any | None:
+        """The key of that id, fetching where it is new and a fetch is due; None: there is none."""
+        fetch = self._refetch() if kid not in self._keys else None
+        if fetch is not None:
+            await asyncio.shield(fetch)
+        return self._keys.get(kid)
+
+    async def probe(self) -> None:
+        """For readiness: raises when the last fetch, at most 30 s ago, failed."""
+        fetch = self._refetch()
+        if fetch is not None:
+            await asyncio.shield(fetch)
+        if self._failed:
+            raise KeysUnavailable("the identity provider did not give its keys")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self._http.aclose()
+
+    def _refetch(self) -> asyncio.Task[None] | None:
+        """The fetch under way or a new one; None when it is too early for one.
+
+        A task of its own, waited for through a shield: a caller who hangs up must not cut off the
+        fetch that others wait for.
+        """
+        if self._task is None or self._task.done():
+            pause = REFETCH_SECONDS if self._keys else FIRST_FETCH_SECONDS
+            if self._clock() - self._tried_at < pause:
+                return None
+            self._tried_at = self._clock()
+            self._task = asyncio.create_task(self._fetch(), name="fetch key set")
+        return self._task
+
+    async def _fetch(self) -> None:
+        try:
+            async with asyncio.timeout(FETCH_TIMEOUT):
+                response = await self._http.get(self._url)
+            response.raise_for_status()
+            numbers = _signing_keys(response.json())
+            keys = {kid: _construct(*number) for kid, number in numbers.items()}
+            keys = {kid: key for kid, key in keys.items() if key is not None}
+            if not keys:
+                raise ValueError("no usable key")
+        except Exception as error:
+            self._failed = True
+            logger.warning("key set not fetched", extra={"error": type(error).__name__})
+            return
+        self._failed = False
+        self._fetched_at = self._clock()
+        if numbers != self._numbers:
+            self._numbers, self._keys = numbers, keys
+            self.version += 1
+            logger.info("key set changed", extra={"keys": len(keys)})
+
+
+def _signing_keys(document: Any) -> dict[str, tuple[str, str]]:
+    """Modulus and exponent by kid of the keys that may sign; no other field of theirs counts."""
+    return {
+        str(key["kid"]): (str(key["n"]), str(key["e"]))
+        for key in reversed(document["keys"])  # of two with one kid the first counts
+        if (key.get("kty"), key.get("use"), key.get("alg")) == ("RSA", "sig", "RS256")
+        and {"kid", "n", "e"} <= key.keys()
+    }
+
+
+def _construct(n: str, e: str) -> Any | None:
+    """A key built once: from a dict, python-jose would build it anew for every token."""
+    try:
+        key = jwk.construct({"kty": "RSA", "n": n, "e": e}, "RS256")
+    except (JOSEError, ValueError, TypeError):
+        return None
+    return key if _MIN_BITS <= key.prepared_key.key_size <= _MAX_BITS else None

@@ -1,0 +1,289 @@
+"""The client against a real server that hangs, drops, refuses and answers nonsense."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+from prometheus_client import REGISTRY, CollectorRegistry
+from scripted_peer import Answer, Drop, Hang, Raw, Script, ScriptedPeer, in_turn, scripted_peer
+
+from chassis.http import (
+    BreakerPolicy,
+    ClientPolicy,
+    Deadline,
+    Reason,
+    Reply,
+    ResilientClient,
+    UpstreamUnavailable,
+)
+from chassis.tracing import continue_trace
+
+QUICK = ClientPolicy(
+    backoff=0.001, read_timeout=0.5, breaker=BreakerPolicy(10_000, rate_calls=10_000)
+)
+KEY = {"Idempotency-Key": "order-1"}
+Start = Callable[..., Awaitable[tuple[ScriptedPeer, ResilientClient]]]
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def start(registry: CollectorRegistry) -> AsyncIterator[Start]:
+    """A function that starts a peer with a script, and a client of it."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(script: Script, **policy: Any) -> tuple[ScriptedPeer, ResilientClient]:
+            peer = await stack.enter_async_context(scripted_peer(script))
+            client = ResilientClient(
+                peer.url, "peer", registry=registry, policy=replace(QUICK, **policy)
+            )
+            stack.push_async_callback(client.aclose)
+            return peer, client
+
+        yield begin
+
+
+async def failure(call: Awaitable[Reply]) -> UpstreamUnavailable:
+    with pytest.raises(UpstreamUnavailable) as raised:
+        await call
+    return raised.value
+
+
+async def test_an_answer_is_a_reply_with_its_status_headers_and_body(start: Start) -> None:
+    peer, client = await start(lambda _: Answer(201, {"price": 999.99}, (("x-a", "b"),)))
+    reply = await client.request("POST", "/items", params={"q": "ü&"}, json={"n": 1})
+    assert (reply.status, reply.headers["X-A"], reply.attempts) == (201, "b", 1)
+    assert str(reply.json()["price"]) == "999.99"  # exact, not a float
+    (seen,) = peer.requests
+    assert (seen.method, seen.target, seen.body) == ("POST", "/items?q=%C3%BC%26", b'{"n":1}')
+    assert seen.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 404, 409, 422])
+async def test_every_answer_below_500_but_429_is_a_reply(start: Start, status: int) -> None:
+    peer, client = await start(lambda _: Answer(status, b""))
+    assert (await client.request("PUT", "/a")).status == status
+    assert len(peer.requests) == 1
+
+
+async def test_the_trace_and_what_is_left_of_the_deadline_go_along(start: Start) -> None:
+    peer, client = await start(in_turn(Answer(503), Answer()))
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with continue_trace(trace):
+        await client.request("GET", "/a", deadline=Deadline.after(2))
+    for seen in peer.requests:
+        assert seen.headers["traceparent"].split("-")[1] == trace.split("-")[1]
+    first, second = (int(seen.headers["x-deadline-ms"]) for seen in peer.requests)
+    assert 1500 < second <= first <= 2000
+    await client.request("GET", "/a")
+    assert "traceparent" not in peer.requests[-1].headers
+    assert 2900 < int(peer.requests[-1].headers["x-deadline-ms"]) <= 3000
+
+
+async def test_callers_share_no_cookies(start: Start) -> None:
+    peer, client = await start(lambda _: Answer(headers=(("set-cookie", "who=alice; Path=/"),)))
+    await client.request("GET", "/a")
+    await client.request("GET", "/a")
+    assert "cookie" not in peer.requests[1].headers
+
+
+async def test_a_post_whose_connection_is_dropped_is_sent_once(start: Start) -> None:
+    """Promise 33: the server had run it."""
+    peer, client = await start(lambda _: Drop())
+    error = await failure(client.request("POST", "/a", json={}))
+    assert (error.reason, error.maybe_executed, error.attempts) == (Reason.CONNECTION, True, 1)
+    assert len(peer.requests) == 1
+
+
+async def test_a_post_on_a_kept_connection_that_is_dropped_is_sent_once(start: Start) -> None:
+    """Promise 33: neither the pool nor the transport sends it again by itself."""
+    peer, client = await start(in_turn(Answer(), Drop()))
+    await client.request("GET", "/a")
+    await failure(client.request("POST", "/a", json={}))
+    assert [seen.method for seen in peer.requests] == ["GET", "POST"]
+
+
+async def test_with_an_idempotency_key_a_dropped_post_is_sent_again(start: Start) -> None:
+    """Promise 33, and order-flow's step 4: the reply tells of the unanswered attempt."""
+    peer, client = await start(in_turn(Drop(), Answer(400)))
+    reply = await client.request("POST", "/a", json={}, headers=KEY)
+    assert (reply.status, reply.attempts, reply.unanswered_attempts) == (400, 2, 1)
+    assert [seen.headers["idempotency-key"] for seen in peer.requests] == ["order-1"] * 2
+
+
+@pytest.mark.parametrize(
+    "action", [Drop(), Hang(), Answer(429), Answer(502), Answer(503), Answer(504)]
+)
+@pytest.mark.parametrize(
+    ("method", "told", "sent"),
+    [
+        ("GET", None, 3),
+        ("HEAD", None, 3),
+        ("PUT", None, 3),
+        ("DELETE", None, 3),
+        ("POST", None, 1),
+        ("PATCH", None, 1),
+        ("POST", True, 3),
+        ("GET", False, 1),
+    ],
+)
+async def test_only_what_may_run_twice_is_tried_again(
+    start: Start, action: Answer | Drop | Hang, method: str, told: bool | None, sent: int
+) -> None:
+    """Promise 33."""
+    peer, client = await start(lambda _: action, read_timeout=0.02)
+    error = await failure(client.request(method, "/a", idempotent=told))
+    assert error.maybe_executed
+    assert error.attempts == len(peer.requests) == sent
+
+
+@pytest.mark.parametrize("status", [500, 501, 505, 507])
+async def test_other_errors_of_the_peer_are_not_tried_again(start: Start, status: int) -> None:
+    peer, client = await start(lambda _: Answer(status))
+    error = await failure(client.request("GET", "/a"))
+    assert (error.reason, error.status) == (Reason.BAD_ANSWER, status)
+    assert len(peer.requests) == 1
+
+
+async def test_a_connection_that_never_came_about_is_always_tried_again(
+    registry: CollectorRegistry,
+) -> None:
+    nobody = ResilientClient("http://127.0.0.1:1", "nobody", registry=registry, policy=QUICK)
+    error = await failure(nobody.request("POST", "/a", json={}))
+    assert (error.reason, error.maybe_executed, error.attempts) == (Reason.CONNECTION, False, 3)
+    await nobody.aclose()
+
+
+async def test_an_attempt_that_was_never_sent_does_not_hide_one_that_was(
+    registry: CollectorRegistry,
+) -> None:
+    async with scripted_peer(lambda _: Drop()) as peer:
+        client = ResilientClient(
+            peer.url, "peer", registry=registry, policy=replace(QUICK, backoff=0.2, attempts=2)
+        )
+        call = asyncio.create_task(failure(client.request("POST", "/a", headers=KEY)))
+        await peer.arrived(1)
+    error = await call
+    assert error.maybe_executed
+    await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("answers", "unanswered"),
+    [
+        ((Answer(429), Answer(404)), 0),
+        ((Answer(503), Answer(404)), 1),
+        ((Answer(502), Drop(), Answer(404)), 2),
+        ((Hang(), Answer(404)), 1),
+    ],
+)
+async def test_a_refusal_tells_how_many_attempts_may_have_run_before_it(
+    start: Start, answers: tuple[Answer | Drop | Hang, ...], unanswered: int
+) -> None:
+    """Order-flow's step 4: such a refusal leaves a stock debt."""
+    _, client = await start(in_turn(*answers), read_timeout=0.05)
+    reply = await client.request("PATCH", "/reduce", json={}, headers=KEY)
+    assert (reply.status, reply.unanswered_attempts) == (404, unanswered)
+
+
+async def test_the_next_attempt_waits_as_long_as_the_peer_asks(start: Start) -> None:
+    """Promise 38."""
+    peer, client = await start(in_turn(Answer(429, headers=(("retry-after", "1"),)), Answer()))
+    await client.request("GET", "/a")
+    first, second = peer.requests
+    assert 1 <= second.at - first.at < 1.5
+
+
+async def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(start: Start) -> None:
+    """Promise 38: next attempt not before 2 s, or none."""
+    peer, client = await start(lambda _: Answer(429, headers=(("retry-after", "2"),)))
+    began = time.monotonic()
+    error = await failure(client.request("GET", "/a", deadline=Deadline.after(1.9)))
+    assert time.monotonic() - began < 0.5
+    assert (error.status, error.retry_after, len(peer.requests)) == (429, 2, 1)
+
+
+async def test_no_call_outlasts_its_deadline_by_more_than_a_tenth_of_a_second(
+    start: Start,
+) -> None:
+    """Promise 31: the slowest of a hundred calls to a peer that hangs, retries included."""
+    _, client = await start(lambda _: Hang(), read_timeout=0.15)
+
+    async def seconds() -> float:
+        began = time.monotonic()
+        error = await failure(client.request("GET", "/a", deadline=Deadline.after(0.4)))
+        assert (error.reason, error.maybe_executed) == (Reason.TIMEOUT, True)
+        return time.monotonic() - began
+
+    slowest = max(await asyncio.gather(*(seconds() for _ in range(100))))
+    assert 0.3 < slowest <= 0.5
+
+
+async def test_a_peer_that_drips_its_answer_is_cut_off_at_the_deadline(start: Start) -> None:
+    """Promise 31: the timeouts of httpx2 are for each read, not for the whole."""
+    _, client = await start(lambda _: Hang(), total_timeout=0.2, read_timeout=30)
+    began = time.monotonic()
+    error = await failure(client.request("POST", "/a", deadline=Deadline.after(60)))
+    assert 0.2 <= time.monotonic() - began < 0.3
+    assert (error.reason, error.attempts) == (Reason.TIMEOUT, 1)
+
+
+async def test_after_the_deadline_nothing_is_sent(start: Start) -> None:
+    peer, client = await start(lambda _: Answer())
+    error = await failure(client.request("PATCH", "/a", deadline=Deadline.after(-1)))
+    assert (error.reason, error.maybe_executed, error.attempts) == (Reason.TIMEOUT, False, 0)
+    assert peer.requests == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"SSH-2.0-OpenSSH_9.6\r\n", Reason.CONNECTION),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", Reason.CONNECTION),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope",
+            Reason.BAD_ANSWER,
+        ),
+    ],
+)
+async def test_an_answer_that_is_no_http_is_a_failure_of_the_peer(
+    start: Start, content: bytes, reason: Reason
+) -> None:
+    _, client = await start(lambda _: Raw(content), breaker=BreakerPolicy(1))
+    error = await failure(client.request("POST", "/a"))
+    assert (error.reason, error.maybe_executed) == (reason, True)
+    assert client.circuit == "open"
+
+
+async def test_a_header_of_ours_that_cannot_be_sent_is_not_held_against_the_peer(
+    start: Start,
+) -> None:
+    peer, client = await start(lambda _: Answer(), breaker=BreakerPolicy(1))
+    with pytest.raises(httpx2.LocalProtocolError):
+        await client.request("GET", "/a", headers={"x-name": "a\r\nb: c"})
+    assert (client.circuit, peer.requests) == ("closed", [])
+
+
+async def test_calls_and_retries_are_measured_by_closed_sets_of_labels(
+    start: Start, registry: CollectorRegistry
+) -> None:
+    """Promise 58."""
+    script = in_turn(Answer(), Answer(404), Answer(503), Drop(), Answer(), Answer(500))
+    _, client = await start(script)
+    for number in range(3):
+        await client.request("GET", f"/items/{number}")
+    await failure(client.request("GET", "/b"))
+    count = "upstream_call_seconds_count"
+    for outcome, calls in (("ok", 2), ("refused", 1), ("bad_answer", 1)):
+        labels = {"target": "peer", "outcome": outcome}
+        assert registry.get_sample_value(count, labels) == calls
+    assert registry.get_sample_value("upstream_retries_total", {"target": "peer"}) == 2
+    assert REGISTRY.get_sample_value("upstream_retries_total", {"target": "peer"}) is None

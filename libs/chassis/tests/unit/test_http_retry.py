@@ -1,0 +1,132 @@
+"""Waits, budgets and paths of the client, without a network."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import httpx2
+import pytest
+from prometheus_client import CollectorRegistry
+from tenacity import Future, RetryCallState
+
+from chassis.http import ClientPolicy, Reason, Reply, ResilientClient, UpstreamUnavailable, segment
+from chassis.retry import RetryBudget, retry_after_seconds, retrying
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 50.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def wait_before(attempt: int, policy: ClientPolicy, retry_after: float | None = None) -> float:
+    """The seconds that the client waits after its `attempt`-th try failed."""
+    loop = retrying(policy, RetryBudget(policy), 60, lambda: None)
+    state = RetryCallState(loop, None, (), {})
+    state.attempt_number = attempt
+    state.outcome = Future.construct(
+        attempt, UpstreamUnavailable("peer", Reason.BAD_ANSWER, 503, retry_after), True
+    )
+    return float(loop.wait(state))
+
+
+def test_waits_are_spread_over_the_whole_range_and_the_range_doubles() -> None:
+    """Full jitter: no tenth of the range holds more than its share and a half."""
+    policy = ClientPolicy(backoff=0.1, backoff_max=0.3)
+    for attempt, longest in ((1, 0.1), (2, 0.2), (3, 0.3), (9, 0.3)):
+        waits = [wait_before(attempt, policy) for _ in range(5000)]
+        assert max(waits) <= longest
+        tenths = Counter(int(wait / longest * 10) for wait in waits)
+        assert all(350 < tenths[tenth] < 750 for tenth in range(10)), tenths
+
+
+def test_a_wait_is_at_least_what_the_peer_asked_for() -> None:
+    """Promise 38."""
+    waits = [wait_before(1, ClientPolicy(backoff=0.1), retry_after=2) for _ in range(100)]
+    assert all(2 <= wait <= 2.1 for wait in waits)
+    assert len(set(waits)) > 90  # and not all at the same instant
+
+
+def test_the_budget_pays_for_one_retry_in_eight_calls_and_a_few_a_second() -> None:
+    """Promise 32."""
+    clock = Clock()
+    budget = RetryBudget(ClientPolicy(retry_ratio=0.125, retry_floor=2), clock)
+    paid = 0
+    for _ in range(1000):
+        budget.deposit()
+        paid += budget.withdraw() + budget.withdraw()
+    assert paid == 135  # 10 of them were there at the beginning
+    clock.now += 3
+    budget.deposit()
+    assert sum(budget.withdraw() for _ in range(100)) == 6
+
+
+def test_the_budget_saves_up_no_more_than_its_reserve() -> None:
+    clock = Clock()
+    budget = RetryBudget(ClientPolicy(retry_reserve=50), clock)
+    clock.now += 3600
+    for _ in range(10_000):
+        budget.deposit()
+    assert sum(budget.withdraw() for _ in range(1000)) == 50
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("2", 2.0), (" 0 ", 0.0), ("9" * 5000, 999_999_999.0)]
+    + [(bad, None) for bad in (None, "", "-1", "1.5", "soon", "NaN", "²", "Mon, 99 Foo 2026")],
+)
+def test_retry_after_is_read_in_seconds(value: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(value) == seconds
+
+
+def test_retry_after_is_read_as_a_date() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert 28 < (retry_after_seconds(soon) or 0) <= 30
+    assert retry_after_seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+
+
+@pytest.mark.parametrize("value", ["..", ".", "a/../b", "a b", "a?b#c", "ä", "%2e", "a.b", "..."])
+async def test_a_segment_reaches_the_peer_as_it_was(value: str) -> None:
+    paths = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        paths.append(request.url.raw_path.decode())
+        return httpx2.Response(200)
+
+    client = ResilientClient(
+        "http://peer",
+        "peer",
+        registry=CollectorRegistry(),
+        transport=httpx2.MockTransport(handle),
+    )
+    await client.request("GET", f"/items/{segment(value)}/check", params={"quantity": 1})
+    await client.aclose()
+    (path,) = paths
+    first, items, one, rest = path.split("/")
+    assert (first, items, rest) == ("", "items", "check?quantity=1")
+    assert httpx2.URL(f"http://peer/{one}").path == f"/{value}"
+
+
+@pytest.mark.parametrize(
+    "path", ["items", "", "//evil/x", "http://evil/x", "/a/../b", "/a/.", "/a?b=c", "/a#b", "/a\n"]
+)
+async def test_what_is_not_a_plain_path_is_never_sent(path: str) -> None:
+    client = ResilientClient(
+        "http://peer",
+        "peer",
+        registry=CollectorRegistry(),
+        transport=httpx2.MockTransport(lambda _: pytest.fail("sent")),
+    )
+    with pytest.raises(ValueError, match="plain path"):
+        await client.request("GET", path)
+    await client.aclose()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"NaN", b"\xff"])
+def test_a_body_that_is_not_json_is_a_bad_answer(body: bytes) -> None:
+    with pytest.raises(UpstreamUnavailable) as failure:
+        Reply("peer", 200, {}, body).json()
+    assert failure.value.reason is Reason.BAD_ANSWER
+    assert failure.value.maybe_executed

@@ -1,0 +1,79 @@
+# Everything that is done with this repository; `make help` lists it.
+# The logic is in local/: bootstrap.py makes the environments, the fleet package starts the servers.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+BOOTSTRAP = @python=$$(PYTHON="$(PYTHON)" sh local/find-python.sh) && "$$python" local/bootstrap.py
+PY = .venv/bin/python
+FLEET = $(PY) -m fleet
+
+##@ See it work
+
+.PHONY: demo up down reset status logs seed
+demo: setup  ## Start everything, place an order, show its mail; stays until Ctrl-C (once=1: ends)
+	@$(FLEET) demo $(if $(once),--once)
+
+up: setup  ## Start what is not running, until every API answers
+	@$(FLEET) up
+
+down: tools  ## Stop everything; the data stays
+	@$(FLEET) down
+
+reset: tools  ## Stop everything and throw all local data away
+	@$(FLEET) reset
+
+status: tools  ## Show every process and what each service needs
+	@$(FLEET) status
+
+logs: tools  ## Follow the logs: s=order-service (all without), n=40 lines to begin with
+	@$(FLEET) logs $(s) $(if $(n),-n $(n))
+
+seed: tools  ## Fill the catalogue and its stock (40 products; a second time changes nothing)
+	@$(FLEET) seed
+
+##@ Break it (s=<service>, or a server: s=kafka, postgres, mongo, mailbox)
+
+.PHONY: restart kill pause resume
+restart: tools  ## Stop it if it runs, and start it
+	@$(FLEET) restart $(s)
+
+kill: tools  ## kill -9
+	@$(FLEET) kill $(s)
+
+pause: tools  ## Stop it in the middle of what it does (SIGSTOP)
+	@$(FLEET) pause $(s)
+
+resume: tools  ## Let it go on (SIGCONT)
+	@$(FLEET) resume $(s)
+
+##@ Work on it
+
+.PHONY: check test setup setup-dev lock clean
+check: setup-dev  ## Lint, format and types of everything
+	@$(PY) local/check.py
+
+test: setup-dev  ## All tests: libraries, launcher, services, end to end (s=order-service: only those)
+	@$(PY) local/run_tests.py $(s)
+
+setup:  ## Make the environments that running needs (done by the others when needed)
+	$(BOOTSTRAP)
+
+setup-dev:  ## Make the environments with the tools of tests and checks
+	$(BOOTSTRAP) --dev
+
+lock: tools  ## Pin all requirements again (upgrade=1: to the newest allowed)
+	@$(PY) local/lock.py $(if $(upgrade),--upgrade)
+
+clean:  ## Remove all environments and caches
+	@rm -rf .venv */venv libs/*/venv .mypy_cache .ruff_cache .pytest_cache */.mypy_cache \
+		*/.pytest_cache libs/*/.mypy_cache libs/*/.pytest_cache
+
+.PHONY: tools help
+tools:
+	$(BOOTSTRAP) .venv
+
+help:  ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,72 @@
+"""Everything static: lint and format of the whole repository, strict types of each part of it.
+
+Each part is checked in its own folder and with its own environment's packages: all services have a
+package named ``app``. `make check` and CI run exactly this.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap import CHASSIS, ROOT, TOOLS, service_folders
+
+
+@dataclass(frozen=True)
+class Check:
+    """One command that must end with 0, and the folder it runs in."""
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path = ROOT
+
+
+def checks() -> list[Check]:
+    """All of them; services are found, not listed."""
+    ruff, mypy = str(TOOLS / "bin" / "ruff"), str(TOOLS / "bin" / "mypy")
+
+    def types(folder: Path, python: Path, *targets: str) -> Check:
+        options = (
+            "--config-file",
+            str(ROOT / "pyproject.toml"),
+            "--python-executable",
+            str(python),
+        )
+        return Check(f"types {folder.relative_to(ROOT)}", (mypy, *options, *targets), folder)
+
+    scripts = [path.name for path in sorted((ROOT / "local").glob("*.py"))]
+    return [
+        Check("lint", (ruff, "check", "--quiet", ".")),
+        Check("format", (ruff, "format", "--check", "--quiet", ".")),
+        types(ROOT / "local", TOOLS / "bin" / "python", "fleet", "tests", *scripts),
+        types(CHASSIS, CHASSIS / "venv" / "bin" / "python", "chassis"),
+        *(types(folder, folder / "venv" / "bin" / "python", "app") for folder in service_folders()),
+    ]
+
+
+def run(check: Check) -> bool:
+    """Run one check; its output is shown only when it fails."""
+    began = time.monotonic()
+    done = subprocess.run(
+        check.command, cwd=check.folder, capture_output=True, text=True, check=False
+    )
+    passed = done.returncode == 0
+    verdict = "ok    " if passed else "FAILED"
+    report = f"  {verdict}  {check.name:<32} {time.monotonic() - began:5.1f} s"
+    print(report if passed else f"{report}\n{done.stdout}{done.stderr}", flush=True)
+    return passed
+
+
+def main() -> int:
+    """Run all checks, two at a time; 1 when any failed."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        passed = list(pool.map(run, checks()))
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The command line: ``python -m fleet up``, ``down`` and so on; ``make help`` lists them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fleet import control, launch
+from fleet.composition import Fleet
+from fleet.errors import FleetError
+from fleet.settings import Settings
+from fleet.terminal import complain, paint
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an expected failure is one sentence and exit code 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(Fleet(Settings.load()), options)
+    except FleetError as error:
+        complain(f"{paint('Error:', 'red')} {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # piped into head
+        sys.stderr.close()
+        return 0
+
+
+def _run(fleet: Fleet, options: argparse.Namespace) -> int:
+    match options.command:
+        case "up":
+            launch.up(fleet)
+        case "down":
+            launch.down(fleet)
+        case "reset":
+            launch.reset(fleet)
+        case "status":
+            from fleet.status import status
+
+            return status(fleet)
+        case "logs":
+            from fleet.logs import show
+
+            parts = [fleet.part(options.name)] if options.name else fleet.parts
+            show(parts, options.lines, follow=not options.no_follow)
+        case "seed":
+            from fleet.seed import seed
+
+            seed(fleet)
+        case "demo":
+            from fleet.demo import demo
+
+            demo(fleet, once=options.once)
+        case command:
+            getattr(control, command)(fleet, options.name)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fleet", description="The local fleet without Docker.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start what is not running, until everything answers")
+    commands.add_parser("down", help="stop everything; the data stays")
+    commands.add_parser("reset", help="stop everything and throw the data away")
+    commands.add_parser("status", help="a table of every process and what it needs")
+    commands.add_parser("seed", help="fill the catalogue and its stock")
+    demo = commands.add_parser("demo", help="start, order, show the mail, stay until Ctrl-C")
+    demo.add_argument("--once", action="store_true", help="end after the mail")
+    logs = commands.add_parser("logs", help="follow the logs")
+    logs.add_argument("name", nargs="?", default="", help="whose; all without a name")
+    logs.add_argument("-n", "--lines", type=int, default=40, help="how many to begin with")
+    logs.add_argument("--no-follow", action="store_true", help="end after those")
+    for command, text in (
+        ("restart", "stop it if it runs, and start it"),
+        ("kill", "kill -9"),
+        ("pause", "SIGSTOP"),
+        ("resume", "SIGCONT"),
+    ):
+        one = commands.add_parser(command, help=text)
+        one.add_argument("name", nargs="?", default="", help="a service or a server")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,230 @@
+"""Which programs make up the fleet here and now, and how they find each other.
+
+A server that the user has named by its URL is not started; everything else stays as it is.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from fleet.errors import FleetError, NotReady
+from fleet.mailbox_client import Mailbox
+from fleet.program import HOST, Command, Program
+from fleet.runner import Runner
+from fleet.servers.kafka import KafkaServer, create_topics
+from fleet.servers.mailbox import MailboxServer
+from fleet.servers.mongo import MongoServer
+from fleet.servers.postgres import PostgresServer
+from fleet.service_program import ServiceProgram
+from fleet.services import SERVICES, Service, present
+from fleet.settings import Settings
+from fleet.topics import TOPICS
+
+ASYNCPG = "postgresql+asyncpg"
+DATABASES = ("order_db", "inventory_db")
+
+
+@dataclass(frozen=True)
+class External:
+    """A real server that the user has named: its place in the fleet, address and preparation."""
+
+    name: str
+    host: str
+    port: int
+    variable: str
+    prepare: Callable[[], None] | None = None
+
+    def reach(self) -> None:
+        """Open a connection, and prepare what the services expect there."""
+        try:
+            socket.create_connection((self.host, self.port), timeout=5).close()
+        except OSError as error:
+            raise FleetError(
+                f"{self.variable} names {self.host}:{self.port}, which cannot be reached: {error}"
+            ) from error
+        if self.prepare is not None:
+            self.prepare()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One program of the fleet with its runner, and the names of what must answer before it."""
+
+    runner: Runner[Program]
+    needs: tuple[str, ...]
+    is_service: bool
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return self.runner.name
+
+
+class Leftover(Program):
+    """A program known by its pid file alone; it can be stopped, not started."""
+
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # the one that all of them obey quickly
+
+    def command(self) -> Command:
+        """There is none."""
+        raise FleetError(f"{self.name} is no part of this fleet.")
+
+    def check(self) -> None:
+        """There is nothing to ask."""
+        raise NotReady("unknown")
+
+
+class Fleet:
+    """All parts, servers first, and the servers that are somebody else's."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read ports and addresses; nothing is started."""
+        self.settings = settings
+        self.externals: list[External] = []
+        self.parts: list[Part] = []
+        self._addresses = {
+            service.name.replace("-", "_"): f"http://{HOST}:{self._port(service)}"
+            for service in SERVICES
+        }
+        self._mailbox: MailboxServer | None = None
+        self._compose_postgres()
+        self._compose_mongo()
+        self._compose_kafka()
+        self._compose_mailbox()
+        for service in present(settings.root):
+            self._compose_service(service)
+
+    def part(self, name: str) -> Part:
+        """A part by its name, or by the beginning of it when only one begins so."""
+        exact = [part for part in self.parts if part.name == name]
+        found = exact or [part for part in self.parts if name and part.name.startswith(name)]
+        if len(found) != 1:
+            known = ", ".join(part.name for part in self.parts)
+            wrong = f"There is no {name!r} to act on" if name else "Say which one with s=<name>"
+            raise FleetError(f"{wrong}. Known here: {known}.")
+        return found[0]
+
+    def leftovers(self) -> list[Part]:
+        """What an earlier start left running that is no part of the fleet as it is set up now."""
+        names = {path.stem for path in (self.settings.state / "run").glob("*.json")}
+        return [
+            Part(Runner(Leftover(name, []), self.settings.state), (), is_service=False)
+            for name in sorted(names - {part.name for part in self.parts})
+        ]
+
+    def service(self, name: str) -> ServiceProgram:
+        """A service's program by its name."""
+        program = self.part(name).runner.program
+        if not isinstance(program, ServiceProgram):
+            raise FleetError(f"{name} is not a service.")
+        return program
+
+    def mailbox(self) -> Mailbox | None:
+        """The embedded mailbox; None when mails go to a real SMTP server."""
+        server = self._mailbox
+        return Mailbox(HOST, server.smtp_port, server.url) if server else None
+
+    def _compose_postgres(self) -> None:
+        own: list[str] = []
+        for database in DATABASES:
+            variable = f"{database.removesuffix('_db').upper()}_DATABASE_URL"
+            url = self.settings.given(variable)
+            if url is None:
+                own.append(database)
+                continue
+            url = f"{ASYNCPG}://{url.partition('://')[2]}"
+            self._addresses[database] = url
+            self._external(f"postgres ({database})", url, 5432, variable)
+        if own:
+            port = self.settings.port("POSTGRES_PORT", 5433)
+            server = PostgresServer(self.settings.state, port, own)
+            self._server(server)
+            self._addresses.update({name: server.url(name, ASYNCPG) for name in own})
+
+    def _compose_mongo(self) -> None:
+        url = self.settings.given("MONGODB_URL")
+        if url is None:
+            port = self.settings.port("MONGODB_PORT", 27017)
+            server = MongoServer(self.settings.state, port)
+            self._server(server)
+            url = server.url()
+        elif not url.startswith("mongodb+srv://"):
+            self._external("mongo", url, 27017, "MONGODB_URL")
+        self._addresses["mongo"] = url
+
+    def _compose_kafka(self) -> None:
+        servers = self.settings.given("KAFKA_BOOTSTRAP_SERVERS")
+        if servers is None:
+            port = self.settings.port("KAFKA_PORT", 9092)
+            server = KafkaServer(self.settings.state, port)
+            self._server(server)
+            self._addresses["kafka"] = server.bootstrap
+            return
+        self._addresses["kafka"] = servers
+        first = f"kafka://{servers.split(',')[0].strip()}"
+        self._external(
+            "kafka",
+            first,
+            9092,
+            "KAFKA_BOOTSTRAP_SERVERS",
+            lambda: create_topics(servers, TOPICS),
+        )
+
+    def _compose_mailbox(self) -> None:
+        host = self.settings.given("SMTP_HOST")
+        if host is not None:
+            self._addresses["smtp_host"] = host
+            self._addresses["smtp_port"] = self.settings.given("SMTP_PORT") or "587"
+            return
+        self._mailbox = MailboxServer(
+            self.settings.state,
+            self.settings.port("MAILBOX_SMTP_PORT", 1025),
+            self.settings.port("MAILBOX_HTTP_PORT", 8025),
+        )
+        self._server(self._mailbox)
+        self._addresses["smtp_host"] = HOST
+        self._addresses["smtp_port"] = str(self._mailbox.smtp_port)
+
+    def _compose_service(self, service: Service) -> None:
+        env = {"ENVIRONMENT": "local", **self._fill(service.defaults), **self.settings.env}
+        env.update(self._fill(service.env))
+        if self.settings.given("KAFKA_BOOTSTRAP_SERVERS") is None:
+            env["KAFKA_ENABLE_IDEMPOTENCE"] = "false"  # the embedded broker does not speak it
+        program = ServiceProgram(
+            service.name,
+            self.settings.port(service.port_variable, service.default_port),
+            self.settings.root / service.name,
+            env,
+            migrations=service.migrations,
+        )
+        self._add(program, service.needs, is_service=True)
+
+    def _port(self, service: Service) -> int:
+        return self.settings.port(service.port_variable, service.default_port).number
+
+    def _fill(self, values: Mapping[str, str]) -> dict[str, str]:
+        return {name: value.format(**self._addresses) for name, value in values.items()}
+
+    def _external(
+        self,
+        name: str,
+        url: str,
+        port: int,
+        variable: str,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        address = urlsplit(url.partition(",")[0])
+        host = address.hostname or HOST
+        self.externals.append(External(name, host, address.port or port, variable, prepare))
+
+    def _server(self, program: Program) -> None:
+        self._add(program, (), is_service=False)
+
+    def _add(self, program: Program, needs: Sequence[str], *, is_service: bool) -> None:
+        runner = Runner(program, self.settings.state)
+        self.parts.append(Part(runner, tuple(needs), is_service))

@@ -1,0 +1,92 @@
+"""Shows the logs of one part or of all, and goes on as they grow."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fleet.composition import Part
+from fleet.terminal import paint, say
+
+_PAUSE = 0.2
+_LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
+_TOP = ("timestamp", "time", "level", "message", "msg", "event", "service", "logger", "environment")
+
+
+class Tail:
+    """The end of one log file, and what is written to it from then on."""
+
+    def __init__(self, path: Path) -> None:
+        """``path`` need not exist yet."""
+        self._path = path
+        self._position = 0
+        self._rest = b""
+
+    def last(self, lines: int) -> list[str]:
+        """The last lines that are there; what follows is for ``new``."""
+        content = self._path.read_bytes() if self._path.exists() else b""
+        whole, newline, self._rest = content.rpartition(b"\n")
+        self._position = len(content)
+        return (whole + newline).decode("utf-8", "replace").splitlines()[-lines:] if lines else []
+
+    def new(self) -> Iterator[str]:
+        """The lines since the last look; a file that has shrunk was rotated and begins again."""
+        if not self._path.exists():
+            return
+        if self._path.stat().st_size < self._position:
+            self._position, self._rest = 0, b""
+        with self._path.open("rb") as log:
+            log.seek(self._position)
+            content = log.read()
+        self._position += len(content)
+        *lines, self._rest = (self._rest + content).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+
+
+def show(parts: Sequence[Part], lines: int, *, follow: bool) -> None:
+    """Print the last lines of each log, then what is written, until Ctrl-C."""
+    width = max(len(part.name) for part in parts) if len(parts) > 1 else 0
+    tails = [(part.name if width else "", Tail(part.runner.log)) for part in parts]
+    for name, tail in tails:
+        _print(name, width, tail.last(lines))
+    while follow:
+        for name, tail in tails:
+            _print(name, width, tail.new())
+        time.sleep(_PAUSE)
+
+
+def _print(name: str, width: int, lines: Iterator[str] | list[str]) -> None:
+    prefix = paint(name.ljust(width), "blue") + "  " if name else ""
+    for line in lines:
+        say(prefix + pretty(line))
+
+
+def pretty(line: str) -> str:
+    """A JSON line as time, level, message and the rest; anything else as it is."""
+    try:
+        record = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        return line
+    if not isinstance(record, dict):
+        return line
+    moment = str(record.get("timestamp") or record.get("time") or "")
+    level = str(record.get("level", "")).upper()
+    message = record.get("message") or record.get("msg") or record.get("event") or ""
+    rest = " ".join(f"{key}={_short(value)}" for key, value in record.items() if key not in _TOP)
+    shown = paint(f"{level:<7}", _LEVELS.get(level, "green"))
+    return f"{paint(_clock(moment), 'dim')} {shown} {message} {paint(rest, 'dim')}".rstrip()
+
+
+def _clock(moment: str) -> str:
+    """12:34:56.789 of a timestamp."""
+    return moment.partition("T")[2][:12].rstrip("Z") or moment
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str) and "\n" in value:  # a trace: on lines of its own
+        return "\n" + value
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

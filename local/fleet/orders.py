@@ -1,0 +1,70 @@
+"""One order as a customer would place it, and the mail that comes of it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from fleet.composition import Fleet
+from fleet.errors import FleetError
+from fleet.mailbox_client import Mailbox, Message
+from fleet.runner import wait_until
+from fleet.terminal import say
+
+BUYER = {"customer_name": "Alice Example", "customer_email": "alice@example.com"}
+MAIL_TIMEOUT = 60.0
+_NEWS_EVERY = 2.0
+
+
+def basket(products: list[dict[str, Any]]) -> dict[str, Any]:
+    """The body of an order for two of these products."""
+    items = [
+        {
+            "product_id": product["id"],
+            "product_name": product["name"],
+            "quantity": quantity,
+            "unit_price": product["price"],
+        }
+        for product, quantity in zip(products[:2], (1, 2), strict=True)
+    ]
+    return {**BUYER, "items": items}
+
+
+def place(fleet: Fleet, body: dict[str, Any]) -> dict[str, Any]:
+    """POST the order at order-service; its own key makes a repeat harmless."""
+    import httpx2
+
+    url = fleet.service("order-service").url + "/api/orders"
+    try:
+        answer = httpx2.post(
+            url, json=body, headers={"Idempotency-Key": str(uuid.uuid4())}, timeout=10
+        )
+    except httpx2.TransportError as error:
+        raise FleetError(f"order-service did not answer ({error}). See: make status") from error
+    if answer.status_code != 201:
+        raise FleetError(f"The order was refused with {answer.status_code}: {answer.text[:500]}")
+    order: dict[str, Any] = answer.json()
+    return order
+
+
+def await_mail(mailbox: Mailbox, order: dict[str, Any]) -> Message:
+    """Wait for the order's confirmation; says every two seconds that it still does."""
+    began = time.monotonic()
+    told = began
+    found: list[Message] = []
+
+    def arrived() -> bool:
+        nonlocal told
+        found.extend(mailbox.messages(f'to:{order["customer_email"]} "{order["order_number"]}"'))
+        if not found and time.monotonic() - told >= _NEWS_EVERY:
+            told = time.monotonic()
+            say(f"  waiting for the mail: {told - began:.0f} s (joining a Kafka group takes 5-6 s)")
+        return bool(found)
+
+    if not wait_until(arrived, MAIL_TIMEOUT):
+        raise FleetError(
+            f"No mail for order {order['order_number']} within {MAIL_TIMEOUT:.0f} s. "
+            "See: make logs s=notification-service"
+        )
+    return mailbox.message(found[0]["ID"])

@@ -1,0 +1,105 @@
+"""The services of the platform: the one table that everything local reads.
+
+A service takes part as soon as its folder holds an ``app/main.py``. Values in braces are filled in
+from the addresses of the servers, embedded or real (``composition.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service: its folder's name, its port, what it needs to start, and its settings."""
+
+    name: str
+    port_variable: str
+    default_port: int
+    needs: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Always set so: addresses."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Set so unless the user has set it."""
+    migrations: bool = False
+    api: str = ""
+    """The path that its API begins with; empty for a service without one."""
+
+
+_BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "{kafka}"}
+
+SERVICES = (
+    Service(
+        "product-service",
+        "PRODUCT_SERVICE_PORT",
+        8001,
+        needs=("mongo",),
+        env={"MONGODB_URL": "{mongo}"},
+        defaults={"MONGODB_DATABASE": "product_db"},
+        api="/api/products",
+    ),
+    Service(
+        "inventory-service",
+        "INVENTORY_SERVICE_PORT",
+        8003,
+        needs=("postgres", "kafka"),
+        env={"DATABASE_URL": "{inventory_db}", **_BROKER},
+        migrations=True,
+        api="/api/inventory",
+    ),
+    Service(
+        "order-service",
+        "ORDER_SERVICE_PORT",
+        8002,
+        needs=("postgres", "kafka"),
+        env={"DATABASE_URL": "{order_db}", **_BROKER},
+        defaults={
+            "INVENTORY_SERVICE_URL": "{inventory_service}",
+            "PRODUCT_SERVICE_URL": "{product_service}",
+        },
+        migrations=True,
+        api="/api/orders",
+    ),
+    Service(
+        "notification-service",
+        "NOTIFICATION_SERVICE_PORT",
+        8004,
+        needs=("kafka", "mailbox"),
+        env={"SMTP_HOST": "{smtp_host}", "SMTP_PORT": "{smtp_port}", **_BROKER},
+        defaults={
+            "SMTP_STARTTLS": "false",
+            "MAIL_FROM": "Demo Shop <shop@example.com>",
+            "ALERT_EMAIL": "stock@example.com",
+        },
+    ),
+    Service(
+        "ai-service",
+        "AI_SERVICE_PORT",
+        8005,
+        needs=("kafka",),
+        env=_BROKER,
+        defaults={"PRODUCT_SERVICE_URL": "{product_service}"},
+        api="/api/ai",
+    ),
+    Service(
+        "api-gateway",
+        "GATEWAY_PORT",
+        9000,
+        defaults={
+            "PRODUCT_SERVICE_URL": "{product_service}",
+            "ORDER_SERVICE_URL": "{order_service}",
+            "INVENTORY_SERVICE_URL": "{inventory_service}",
+            "AI_SERVICE_URL": "{ai_service}",
+        },
+    ),
+)
+
+RESERVED_PORTS: Mapping[str, int] = {"KEYCLOAK_PORT": 8081, "KAFKA_UI_PORT": 8090}
+"""Kept free for what comes later: identity and the page that shows the topics."""
+
+
+def present(root: Path) -> list[Service]:
+    """The services that exist in this checkout."""
+    return [service for service in SERVICES if (root / service.name / "app" / "main.py").is_file()]

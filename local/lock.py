@@ -1,0 +1,38 @@
+"""Pins every requirements file again: for all platforms, from Python 3.11 up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bootstrap import CHASSIS, ROOT, TOOLS, service_folders
+
+
+def compilations() -> list[tuple[Path, str, str, list[str]]]:
+    """Folder, source, result and further options, in an order in which each finds what it needs."""
+    found: list[tuple[Path, str, str, list[str]]] = [
+        (ROOT / "local", "pyproject.toml", "requirements.txt", ["--extra", "all"])
+    ]
+    for folder in [CHASSIS, *service_folders(), ROOT]:
+        for name in ("requirements", "requirements-dev"):
+            if (folder / f"{name}.in").exists():
+                found.append((folder, f"{name}.in", f"{name}.txt", []))
+    return found
+
+
+def main(options: list[str]) -> int:
+    """Compile all; ``--upgrade`` ignores the versions that were chosen last time."""
+    env = {**os.environ, "UV_CUSTOM_COMPILE_COMMAND": "make lock"}
+    for folder, source, result, more in compilations():
+        command = [str(TOOLS / "bin" / "uv"), "pip", "compile", "--quiet", "--universal"]
+        command += ["--python-version", "3.11", source, "-o", result, *more, *options]
+        if subprocess.run(command, cwd=folder, env=env, check=False).returncode != 0:
+            return 1
+        print(f"  {(folder / result).relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""All test suites, one after the other, each with the interpreter of its own environment.
+
+.venv/bin/python local/run_tests.py                 everything
+.venv/bin/python local/run_tests.py order-service   only that suite
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap import CHASSIS, ROOT, TOOLS, service_folders
+
+_SUMMARY = re.compile(r"\d+ (?:passed|failed|error|skipped).* in [\d.]+s")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The tests of one folder."""
+
+    name: str
+    folder: Path
+    python: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a suite ended: pytest's own last line, or what kept it from running."""
+
+    suite: Suite
+    passed: bool
+    said: str
+    seconds: float
+
+
+def suites() -> list[Suite]:
+    """The libraries first, then the services, then what only the whole fleet can show."""
+    own = [CHASSIS, *service_folders()]
+    found = [Suite("local", ROOT / "local", TOOLS / "bin" / "python")]
+    found += [Suite(folder.name, folder, folder / "venv" / "bin" / "python") for folder in own]
+    if (ROOT / "tests").is_dir():
+        found.append(Suite("tests", ROOT, TOOLS / "bin" / "python"))
+    return found
+
+
+def run(suite: Suite) -> Result:
+    """Run one suite, its output shown as it comes. A suite without tests has failed."""
+    print(f"\n== {suite.name} ==", flush=True)
+    began, said = time.monotonic(), ""
+    if not (suite.folder / "tests").is_dir():
+        return Result(suite, False, "has no tests", 0.0)
+    command = [str(suite.python), "-m", "pytest", "-q", "--color=yes", "tests"]
+    with subprocess.Popen(command, cwd=suite.folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None  # noqa: S101
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            plain = re.sub(r"\033\[[\d;]*m", "", line)
+            if match := _SUMMARY.search(plain):
+                said = match.group(0)
+    passed = process.returncode == 0
+    return Result(
+        suite, passed, said or f"ended with {process.returncode}", time.monotonic() - began
+    )
+
+
+def main(names: list[str]) -> int:
+    """Run the suites that were named, or all; print a table; 1 when any failed."""
+    known = suites()
+    unknown = set(names) - {suite.name for suite in known}
+    if unknown:
+        print(f"No such suite: {', '.join(unknown)}. Known: {', '.join(s.name for s in known)}.")
+        return 1
+    results = [run(suite) for suite in known if not names or suite.name in names]
+    print()
+    for result in results:
+        verdict = "ok    " if result.passed else "FAILED"
+        print(f"  {verdict}  {result.suite.name:<22} {result.seconds:6.1f} s  {result.said}")
+    total = sum(result.seconds for result in results)
+    print(f"  {'all ok' if all(r.passed for r in results) else 'FAILED'}{'':<26}{total:6.1f} s")
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -45,7 +45,7 @@ class AuthSettings(BaseSettings):
     oidc_allowed_clients: Annotated[
         frozenset[str],
         NoDecode,
-        BeforeValidator(lambda v: [c.strip() for c in v.split(",")] if isinstance(v, str) else v),
+        BeforeValidator(lambda v: v.replace(",", " ").split() if isinstance(v, str) else v),
     ] = Field(default=frozenset(), description="values of `azp`, comma-separated; empty: any")
     oidc_leeway_seconds: int = Field(default=30, ge=0, le=300)
     oidc_max_token_bytes: int = Field(default=8192, gt=0)

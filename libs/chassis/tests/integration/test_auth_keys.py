@@ -1,0 +1,233 @@
+"""The key set: rotation, floods of unknown kids, a provider that is down, slow or confused."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from jose import jwt
+from scripted_peer import Answer, Hang, ScriptedPeer, scripted_peer
+from token_mint import SigningKey, b64, claims, token
+
+from chassis.auth import AuthSettings, InvalidToken, TokenVerifier, UnverifiableToken
+from chassis.keyset import KeysUnavailable
+
+OLD, NEW = SigningKey.new("old"), SigningKey.new("new")
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def key_set(*keys: SigningKey) -> Answer:
+    return Answer(body={"keys": [key.jwk() for key in keys]})
+
+
+@dataclass
+class Realm:
+    provider: ScriptedPeer
+    verifier: TokenVerifier
+    clock: Clock
+    today: Clock
+
+    def publish(self, answer: Answer | Hang) -> None:
+        self.provider.script = lambda _: answer
+
+    @property
+    def fetches(self) -> int:
+        return len(self.provider.requests)
+
+    async def accepts(self, presented: str) -> bool:
+        try:
+            await self.verifier.verify(presented)
+        except InvalidToken:
+            return False
+        return True
+
+
+@pytest.fixture
+async def realm() -> AsyncIterator[Realm]:
+    async with scripted_peer(lambda _: key_set(OLD)) as provider:
+        clock, today = Clock(5000.0), Clock(time.time())
+        settings = AuthSettings(oidc_jwks_url=provider.url)
+        verifier = TokenVerifier(settings, clock=clock, now=today)
+        yield Realm(provider, verifier, clock, today)
+        await verifier.aclose()
+
+
+async def test_keys_are_fetched_with_the_first_token_and_once_for_all_who_wait(
+    realm: Realm,
+) -> None:
+    assert realm.fetches == 0
+    assert all(await asyncio.gather(*(realm.accepts(token(OLD)) for _ in range(50))))
+    assert realm.fetches == 1
+
+
+async def test_a_caller_who_hangs_up_does_not_cut_off_the_fetch_of_the_others(
+    realm: Realm,
+) -> None:
+    first = asyncio.create_task(realm.accepts(token(OLD)))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(realm.accepts(token(OLD)))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second
+    assert realm.fetches == 1
+
+
+async def test_ten_thousand_unknown_kids_cause_one_fetch_in_thirty_seconds(realm: Realm) -> None:
+    """Promise 41, and valid tokens are verified all the while."""
+    good = token(OLD)
+    assert await realm.accepts(good)
+    rest = good.partition(".")[2]
+
+    def forged() -> str:
+        return f"{b64({'alg': 'RS256', 'kid': secrets.token_hex(8)})}.{rest}"
+
+    async def flood() -> None:
+        for _ in range(5000):
+            assert not await realm.accepts(forged())
+        assert not any(await asyncio.gather(*(realm.accepts(forged()) for _ in range(5000))))
+        assert await realm.accepts(token(OLD))
+
+    await flood()
+    assert realm.fetches == 1
+    realm.clock.now += 30
+    await flood()
+    assert realm.fetches == 2
+
+
+async def test_a_new_key_is_known_after_thirty_seconds_at_most(realm: Realm) -> None:
+    """Promise 40."""
+    assert await realm.accepts(token(OLD))
+    realm.publish(key_set(NEW, OLD))
+    realm.clock.now += 29
+    assert not await realm.accepts(token(NEW))
+    realm.clock.now += 1
+    assert await realm.accepts(token(NEW))
+
+
+async def test_while_both_keys_are_published_no_valid_token_is_refused(realm: Realm) -> None:
+    """Promise 40."""
+    assert await realm.accepts(token(OLD))
+    realm.publish(key_set(NEW, OLD))
+    for _ in range(60):
+        realm.clock.now += 10
+        assert await realm.accepts(token(OLD))
+    assert await realm.accepts(token(NEW))
+
+
+async def test_a_key_that_was_taken_back_is_refused_after_its_time_to_live(realm: Realm) -> None:
+    """Promise 40: a token that was verified before, too."""
+    seen = token(OLD)
+    assert await realm.accepts(seen)
+    realm.publish(key_set(NEW))
+    realm.clock.now += 299
+    assert await realm.accepts(seen)
+    realm.clock.now += 1
+    await realm.accepts(seen)  # begins the fetch, in the background
+    await realm.provider.arrived(2)
+    await realm.verifier.probe()  # waits for it
+    assert not await realm.accepts(seen)
+    assert not await realm.accepts(token(OLD))
+    assert await realm.accepts(token(NEW))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(500),
+        Answer(200, b"<html>"),
+        Answer(200, {"keys": []}),
+        Answer(200, {"keys": "none"}),
+        Answer(200, {"keys": [{"kid": "old", "kty": "RSA", "use": "sig", "alg": "RS256"}]}),
+        Answer(200, {"keys": [OLD.jwk(n="!", e="AQAB")]}),
+        Answer(200, {"keys": [OLD.jwk(use="enc")]}),
+        Answer(302, b"", (("location", "http://127.0.0.1:1/"),)),
+    ],
+)
+async def test_the_last_good_keys_are_kept_while_the_provider_gives_none(
+    realm: Realm, answer: Answer
+) -> None:
+    """Promise 42: until their maximum age; readiness says so."""
+    assert await realm.accepts(token(OLD))
+    realm.publish(answer)
+    for _ in range(11):
+        realm.clock.now += 300
+        assert await realm.accepts(token(OLD))
+        with pytest.raises(KeysUnavailable):
+            await realm.verifier.probe()
+    realm.clock.now += 300
+    with pytest.raises(UnverifiableToken):
+        await realm.verifier.verify(token(OLD))
+    realm.publish(key_set(OLD))
+    realm.clock.now += 30
+    assert await realm.accepts(token(OLD))
+    await realm.verifier.probe()
+
+
+async def test_a_token_seen_before_is_refused_too_when_the_keys_are_too_old(realm: Realm) -> None:
+    """Promise 42: the maximum age holds for what is cached."""
+    seen = token(OLD)
+    assert await realm.accepts(seen)
+    realm.publish(Answer(500))
+    realm.clock.now += 3600
+    with pytest.raises(UnverifiableToken):
+        await realm.verifier.verify(seen)
+
+
+async def test_a_provider_that_hangs_delays_no_valid_token(realm: Realm) -> None:
+    """Promise 42: the keys are renewed in the background."""
+    assert await realm.accepts(token(OLD))
+    realm.publish(Hang())
+    realm.clock.now += 300
+    began = time.monotonic()
+    assert await realm.accepts(token(OLD))
+    assert time.monotonic() - began < 0.5
+    await realm.provider.arrived(2)
+
+
+async def test_a_service_that_starts_before_the_provider_asks_again_soon(realm: Realm) -> None:
+    realm.publish(Answer(503))
+    for _ in range(10):
+        with pytest.raises(UnverifiableToken):
+            await realm.verifier.verify(token(OLD))
+    assert realm.fetches == 1
+    realm.publish(key_set(OLD))
+    realm.clock.now += 2
+    assert await realm.accepts(token(OLD))
+
+
+async def test_a_verified_token_is_not_verified_again_until_it_expires(
+    realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = 0
+
+    def counting(*args: object, **options: object) -> object:
+        nonlocal decoded
+        decoded += 1
+        return decode(*args, **options)
+
+    decode = jwt.decode
+    monkeypatch.setattr(jwt, "decode", counting)
+    seen = token(OLD, claims(exp=int(realm.today.now) + 60))
+    for _ in range(10):
+        assert await realm.accepts(seen)
+    assert decoded == 1
+    realm.today.now += 91  # its minute and the leeway
+    assert not await realm.accepts(seen)
+    realm.today.now -= 91
+    monkeypatch.setattr("chassis.auth._CACHED_TOKENS", 3)
+    decoded = 0
+    others = [token(OLD, claims(jti=str(number))) for number in range(6)]
+    for presented in [*others, others[-1], others[0]]:
+        assert await realm.accepts(presented)
+    assert decoded == 7  # the last was still known, the first had made room

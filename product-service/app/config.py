@@ -1,0 +1,22 @@
+"""The settings of product-service; each is an environment variable of its name in capitals."""
+
+from pydantic import Field
+
+from chassis.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    service_name: str = "product-service"
+    mongodb_url: str = Field(
+        default="mongodb://127.0.0.1:27017/?directConnection=true",
+        repr=False,  # may hold a password
+    )
+    mongodb_database: str = "product_db"
+    mongodb_min_pool_size: int = Field(default=0, ge=0)
+    mongodb_max_pool_size: int = Field(default=50, gt=0)
+    mongodb_selection_timeout_ms: int = Field(
+        default=2_000, gt=0, description="how long a call looks for a server that is away"
+    )
+    mongodb_timeout_ms: int = Field(
+        default=3_000, gt=0, description="for one operation, its retries included"
+    )

@@ -1,0 +1,84 @@
+"""The MongoDB client, its indexes, and what its errors mean to a caller."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
+from pymongo.errors import PyMongoError
+
+from app.config import Settings
+from app.errors import CatalogueUnavailable
+
+log = logging.getLogger(__name__)
+
+Document = dict[str, Any]
+PRODUCTS = "products"
+TOMBSTONES = "deleted_products"
+
+INDEXES = [
+    IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)]),
+    IndexModel([("price", ASCENDING), ("_id", ASCENDING)]),
+    IndexModel([("search.name", ASCENDING), ("_id", ASCENDING)]),
+    IndexModel([("search.category", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)]),
+    IndexModel([("search.category", ASCENDING), ("price", ASCENDING), ("_id", ASCENDING)]),
+    IndexModel([("search.words", ASCENDING)]),
+]
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turn the driver's errors (away, too slow, no primary) into a 503 that says when to retry."""
+    try:
+        yield
+    except PyMongoError as error:
+        log.warning("database error", extra={"error": type(error).__name__})
+        raise CatalogueUnavailable(CatalogueUnavailable.example, retry_after=2) from error
+
+
+class Database:
+    """One client for the life of the process; made in the loop that uses it, as PyMongo asks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client: AsyncMongoClient[Document] = AsyncMongoClient(
+            settings.mongodb_url,
+            appname=settings.service_name,
+            tz_aware=True,
+            serverSelectionTimeoutMS=settings.mongodb_selection_timeout_ms,
+            # For the whole operation; the driver passes the rest of it to the server as maxTimeMS.
+            timeoutMS=settings.mongodb_timeout_ms,
+            minPoolSize=settings.mongodb_min_pool_size,
+            maxPoolSize=settings.mongodb_max_pool_size,
+        )
+        self.catalogue = self._client[settings.mongodb_database]
+        self._indexing = asyncio.create_task(self._index_when_reachable())
+
+    async def ping(self) -> None:
+        await self._client.admin.command("ping")
+
+    async def indexed(self) -> None:
+        """Raise until the indexes are there; without them all works, only slower."""
+        if not self._indexing.done():
+            raise RuntimeError("not indexed yet")
+
+    async def close(self) -> None:
+        self._indexing.cancel()
+        await asyncio.gather(self._indexing, return_exceptions=True)
+        await self._client.close()
+
+    async def _index_when_reachable(self) -> None:
+        # In the background, so that the service starts while the database is away.
+        pause = 0.5
+        while True:
+            try:
+                await self.catalogue[PRODUCTS].create_indexes(INDEXES)
+            except PyMongoError as error:
+                log.warning("indexes not made yet", extra={"error": type(error).__name__})
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads load
+                pause = min(pause * 2, 10.0)
+            else:
+                log.info("indexes are in place")
+                return

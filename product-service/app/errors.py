@@ -1,0 +1,28 @@
+"""What can go wrong in the catalogue, as a caller may see it."""
+
+from chassis.problems import Problem, ServiceUnavailable
+
+
+class ProductNotFound(Problem):
+    status = 404
+    type = "/problems/product-not-found"
+    title = "Product not found"
+    example = "There is no product 665f1c2e9b1d4c3a2f8e7d60."
+
+
+class InvalidProductId(Problem):
+    status = 400
+    type = "/problems/invalid-product-id"
+    title = "Invalid product id"
+    example = "A product id is 24 hexadecimal digits."
+
+
+class InvalidImageName(Problem):
+    status = 400
+    type = "/problems/invalid-image-name"
+    title = "Invalid image name"
+    example = "An image's name is 1 to 80 lower-case letters, digits and hyphens."
+
+
+class CatalogueUnavailable(ServiceUnavailable):
+    example = "The catalogue's database does not answer; try again shortly."

@@ -1,0 +1,57 @@
+"""product-service: the catalogue. Run with `uvicorn app.main:create_app --factory`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.config import Settings
+from app.database import Database
+from app.repositories.product_repository import MongoProductRepository
+from app.routes import image_routes, product_routes
+from app.services.product_service import ProductService
+from chassis.health import Dependency, health_router
+from chassis.logging import configure_logging
+from chassis.metrics import metrics_router, new_registry
+from chassis.middleware import RequestMiddleware
+from chassis.problems import install_problem_handlers
+
+TAGS = [
+    {"name": "products", "description": "The catalogue"},
+    {"name": "images", "description": "Pictures that need no network"},
+    {"name": "operations", "description": "Health and metrics"},
+]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    settings = settings or Settings()
+    configure_logging(settings.service_name, settings.log_level)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = Database(settings)
+        app.state.database = database
+        app.state.products = ProductService(MongoProductRepository(database.catalogue))
+        yield
+        await database.close()
+
+    app = FastAPI(
+        title="Product service",
+        description="Create, read, list, search, update and delete the products of the shop.",
+        version="1.0.0",
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would name this host to callers of the gateway
+    )
+    registry = new_registry()
+    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
+    install_problem_handlers(app)
+    app.include_router(image_routes.router)
+    app.include_router(product_routes.router)
+    dependencies = (
+        Dependency("database", lambda: app.state.database.ping(), critical=True),
+        Dependency("indexes", lambda: app.state.database.indexed()),
+    )
+    app.include_router(health_router(settings.service_name, dependencies))
+    app.include_router(metrics_router(registry))
+    return app

@@ -1,0 +1,39 @@
+"""A product of the catalogue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Self
+
+from bson import ObjectId
+
+
+def now() -> datetime:
+    """The time in UTC, to the millisecond: MongoDB keeps no more, and an answer that showed more
+    would differ from the next read."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """One state of a product; `revision` counts its states and guards concurrent edits."""
+
+    id: ObjectId = field(default_factory=ObjectId)
+    name: str
+    description: str
+    price: Decimal
+    category: str
+    tags: list[str]
+    image_url: str | None = None
+    stock_quantity: int
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+
+    def edited(self, changes: Mapping[str, Any], at: datetime) -> Self:
+        """The next state, with `changes` applied."""
+        # A clock behind that of another replica must not make time run backwards.
+        at = max(at, self.updated_at)
+        return replace(self, **changes, updated_at=at, revision=self.revision + 1)

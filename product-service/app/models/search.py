@@ -1,0 +1,114 @@
+"""Search without a text index: how text is folded, and how good a match is. Pure functions.
+
+The database only proposes candidates (see MongoProductRepository); the order is decided here, so
+it is the same on every server that speaks MongoDB's protocol.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+from bson import ObjectId
+
+MAX_WORDS = 12
+_ALPHANUMERIC = re.compile(r"\w+")
+
+
+class Place(IntEnum):
+    """Where a word of the query was found, the best place last."""
+
+    NOWHERE = 0
+    TAG_PART = 1
+    CATEGORY = 2
+    TAG = 3
+    NAME_PART = 4
+    NAME_WORD = 5
+
+
+class Tier(IntEnum):
+    """How well a product as a whole answers the query, best first."""
+
+    NAME_IS_QUERY = 0
+    NAME_STARTS_WITH_QUERY = 1
+    ALL_WORDS_IN_NAME = 2
+    ALL_WORDS_SOMEWHERE = 3
+    SOME_WORDS = 4
+
+
+@lru_cache(maxsize=1_024)
+def fold(text: str) -> str:
+    """Text as it is compared: without case, accents or the kind and number of spaces."""
+    parts = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(char for char in parts if not unicodedata.combining(char))
+    return " ".join(bare.split())
+
+
+def whole_words(folded: str) -> frozenset[str]:
+    """The words of a folded text; "wi-fi" is one word, and so are its halves."""
+    return frozenset(folded.split()) | frozenset(_ALPHANUMERIC.findall(folded))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """What was asked for, folded. Regex characters are text like any other."""
+
+    phrase: str
+    words: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "SearchQuery":
+        phrase = fold(text)
+        words = (word.strip(",;") or word for word in phrase.split())
+        return cls(phrase, tuple(dict.fromkeys(words))[:MAX_WORDS])
+
+
+@dataclass(frozen=True, slots=True)
+class SearchEntry:
+    """What the search knows of one product; all of it folded."""
+
+    id: ObjectId
+    name: str
+    category: str
+    tags: tuple[str, ...]
+
+
+def _place(word: str, entry: SearchEntry, name_words: frozenset[str]) -> Place:
+    if word in name_words:
+        return Place.NAME_WORD
+    if word in entry.name:
+        return Place.NAME_PART
+    if word in entry.tags:
+        return Place.TAG
+    if word in entry.category:
+        return Place.CATEGORY
+    return Place.TAG_PART if any(word in tag for tag in entry.tags) else Place.NOWHERE
+
+
+def _tier(query: SearchQuery, entry: SearchEntry, places: list[Place]) -> Tier:
+    if entry.name == query.phrase:
+        return Tier.NAME_IS_QUERY
+    if entry.name.startswith(query.phrase):
+        return Tier.NAME_STARTS_WITH_QUERY
+    worst = min(places)
+    if worst is Place.NAME_WORD:
+        return Tier.ALL_WORDS_IN_NAME
+    return Tier.SOME_WORDS if worst is Place.NOWHERE else Tier.ALL_WORDS_SOMEWHERE
+
+
+def _sort_key(query: SearchQuery, entry: SearchEntry) -> tuple[int, int, int, int, str, ObjectId]:
+    name_words = whole_words(entry.name)
+    places = [_place(word, entry, name_words) for word in query.words]
+    if query.phrase in entry.tags:  # a tag of several words, asked for as it is written
+        places = [max(place, Place.TAG) for place in places]
+    found = sum(place is not Place.NOWHERE for place in places)
+    tier = _tier(query, entry, places)
+    return tier, -found, -sum(places), len(entry.name), entry.name, entry.id
+
+
+def rank(query: SearchQuery, entries: Iterable[SearchEntry]) -> list[ObjectId]:
+    """The ids of the entries, best match first; equal matches by shorter name, name and id."""
+    ordered = sorted(entries, key=lambda entry: _sort_key(query, entry))
+    return [entry.id for entry in ordered]

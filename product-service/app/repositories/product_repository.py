@@ -1,0 +1,200 @@
+"""Where products are kept: the interface that the service sees, and its MongoDB form."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from bson import Decimal128, ObjectId
+from pymongo.asynchronous.database import AsyncDatabase
+
+from app.database import PRODUCTS, TOMBSTONES, Document, answering
+from app.models.product import Product
+from app.models.search import SearchEntry, SearchQuery, fold, whole_words
+
+# More than any page of results, so what is cut off is never part of a good answer; few enough
+# that ranking them takes milliseconds.
+NAMED = 200
+MENTIONED = 1_000
+_LAST = "\U0010ffff"
+_WITHOUT_SEARCH = {"search": False}
+_SORT_FIELDS = {"price": "price", "name": "search.name", "created_at": "created_at"}
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which products, in which order. `sort` is a field's name, with `-` for descending."""
+
+    page: int = 1
+    page_size: int = 10
+    category: str | None = None
+    min_price: Decimal | None = None
+    max_price: Decimal | None = None
+    sort: str = "-created_at"
+
+
+class ProductRepository(Protocol):
+    async def add(self, product: Product) -> None: ...
+
+    async def get(self, product_id: ObjectId) -> Product | None: ...
+
+    async def get_many(self, product_ids: Sequence[ObjectId]) -> list[Product]:
+        """The products that exist, in the order of the ids."""
+
+    async def replace(self, product: Product) -> bool:
+        """Store the next state; False when its predecessor is no longer the stored one."""
+
+    async def remove(self, product: Product, at: datetime) -> bool:
+        """Leave a tombstone; False when somebody else has removed it already."""
+
+    async def removed(self, product_ids: Sequence[ObjectId]) -> set[ObjectId]:
+        """Those of the ids that a tombstone stands for."""
+
+    async def page(self, request: PageRequest) -> tuple[list[Product], int]:
+        """One page, and the number of products on all pages."""
+
+    async def named(self, query: SearchQuery) -> list[SearchEntry]:
+        """Whose name begins with the phrase or has all its words as whole words."""
+
+    async def mentioning(self, words: Sequence[str], *, every: bool) -> list[SearchEntry]:
+        """Whose name, category or tags contain every word, or any of them."""
+
+
+class MongoProductRepository:
+    """Products in one collection; in a second one the ids of the deleted.
+
+    Two collections rather than a `deleted_at` field: every index, count and query of the first is
+    about living products without saying so.
+    """
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._products = database[PRODUCTS]
+        self._tombstones = database[TOMBSTONES]
+
+    async def add(self, product: Product) -> None:
+        with answering():
+            await self._products.insert_one(_to_document(product))
+
+    async def get(self, product_id: ObjectId) -> Product | None:
+        with answering():
+            found = await self._products.find_one({"_id": product_id}, _WITHOUT_SEARCH)
+        return _to_product(found) if found else None
+
+    async def get_many(self, product_ids: Sequence[ObjectId]) -> list[Product]:
+        with answering():
+            cursor = self._products.find({"_id": {"$in": list(product_ids)}}, _WITHOUT_SEARCH)
+            found = {document["_id"]: _to_product(document) async for document in cursor}
+        return [found[product_id] for product_id in product_ids if product_id in found]
+
+    async def replace(self, product: Product) -> bool:
+        # Not find_one_and_update, which scans the collection on the embedded server.
+        guard = {"_id": product.id, "revision": product.revision - 1}
+        with answering():
+            result = await self._products.replace_one(guard, _to_document(product))
+        return result.matched_count == 1
+
+    async def remove(self, product: Product, at: datetime) -> bool:
+        # The tombstone first: a crash in between leaves a product that still lives, which a
+        # lookup prefers to its tombstone, and never a deleted product that nobody remembers.
+        tombstone = {"name": product.name, "deleted_at": at}
+        one = {"_id": product.id}
+        with answering():
+            await self._tombstones.update_one(one, {"$setOnInsert": tombstone}, upsert=True)
+            result = await self._products.delete_one(one)
+        return result.deleted_count == 1
+
+    async def removed(self, product_ids: Sequence[ObjectId]) -> set[ObjectId]:
+        one_of = {"_id": {"$in": list(product_ids)}}
+        with answering():
+            dead = {document["_id"] async for document in self._tombstones.find(one_of)}
+            living = {doc["_id"] async for doc in self._products.find(one_of, {"_id": True})}
+        return dead - living
+
+    async def page(self, request: PageRequest) -> tuple[list[Product], int]:
+        chosen = _filter(request)
+        direction = -1 if request.sort.startswith("-") else 1
+        field = _SORT_FIELDS[request.sort.removeprefix("-")]
+        with answering():
+            cursor = self._products.find(chosen, _WITHOUT_SEARCH)
+            # _id decides between equals, so that no product stands on two pages or on none.
+            cursor.sort([(field, direction), ("_id", direction)])
+            cursor.skip((request.page - 1) * request.page_size).limit(request.page_size)
+            products = [_to_product(document) async for document in cursor]
+            total = await self._products.count_documents(chosen)
+        return products, total
+
+    async def named(self, query: SearchQuery) -> list[SearchEntry]:
+        # Range and equality, which both use their index on every server; an anchored regex and
+        # $all do not on the embedded one.
+        beginning = {"search.name": {"$gte": query.phrase, "$lt": query.phrase + _LAST}}
+        longest = max(query.words, key=len)
+        others = [word for word in query.words if word != longest]
+        containing = {"search.words": longest, **_mention(others, every=True)}
+        with answering():
+            first = await self._entries(beginning, NAMED, sort="search.name")
+            second = await self._entries(containing, MENTIONED)
+        return list({entry.id: entry for entry in (*first, *second)}.values())
+
+    async def mentioning(self, words: Sequence[str], *, every: bool) -> list[SearchEntry]:
+        with answering():
+            return await self._entries(_mention(words, every=every), MENTIONED)
+
+    async def _entries(
+        self, chosen: Document, limit: int, sort: str | None = None
+    ) -> list[SearchEntry]:
+        cursor = self._products.find(chosen, {"search.text": True}).limit(limit)
+        if sort:
+            cursor.sort(sort, 1)
+        return [_to_entry(document) async for document in cursor]
+
+
+def _filter(request: PageRequest) -> Document:
+    bounds = {"$gte": request.min_price, "$lte": request.max_price}
+    price = {name: Decimal128(bound) for name, bound in bounds.items() if bound is not None}
+    chosen: Document = {"price": price} if price else {}
+    if request.category is not None:
+        chosen["search.category"] = fold(request.category)
+    return chosen
+
+
+def _mention(words: Iterable[str], *, every: bool) -> Document:
+    clauses = [{"search.text": {"$regex": re.escape(word)}} for word in words]
+    if not clauses:
+        return {}
+    return {"$and" if every else "$or": clauses}
+
+
+def _to_document(product: Product) -> Document:
+    name, category = fold(product.name), fold(product.category)
+    return {
+        "_id": product.id,
+        "revision": product.revision,
+        "name": product.name,
+        "description": product.description,
+        "price": Decimal128(product.price),
+        "category": product.category,
+        "tags": product.tags,
+        "image_url": product.image_url,
+        "stock_quantity": product.stock_quantity,
+        "created_at": product.created_at,
+        "updated_at": product.updated_at,
+        # Folding removes line breaks, so they can part the pieces of `text`.
+        "search": {
+            "name": name,
+            "category": category,
+            "words": sorted(whole_words(name)),
+            "text": "\n".join([name, category, *map(fold, product.tags)]),
+        },
+    }
+
+
+def _to_product(document: Mapping[str, Any]) -> Product:
+    fields = {**document, "price": document["price"].to_decimal()}
+    return Product(id=fields.pop("_id"), **fields)
+
+
+def _to_entry(document: Mapping[str, Any]) -> SearchEntry:
+    name, category, *tags = document["search"]["text"].split("\n")
+    return SearchEntry(document["_id"], name, category, tuple(tags))

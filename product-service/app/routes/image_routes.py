@@ -1,0 +1,43 @@
+"""Pictures of products, drawn when asked for."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from app.errors import InvalidImageName
+from app.services.product_image import draw_product, is_image_name
+from chassis.problems import problem_responses
+
+router = APIRouter(prefix="/api/products/images", tags=["images"])
+
+_HEADERS = {
+    "Cache-Control": "public, max-age=86400",
+    # Even opened as a page of its own, a picture runs and loads nothing.
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@router.get(
+    "/{slug}.svg",
+    summary="Draw a product's picture",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}},
+        **problem_responses(InvalidImageName),
+    },
+)
+async def image(
+    slug: Annotated[
+        str,
+        Path(
+            description="1 to 80 lower-case letters, digits and hyphens",
+            examples=["walnut-desk-lamp"],
+            json_schema_extra={"pattern": "^[a-z0-9-]{1,80}$"},
+        ),
+    ],
+) -> Response:
+    """The same name gives the same picture; no network and no file is needed."""
+    if not is_image_name(slug):
+        raise InvalidImageName(InvalidImageName.example)
+    return Response(draw_product(slug), media_type="image/svg+xml", headers=_HEADERS)

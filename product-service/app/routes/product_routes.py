@@ -1,0 +1,105 @@
+"""The catalogue's API. A handler parses, calls the service once, and returns."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, status
+
+from app.dependencies import CatalogueQuery, ProductId, Products
+from app.errors import CatalogueUnavailable, InvalidProductId, ProductNotFound
+from app.models.product import Product
+from app.schemas.product import (
+    Deleted,
+    NewProduct,
+    ProductChanges,
+    ProductPageView,
+    ProductView,
+)
+from app.services.product_service import ProductPage
+from chassis.problems import problem_responses
+from chassis.requests import ExactJsonRoute
+from chassis.types import VisibleText
+
+router = APIRouter(prefix="/api/products", tags=["products"], route_class=ExactJsonRoute)
+
+_AWAY = problem_responses(CatalogueUnavailable)
+_ONE = problem_responses(InvalidProductId, ProductNotFound, CatalogueUnavailable)
+_NEW: dict[str, Any] = {
+    "lamp": {
+        "summary": "A lamp",
+        "value": {
+            "name": "Walnut desk lamp",
+            "description": "A warm light on a turned walnut stand.",
+            "price": 49.9,
+            "category": "Home",
+            "tags": ["lamp", "walnut"],
+            "image_url": "/api/products/images/walnut-desk-lamp.svg",
+            "stock_quantity": 25,
+        },
+    }
+}
+_CHANGES: dict[str, Any] = {
+    "price": {"summary": "A new price", "value": {"price": 44.9}},
+    "stock": {"summary": "More of it", "value": {"stock_quantity": 40, "tags": ["lamp"]}},
+}
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    response_model=ProductView,
+    summary="Create a product",
+    responses=_AWAY,
+)
+async def create(
+    new: Annotated[NewProduct, Body(openapi_examples=_NEW)], products: Products
+) -> Product:
+    """Put a product into the catalogue. Its stock is opened at inventory-service."""
+    return await products.create(new)
+
+
+@router.get(
+    "", response_model=ProductPageView, summary="List products page by page", responses=_AWAY
+)
+async def browse(query: CatalogueQuery, products: Products) -> ProductPage:
+    """Newest first unless `sort` says otherwise; `total` counts what the filters let through."""
+    return await products.browse(query)
+
+
+@router.get("/search", response_model=list[ProductView], summary="Search products", responses=_AWAY)
+async def search(
+    q: Annotated[
+        VisibleText,
+        Query(min_length=1, max_length=200, description="words", examples=["desk lamp"]),
+    ],
+    products: Products,
+    limit: Annotated[int, Query(ge=1, le=100, description="at most so many products")] = 20,
+) -> list[Product]:
+    """Best match first, over name, category and tags, without regard to case and accents.
+
+    Exact name, then names that begin with `q`, then names with all its words, then products
+    that have them elsewhere. When no product has all the words, those that have some.
+    """
+    return await products.search(q, limit)
+
+
+@router.get("/{product_id}", response_model=ProductView, summary="Read a product", responses=_ONE)
+async def read(product_id: ProductId, products: Products) -> Product:
+    """A deleted product is 404, like one that never was."""
+    return await products.read(product_id)
+
+
+@router.put("/{product_id}", response_model=ProductView, summary="Change a product", responses=_ONE)
+async def edit(
+    product_id: ProductId,
+    changes: Annotated[ProductChanges, Body(openapi_examples=_CHANGES)],
+    products: Products,
+) -> Product:
+    """Any subset of the fields; what is not sent stays. Only `image_url` may be null."""
+    return await products.edit(product_id, changes)
+
+
+@router.delete("/{product_id}", response_model=Deleted, summary="Delete a product", responses=_ONE)
+async def delete(product_id: ProductId, products: Products) -> Deleted:
+    """Its id is never used again, and other services learn that it is gone."""
+    product = await products.delete(product_id)
+    return Deleted(message=f"Product {product.name} deleted successfully")

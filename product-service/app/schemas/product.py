@@ -1,0 +1,166 @@
+"""What callers send and get. Unknown fields are refused; answers are never validated as requests
+are, so a rule that becomes stricter cannot turn an old product into an error."""
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    with_config,
+)
+from typing_extensions import TypedDict
+
+from chassis.types import Money, MultilineText, Text, VisibleText
+
+_IMAGE_URL = re.compile(
+    r"https?://[^\s/?#\\<>\"]+[^\s\\<>\"]*"  # an address of the web
+    r"|/(?![/\\])[^\s\\<>\"]*"  # a path on this shop; //host would leave it
+    r"|data:image/[a-z0-9.+-]+[;,].*",
+    re.IGNORECASE,
+)
+
+
+def _image_url(value: str) -> str:
+    # No other scheme: this lands in pages, and javascript: would run there.
+    if not _IMAGE_URL.fullmatch(value):
+        raise ValueError("must be an http(s) URL, a path beginning with / or a data:image/ URL")
+    return value
+
+
+def _strip_each(value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    return [tag.strip() if isinstance(tag, str) else tag for tag in value]
+
+
+def _without_duplicates(tags: list[str]) -> list[str]:
+    return list(dict.fromkeys(tags))
+
+
+Name = Annotated[VisibleText, Field(min_length=1, max_length=200, examples=["Walnut desk lamp"])]
+Description = Annotated[
+    MultilineText, Field(max_length=5_000, examples=["A warm light on a turned walnut stand."])
+]
+Price = Annotated[Money, Field(gt=0, examples=[49.9])]
+Category = Annotated[VisibleText, Field(min_length=1, max_length=100, examples=["Home"])]
+Tag = Annotated[VisibleText, Field(min_length=1, max_length=50)]
+Tags = Annotated[
+    list[Tag],
+    Field(max_length=20, examples=[["lamp", "walnut"]]),
+    BeforeValidator(_strip_each, json_schema_input_type=list[Tag]),
+    AfterValidator(_without_duplicates),
+]
+ImageUrl = Annotated[
+    Text,
+    Field(
+        max_length=2_000,
+        description="an http(s) URL, a path beginning with / or a data:image/ URL",
+        examples=["/api/products/images/walnut-desk-lamp.svg"],
+    ),
+    AfterValidator(_image_url),
+]
+Stock = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        le=1_000_000_000,
+        description="what the product's page shows; inventory-service knows what can be sold",
+        examples=[25],
+    ),
+]
+
+
+class NewProduct(BaseModel):
+    """A product to be created."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    description: Description
+    price: Price
+    category: Category
+    tags: Tags = []
+    image_url: ImageUrl | None = None
+    stock_quantity: Stock
+
+
+@with_config(ConfigDict(extra="forbid"))
+class ProductChanges(TypedDict, total=False):
+    """Any subset of a product's fields; what is not sent stays. Only image_url may be null."""
+
+    # A TypedDict holds exactly what was sent, so "not sent" and null stay two things.
+    name: Name
+    description: Description
+    price: Price
+    category: Category
+    tags: Tags
+    image_url: ImageUrl | None
+    stock_quantity: Stock
+
+
+def _milliseconds(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[
+    AwareDatetime,
+    PlainSerializer(_milliseconds, return_type=str, when_used="json"),
+    Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T09:30:00.125Z"]),
+]
+
+_EXAMPLE: dict[str, Any] = {
+    "id": "665f1c2e9b1d4c3a2f8e7d60",
+    "name": "Walnut desk lamp",
+    "description": "A warm light on a turned walnut stand.",
+    "price": 49.9,
+    "category": "Home",
+    "tags": ["lamp", "walnut"],
+    "image_url": "/api/products/images/walnut-desk-lamp.svg",
+    "stock_quantity": 25,
+    "created_at": "2026-11-23T09:30:00.125Z",
+    "updated_at": "2026-11-23T09:30:00.125Z",
+}
+
+
+class ProductView(BaseModel):
+    """A product of the catalogue."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": _EXAMPLE})
+
+    id: Annotated[str, BeforeValidator(str)]
+    name: str
+    description: str
+    price: Annotated[Decimal, PlainSerializer(float, return_type=float, when_used="json")]
+    category: str
+    tags: list[str]
+    image_url: str | None
+    stock_quantity: int
+    created_at: Moment
+    updated_at: Moment
+
+
+class ProductPageView(BaseModel):
+    """One page of the catalogue; `total` counts the products of all pages."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    products: list[ProductView]
+    total: int
+    page: int
+    page_size: int
+
+
+class Deleted(BaseModel):
+    message: Annotated[str, Field(examples=["Product Walnut desk lamp deleted successfully"])]
+
+
+SortOrder = Literal["price", "-price", "name", "created_at", "-created_at"]

@@ -1,0 +1,80 @@
+"""What can be done with the catalogue. Knows no request and no database."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from bson import ObjectId
+
+from app.errors import CatalogueUnavailable, ProductNotFound
+from app.models.product import Product, now
+from app.models.search import SearchQuery, rank
+from app.repositories.product_repository import PageRequest, ProductRepository
+from app.schemas.product import NewProduct, ProductChanges
+
+# Each lost race means that another edit of the same product was stored, so this many in a row
+# is an attack or a fault.
+_EDIT_ATTEMPTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ProductPage:
+    products: list[Product]
+    total: int
+    page: int
+    page_size: int
+
+
+class ProductService:
+    def __init__(self, repository: ProductRepository, clock: Callable[[], datetime] = now) -> None:
+        self._repository = repository
+        self._now = clock
+
+    async def create(self, new: NewProduct) -> Product:
+        moment = self._now()
+        product = Product(**new.model_dump(), created_at=moment, updated_at=moment)
+        await self._repository.add(product)
+        return product
+
+    async def read(self, product_id: ObjectId) -> Product:
+        product = await self._repository.get(product_id)
+        if product is None:
+            raise ProductNotFound(f"There is no product {product_id}.")
+        return product
+
+    async def browse(self, request: PageRequest) -> ProductPage:
+        products, total = await self._repository.page(request)
+        return ProductPage(products, total, request.page, request.page_size)
+
+    async def edit(self, product_id: ObjectId, changes: ProductChanges) -> Product:
+        """Apply changes; two edits at the same time of different fields both stay."""
+        for _ in range(_EDIT_ATTEMPTS):
+            product = await self.read(product_id)
+            if not changes:
+                return product
+            edited = product.edited(changes, self._now())
+            if await self._repository.replace(edited):
+                return edited
+        raise CatalogueUnavailable("Too many edits of this product at the same time; try again.")
+
+    async def delete(self, product_id: ObjectId) -> Product:
+        """Delete a product; of several deletions at the same time one succeeds."""
+        product = await self.read(product_id)
+        if not await self._repository.remove(product, self._now()):
+            raise ProductNotFound(f"There is no product {product_id}.")
+        return product
+
+    async def search(self, text: str, limit: int) -> list[Product]:
+        """The best matches for all the words of `text`; where none has all, for any of them."""
+        query = SearchQuery.parse(text)
+        if not query.words:  # nothing but accents
+            return []
+        found = {entry.id: entry for entry in await self._repository.named(query)}
+        # Whatever has its words elsewhere ranks below these: a full page needs no further look.
+        if len(found) < limit:
+            everywhere = await self._repository.mentioning(query.words, every=True)
+            found |= {entry.id: entry for entry in everywhere}
+        if not found and len(query.words) > 1:
+            partly = await self._repository.mentioning(query.words, every=False)
+            found = {entry.id: entry for entry in partly}
+        return await self._repository.get_many(rank(query, found.values())[:limit])

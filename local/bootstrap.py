@@ -127,7 +127,9 @@ class Environment:
             extra = "dev" if self.dev else "all"
             install = ["install", *requirements, "-e", f"./local[{extra}]"]
         else:
-            install = ["sync", *requirements[1:]]
+            # The file names every package, so nothing needs to be resolved; what a person has
+            # installed beside it by hand is left alone.
+            install = ["install", "--no-deps", *requirements]
         _uv(["pip", *install, "--python", str(self.python)], self.folder)
         self.stamp.write_text(self.fingerprint(self.dev), encoding="ascii")
         report(self.name, time.monotonic() - started)

@@ -16,9 +16,9 @@ def compilations() -> list[tuple[Path, str, str, list[str]]]:
         (ROOT / "local", "pyproject.toml", "requirements.txt", ["--extra", "all"])
     ]
     for folder in [CHASSIS, *service_folders(), ROOT]:
-        for name in ("requirements", "requirements-dev"):
-            if (folder / f"{name}.in").exists():
-                found.append((folder, f"{name}.in", f"{name}.txt", []))
+        names = ("requirements", "requirements-dev")
+        there = [name for name in names if (folder / f"{name}.in").exists()]
+        found += [(folder, f"{name}.in", f"{name}.txt", []) for name in there]
     return found
 
 

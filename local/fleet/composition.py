@@ -109,6 +109,10 @@ class Fleet:
             raise FleetError(f"{wrong}. Known here: {known}.")
         return found[0]
 
+    def runs_itself(self, name: str) -> bool:
+        """Whether a server is embedded here, not one that the user has named."""
+        return any(part.name == name for part in self.parts)
+
     def leftovers(self) -> list[Part]:
         """What an earlier start left running that is no part of the fleet as it is set up now."""
         names = {path.stem for path in (self.settings.state / "run").glob("*.json")}

@@ -38,6 +38,9 @@ def restart(fleet: Fleet, name: str) -> None:
     """Stop it if it runs, start it, and return when it answers; Kafka gets its topics again."""
     part = fleet.part(name)
     began = time.monotonic()
+    for need in part.needs:
+        if fleet.runs_itself(need) and fleet.part(need).runner.identity is None:
+            raise FleetError(f"{part.name} needs {need}, which is stopped. Start both: make up")
     fleet.settings.ensure_state()
     with exclusive(fleet.settings.state):
         part.runner.stop()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.errors import FleetError, NotReady
+from fleet.migrations import is_current
 from fleet.program import HOST, Command, Port, Program
 
 _NOT_INHERITED = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
@@ -44,7 +45,8 @@ class ServiceProgram(Program):
 
         Its advisory lock makes that safe when several are started at once.
         """
-        if not self._migrations:
+        versions = self._folder / "migrations" / "versions"
+        if not self._migrations or is_current(versions, self._env["DATABASE_URL"]):
             return
         with log.open("ab") as output:
             done = subprocess.run(

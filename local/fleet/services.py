@@ -1,6 +1,7 @@
 """The services of the platform: the one table that everything local reads.
 
-A service takes part as soon as its folder holds an ``app/main.py``. Values in braces are filled in
+A service takes part as soon as its folder holds an ``app/main.py``. The order is that of the start:
+joining a Kafka group takes seconds in which the others can start. Values in braces are filled in
 from the addresses of the servers, embedded or real (``composition.py``).
 """
 
@@ -32,6 +33,18 @@ _BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "{kafka}"}
 
 SERVICES = (
     Service(
+        "notification-service",
+        "NOTIFICATION_SERVICE_PORT",
+        8004,
+        needs=("kafka",),  # not the mailbox: it waits for SMTP by itself, and mails come last
+        env={"SMTP_HOST": "{smtp_host}", "SMTP_PORT": "{smtp_port}", **_BROKER},
+        defaults={
+            "SMTP_STARTTLS": "false",
+            "MAIL_FROM": "Demo Shop <shop@example.com>",
+            "ALERT_EMAIL": "stock@example.com",
+        },
+    ),
+    Service(
         "product-service",
         "PRODUCT_SERVICE_PORT",
         8001,
@@ -61,18 +74,6 @@ SERVICES = (
         },
         migrations=True,
         api="/api/orders",
-    ),
-    Service(
-        "notification-service",
-        "NOTIFICATION_SERVICE_PORT",
-        8004,
-        needs=("kafka", "mailbox"),
-        env={"SMTP_HOST": "{smtp_host}", "SMTP_PORT": "{smtp_port}", **_BROKER},
-        defaults={
-            "SMTP_STARTTLS": "false",
-            "MAIL_FROM": "Demo Shop <shop@example.com>",
-            "ALERT_EMAIL": "stock@example.com",
-        },
     ),
     Service(
         "ai-service",

@@ -29,7 +29,7 @@ class Settings:
         for name, value in read_dotenv(root / ".env").items():
             os.environ.setdefault(name, value)
         chosen = os.environ.get("FLEET_STATE")
-        state = Path(chosen).expanduser().absolute() if chosen else default_state(root)
+        state = root / Path(chosen).expanduser() if chosen else default_state(root)
         return cls(root, state, dict(os.environ))
 
     def port(self, variable: str, default: int) -> Port:

@@ -1,0 +1,234 @@
+"""A stand-in for inventory-service over real HTTP, which can be told to misbehave.
+
+It keeps stock and movement keys as the real one does; contracts/http/inventory-for-orders.json is
+played against both, so that the two cannot drift apart.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+
+Hook = Callable[[], Awaitable[None]]
+Answer = tuple[int, dict[str, Any] | list[dict[str, Any]]]
+
+
+def _problem(status: int, name: str, detail: str) -> Answer:
+    return status, {"type": f"/problems/{name}", "status": status, "detail": detail}
+
+
+@dataclass
+class FakeInventory:
+    """Stock in memory, faults by attribute.
+
+    Attributes:
+        lose_replies: so many of the next reductions run, and their connection is dropped unanswered.
+        late: reductions are received and answered by nobody; `run_late()` runs them.
+        hang: no request is answered while it is set.
+        down: connections are closed as soon as a request has come.
+        before_check, before_reduce_reply: awaited once, at that moment; for what happens meanwhile.
+    """
+
+    stock: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, dict[str, int] | None] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    lose_replies: int = 0
+    late: bool = False
+    hang: bool = False
+    down: bool = False
+    before_check: Hook | None = None
+    before_reduce_reply: Hook | None = None
+    url: str = ""
+    _late: list[tuple[str, dict[str, int]]] = field(default_factory=list)
+
+    def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+        parts = urlsplit(target)
+        path = [unquote(part) for part in parts.path.split("/")[1:]]
+        match (method, *path):
+            case ("GET", "health"):
+                return 200, {"status": "UP"}
+            case ("GET", "api", "inventory", product, "check"):
+                self.calls["check"] += 1
+                return self._check(product, int(parse_qs(parts.query)["quantity"][0]))
+            case ("PATCH", "api", "inventory", "reduce"):
+                self.calls["reduce"] += 1
+                return self.reduce(headers["idempotency-key"], _pieces(body))
+            case ("POST", "api", "inventory", "movements", key, "reverse"):
+                self.calls["reverse"] += 1
+                return self._reverse(key)
+        raise AssertionError(f"order-service is not known to call {method} {target}")
+
+    def _check(self, product: str, quantity: int) -> Answer:
+        if product not in self.stock:
+            return _problem(404, "product-not-found", f"There is no product {product}.")
+        available = self.stock[product]
+        return 200, {
+            "product_id": product,
+            "requested": quantity,
+            "in_stock": available >= quantity,
+            "available_qty": available,
+        }
+
+    def reduce(self, key: str, pieces: dict[str, int]) -> Answer:
+        if key in self.taken:
+            if self.taken[key] is None:
+                return _problem(409, "movement-reversed", "This movement was reversed.")
+            return 200, []
+        for product in pieces:
+            if product not in self.stock:
+                return _problem(404, "product-not-found", f"There is no product {product}.")
+        short = [product for product, count in pieces.items() if self.stock[product] < count]
+        if short:
+            return _problem(400, "insufficient-stock", f"Insufficient stock of {short}")
+        for product, count in pieces.items():
+            self.stock[product] -= count
+        self.taken[key] = pieces
+        return 200, []
+
+    def _reverse(self, key: str) -> Answer:
+        pieces = self.taken.get(key) or {}
+        self.taken[key] = None
+        for product, count in pieces.items():
+            self.stock[product] += count
+        return 200, {"returned": [{"product_id": p, "quantity": c} for p, c in pieces.items()]}
+
+    def run_late(self) -> list[Answer]:
+        """Now the reductions arrive that were on their way."""
+        late, self._late = self._late, []
+        return [self.reduce(key, pieces) for key, pieces in late]
+
+    async def _reply(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Any:
+        """The answer, or None to drop the connection."""
+        reducing = method == "PATCH"
+        while self.hang:
+            await asyncio.sleep(0.01)
+        if self.down:
+            return None
+        if reducing and self.late:
+            self._late.append((headers["idempotency-key"], _pieces(body)))
+            return None
+        if "/check" in target and (hook := self.before_check) is not None:
+            self.before_check = None
+            await hook()
+        answer = self.answer(method, target, headers, body)
+        if reducing and (hook := self.before_reduce_reply) is not None:
+            self.before_reduce_reply = None
+            await hook()
+        if reducing and self.lose_replies > 0:
+            self.lose_replies -= 1
+            return None
+        return answer
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                request, *lines = head.strip().split("\r\n")
+                method, target, _ = request.split(" ")
+                headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                answer = await self._reply(method, target, headers, body)
+                if answer is None:
+                    break
+                status, document = answer
+                content = json.dumps(document).encode()
+                writer.write(
+                    f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n"
+                    f"content-length: {len(content)}\r\n\r\n".encode()
+                    + content
+                )
+                await writer.drain()
+        writer.close()
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator["FakeInventory"]:
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            self.hang = False
+            server.close()
+
+
+def _pieces(body: bytes) -> dict[str, int]:
+    return {item["product_id"]: item["quantity"] for item in json.loads(body)["items"]}
+
+
+class PostgresProxy:
+    """Stands between the app and its PostgreSQL, and can lose the answer to a COMMIT.
+
+    Attributes:
+        drop_next_commit: the next COMMIT reaches the server; its client is cut off unanswered.
+        refuse_after_drop: from then on every connection is closed at once, as if the server were
+            gone.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        parts = urlsplit(database_url)
+        assert parts.hostname is not None
+        self._target = (parts.hostname, parts.port or 5432)
+        self._url = parts
+        self.url = ""
+        self.drop_next_commit = False
+        self.refuse_after_drop = False
+        self.dropped = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> "PostgresProxy":
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        login = self._url.netloc.rpartition("@")[0]
+        self.url = urlunsplit(self._url._replace(netloc=f"{login}@127.0.0.1:{port}"))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self._cut_all()
+
+    def _cut_all(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refuse_after_drop and self.dropped:
+            writer.close()
+            return
+        upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
+        self._writers |= {writer, upstream_writer}
+        cut = asyncio.Event()
+        await asyncio.gather(
+            self._to_server(reader, upstream_writer, cut),
+            self._to_client(upstream_reader, writer, cut),
+        )
+
+    async def _to_server(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                if self.drop_next_commit and b"COMMIT" in data:
+                    self.drop_next_commit = False
+                    cut.set()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def _to_client(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                if cut.is_set():  # this is the answer to COMMIT: it has happened
+                    self.dropped += 1
+                    if self.refuse_after_drop:
+                        self._cut_all()
+                    break
+                writer.write(data)
+                await writer.drain()
+        writer.close()

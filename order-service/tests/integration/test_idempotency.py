@@ -1,0 +1,126 @@
+"""Idempotency-Key on POST /api/orders: one key, one order, one answer."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.conftest import order_of
+from tests.fakes import FakeInventory
+
+
+async def place(
+    client: httpx2.AsyncClient, key: str, quantity: int = 1, **more: Any
+) -> httpx2.Response:
+    body = order_of(("p", quantity), **more)
+    return await client.post("/api/orders", json=body, headers={"Idempotency-Key": key})
+
+
+async def test_promise_10_fifty_requests_with_one_key_make_one_order(
+    client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
+) -> None:
+    """Promise 10: at once and again afterwards; whoever gets a 201 gets the same bytes."""
+    answers = await asyncio.gather(*(place(client, "k") for _ in range(50)))
+    answers += [await place(client, "k") for _ in range(3)]
+    assert set(Counter(a.status_code for a in answers)) <= {201, 409}
+    assert len({a.content for a in answers if a.status_code == 201}) == 1
+    assert [a.status_code for a in answers[-3:]] == [201, 201, 201]
+    assert all(int(a.headers["retry-after"]) <= 30 for a in answers if a.status_code == 409)
+    assert await sql.fetchval("SELECT count(*) FROM orders") == 1
+    assert await sql.fetchval("SELECT count(*) FROM outbox") == 1
+    assert inventory.stock["p"] == 999
+
+
+async def test_promise_11_the_same_key_with_another_body_is_422(
+    client: httpx2.AsyncClient, inventory: FakeInventory
+) -> None:
+    """Promise 11."""
+    assert (await place(client, "k")).status_code == 201
+    response = await place(client, "k", quantity=2)
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert inventory.stock["p"] == 999
+
+
+async def test_promise_12_a_key_belongs_to_its_principal(
+    client: httpx2.AsyncClient, sql: Any
+) -> None:
+    """Promise 12: the same text from somebody else is another key, and shows nothing."""
+    alice = await place(client, "k")
+    bob = await place(client, "k", email="bob@example.com")
+    assert bob.status_code == 201
+    assert bob.json()["id"] != alice.json()["id"]
+    assert (await place(client, "k", email="ALICE@example.com")).status_code == 422
+    assert await sql.fetchval("SELECT count(*) FROM orders") == 2
+
+
+async def test_promise_14_a_key_is_forgotten_after_a_day(
+    client: httpx2.AsyncClient, sql: Any
+) -> None:
+    """Promise 14: after 24 hours the same key begins anew; a minute before it does not."""
+    first = await place(client, "k")
+    age = "UPDATE idempotency_keys SET created_at = now() - interval '{}'"
+    await sql.execute(age.format("23 hours 59 minutes"))
+    assert (await place(client, "k")).content == first.content
+    await sql.execute(age.format("24 hours 1 minute"))
+    again = await place(client, "k", quantity=2)
+    assert again.status_code == 201
+    assert again.json()["id"] != first.json()["id"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "é"])
+async def test_promise_14_a_malformed_key_is_400(
+    client: httpx2.AsyncClient, sql: Any, key: str
+) -> None:
+    """Promise 14."""
+    headers = [(b"idempotency-key", key.encode("latin-1"))]
+    response = await client.post("/api/orders", json=order_of(("p", 1)), headers=headers)
+    assert response.status_code == 400
+    assert await sql.fetchval("SELECT count(*) FROM orders") == 0
+
+
+async def test_promise_15_a_request_that_was_refused_does_not_use_up_its_key(
+    client: httpx2.AsyncClient, inventory: FakeInventory
+) -> None:
+    """Promise 15: a malformed body, then too little stock, then an order; all under one key."""
+    assert (await place(client, "k", quantity=0)).status_code == 422
+    assert (await place(client, "k", quantity=2_000)).status_code == 400
+    inventory.stock["p"] = 5
+    assert (await place(client, "k", quantity=3)).status_code == 201
+
+
+async def test_an_order_refused_at_the_reduction_lets_its_key_go(
+    client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
+) -> None:
+    """The check passed, the reduction did not: another order took the stock in between."""
+    original = inventory.reduce
+
+    def too_late(key: str, pieces: dict[str, int]) -> Any:
+        inventory.stock["p"] = 0
+        return original(key, pieces)
+
+    inventory.reduce = too_late  # type: ignore[method-assign]
+    assert (await place(client, "k")).status_code == 400
+    assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 0
+    inventory.reduce = original  # type: ignore[method-assign]
+    inventory.stock["p"] = 1
+    assert (await place(client, "k")).status_code == 201
+
+
+async def test_a_refusal_looks_once_more_whether_its_twin_has_passed(
+    client: httpx2.AsyncClient, inventory: FakeInventory
+) -> None:
+    """The twin takes the last piece while this request asks for it: it must not be refused."""
+    inventory.stock["p"] = 1
+    twins: list[httpx2.Response] = []
+
+    async def the_twin_passes() -> None:
+        twins.append(await place(client, "k"))
+
+    inventory.before_check = the_twin_passes
+    slower = await place(client, "k")
+    assert inventory.stock["p"] == 0
+    assert [slower.status_code, twins[0].status_code] == [201, 201]
+    assert slower.content == twins[0].content

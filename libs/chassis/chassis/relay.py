@@ -9,13 +9,15 @@ unnoticed can double an event, never reorder one: consumers dedupe by event id.
 import asyncio
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Counter as CounterMetric
 
 from chassis.kafka.errors import Unsendable
 from chassis.outbox import CHANNEL
@@ -54,7 +56,7 @@ _CLEAN = """
 
 class _Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.published = Counter(
+        self.published = CounterMetric(
             "outbox_published", "Events published", ["topic"], registry=registry
         )
         self.pending = Gauge("outbox_pending", "Events not yet published", registry=registry)
@@ -65,6 +67,15 @@ class _Metrics:
             "outbox_parked", "Events that cannot be sent and wait for a person", registry=registry
         )
         self.leading = Gauge("outbox_leading", "1 where this relay is active", registry=registry)
+
+
+@dataclass(slots=True)
+class _Round:
+    """What came of one round: rows sent, rows parked with the reason, errors by class."""
+
+    sent: list[int] = field(default_factory=list)
+    parked: dict[int, str] = field(default_factory=dict)
+    failed: Counter[str] = field(default_factory=Counter)
 
 
 class OutboxRelay:
@@ -159,44 +170,47 @@ class OutboxRelay:
         lanes: dict[str, list[Any]] = defaultdict(list)
         for row in rows:
             lanes[row["key"]].append(row)
-        sent: list[int] = []
-        parked: dict[int, str] = {}
-        tasks = {
-            asyncio.create_task(self._send_lane(lane, sent, parked)) for lane in lanes.values()
-        }
+        done = _Round()
+        tasks = [asyncio.create_task(self._send_lane(lane, done)) for lane in lanes.values()]
         try:
             await self._await_lanes(connection, tasks)
         finally:
             for task in tasks:
                 task.cancel()
-        await connection.execute(_MARK, sent)
-        for seq, reason in parked.items():
+        await connection.execute(_MARK, done.sent)
+        for seq, reason in done.parked.items():
             await connection.execute(_PARK, seq, reason)
-        return bool(sent or parked)
+        if done.failed:
+            log.warning("events not sent yet", extra={"errors": dict(done.failed)})
+        return bool(done.sent or done.parked)
 
-    async def _await_lanes(self, connection: Any, tasks: set[asyncio.Task[None]]) -> None:
-        pending = tasks
-        while pending:
-            _, pending = await asyncio.wait(pending, timeout=_HEARTBEAT)
-            if pending:  # the broker is slow or away: keep the session, and so the lock, alive
-                await connection.execute("SELECT 1")
-            if self._stop.is_set():
-                return
+    async def _await_lanes(self, connection: Any, lanes: list[asyncio.Task[None]]) -> None:
+        """Until every lane has ended, or the relay is to stop: the rest is sent another time."""
+        ended = asyncio.gather(*lanes, return_exceptions=True)
+        stop = asyncio.create_task(self._stop.wait())
+        either: set[asyncio.Future[Any]] = {ended, stop}
+        try:
+            while not ended.done() and not stop.done():
+                await asyncio.wait(either, timeout=_HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+                if not ended.done():  # the broker is slow or away: keep the session, so the lock
+                    await connection.execute("SELECT 1")
+        finally:
+            stop.cancel()
 
-    async def _send_lane(self, rows: list[Any], sent: list[int], parked: dict[int, str]) -> None:
+    async def _send_lane(self, rows: list[Any], done: _Round) -> None:
         """The rows of one key, one after the other; the first that fails ends the lane."""
         for row in rows:
             headers = {"traceparent": row["traceparent"]} if row["traceparent"] else {}
             try:
                 await self._send(row["topic"], row["key"], row["payload"].encode(), headers)
             except Unsendable as error:
-                parked[row["seq"]] = str(error)[:500]
+                done.parked[row["seq"]] = str(error)[:500]
                 log.error("event parked", extra={"seq": row["seq"], "topic": row["topic"]})
                 return
             except Exception as error:
-                log.warning("event not sent yet", extra={"error": type(error).__name__})
+                done.failed[type(error).__name__] += 1
                 return
-            sent.append(row["seq"])
+            done.sent.append(row["seq"])
             self._metrics.published.labels(row["topic"]).inc()
 
     async def _keep_house(self, connection: Any) -> None:

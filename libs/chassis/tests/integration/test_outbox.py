@@ -1,0 +1,300 @@
+"""The outbox and its relay on a real PostgreSQL; what is sent is kept, or refused, in memory."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chassis.database import Database, DatabaseSettings, DatabaseUnavailable
+from chassis.kafka.errors import BrokerUnavailable, Unsendable
+from chassis.outbox import OUTBOX_DDL_V1, add_event
+from chassis.relay import OutboxRelay
+from chassis.tracing import continue_trace
+
+
+class Broker:
+    """Takes records in memory. `down` refuses them all, `slow` keeps each one waiting."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, str, dict[str, Any], Mapping[str, str]]] = []
+        self.down = False
+        self.unsendable: set[str] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.waiting = 0
+
+    async def send(self, topic: str, key: str, value: bytes, headers: Mapping[str, str]) -> None:
+        if self.down:
+            raise BrokerUnavailable("away")
+        if key in self.unsendable:
+            raise Unsendable("too large")
+        self.waiting += 1
+        await self.gate.wait()
+        self.records.append((topic, key, json.loads(value), headers))
+
+    def numbers(self, key: str) -> list[int]:
+        return [value["n"] for _, k, value, _ in self.records if k == key]
+
+
+async def until(condition: Callable[[], Awaitable[bool] | bool], seconds: float = 15.0) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            held = condition()
+            if held if isinstance(held, bool) else await held:
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+async def database(postgres_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseSettings(database_url=postgres_url))
+    async with database.engine.begin() as connection:
+        for statement in OUTBOX_DDL_V1:
+            await connection.exec_driver_sql(statement)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def sql(postgres_url: str, database: Database) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+    await connection.execute("TRUNCATE outbox")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+async def start(postgres_url: str, sql: Any, broker: Broker) -> AsyncIterator[Any]:
+    """Start a relay; all are stopped at the end."""
+    relays: list[OutboxRelay] = []
+
+    def start(poll: float = 0.2) -> tuple[OutboxRelay, CollectorRegistry]:
+        registry = CollectorRegistry()
+        relay = OutboxRelay(postgres_url, broker.send, registry=registry, poll=poll)
+        relay.start()
+        relays.append(relay)
+        return relay, registry
+
+    yield start
+    await asyncio.gather(*(relay.stop() for relay in relays))
+
+
+async def add(database: Database, key: str, number: int) -> None:
+    async with database.transaction() as session:
+        payload = json.dumps({"n": number})
+        await add_event(session, topic="t", key=key, event_id=uuid4(), payload=payload)
+
+
+async def pending(sql: Any) -> int:
+    count: int = await sql.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+    return count
+
+
+async def drained(sql: Any) -> None:
+    async def empty() -> bool:
+        return await pending(sql) == 0
+
+    await until(empty)
+
+
+async def test_an_event_is_published_if_and_only_if_its_transaction_commits(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    start()
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        await _add_and_fail(database)
+    await add(database, "a", 1)
+    await drained(sql)
+    assert broker.numbers("a") == [1]
+
+
+async def _add_and_fail(database: Database) -> None:
+    async with database.transaction() as session:
+        await add_event(session, topic="t", key="a", event_id=uuid4(), payload="{}")
+        raise RuntimeError("changed my mind")
+
+
+async def test_a_notification_wakes_the_relay_long_before_its_poll(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    """Promise 22, the delay: with a poll of ten minutes the event still goes out at once."""
+    _, registry = start(poll=600.0)
+    await until(lambda: registry.get_sample_value("outbox_leading") == 1)
+    await add(database, "a", 1)
+    await until(lambda: broker.numbers("a") == [1], seconds=1.0)
+
+
+async def test_the_trace_of_the_writer_travels_with_the_event(
+    database: Database, broker: Broker, start: Any
+) -> None:
+    start()
+    with continue_trace(None) as trace:
+        await add(database, "a", 1)
+    await until(lambda: len(broker.records) == 1)
+    assert trace.trace_id in broker.records[0][3]["traceparent"]
+
+
+async def test_promise_18_a_transaction_that_commits_late_is_not_skipped(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    """Promise 18: row 1 is written first and committed last; a cursor on the id would lose it."""
+    start()
+    async with database.transaction() as session:
+        await add_event(session, topic="t", key="first", event_id=uuid4(), payload='{"n": 1}')
+        await add(database, "second", 2)
+        await until(lambda: broker.numbers("second") == [2])
+        assert broker.numbers("first") == []
+    await until(lambda: broker.numbers("first") == [1])
+
+
+async def test_promise_19_with_three_relays_each_aggregate_keeps_its_order(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    """Promise 19: 3 relays, 20 aggregates of 30 events; the leader is cut off again and again."""
+    for _ in range(3):
+        start()
+    cutting = True
+
+    async def cut() -> None:
+        while cutting:
+            await sql.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'outbox-relay' AND pid IN"
+                " (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted)"
+            )
+            await asyncio.sleep(0.3)
+
+    async def write(key: str) -> None:
+        for number in range(30):
+            await add(database, key, number)
+
+    cutter = asyncio.create_task(cut())
+    keys = [f"k{number}" for number in range(20)]
+    await asyncio.gather(*(write(key) for key in keys))
+    cutting = False
+    await cutter
+    await drained(sql)
+    for key in keys:
+        first_seen = list(dict.fromkeys(broker.numbers(key)))
+        assert first_seen == list(range(30)), "duplicates may come, changes of order may not"
+
+
+async def test_promise_17_a_broker_that_is_away_costs_nothing_but_time(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    """Promise 17, the outbox's side: the backlog drains when the broker is back."""
+    start()
+    broker.down = True
+    for number in range(300):
+        await add(database, f"k{number % 30}", number)
+    assert await pending(sql) == 300
+    broker.down = False
+    await drained(sql)
+    assert len(broker.records) == 300
+
+
+async def test_promise_20_a_row_that_cannot_be_sent_blocks_nobody_but_its_aggregate(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    """Promise 20: it is parked with the reason, counted, and the others go out within a second."""
+    broker.unsendable.add("bad")
+    for number in range(3):
+        await add(database, "bad", number)
+        await add(database, "good", number)
+    _, registry = start()
+    await until(lambda: broker.numbers("good") == [0, 1, 2])
+    await until(lambda: registry.get_sample_value("outbox_parked") == 1)
+    await add(database, "good", 3)
+    await until(lambda: broker.numbers("good") == [0, 1, 2, 3], seconds=1.0)
+    assert broker.numbers("bad") == []
+    parked = await sql.fetch("SELECT key, parked_reason FROM outbox WHERE parked_at IS NOT NULL")
+    assert [tuple(row) for row in parked] == [("bad", "too large")]
+
+
+async def test_a_slow_row_does_not_lose_the_lock_however_long_it_takes(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    """The session has an idle limit, so that a paused relay is replaced; a busy one stays."""
+    await sql.execute("SELECT 1")
+    broker.gate.clear()
+    start()
+    await add(database, "a", 1)
+    await until(lambda: broker.waiting == 1)
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    leader = await sql.fetchval("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted")
+    ended = asyncio.get_running_loop().time() + 9.0  # more than the session's limit of 8 s
+
+    async def nine_seconds_with_the_lock() -> bool:
+        assert await sql.fetchval(held) == 1
+        return asyncio.get_running_loop().time() > ended
+
+    await until(nine_seconds_with_the_lock)
+    again = await sql.fetchval("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted")
+    assert again == leader
+    broker.gate.set()
+    await drained(sql)
+    assert broker.numbers("a") == [1]
+
+
+async def test_when_the_active_relay_dies_another_takes_over_within_ten_seconds(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    first, _ = start()
+    await until(lambda: _leads(sql))
+    start()
+    first._task.cancel()
+    await add(database, "a", 1)
+    await until(lambda: broker.numbers("a") == [1], seconds=10.0)
+
+
+async def _leads(sql: Any) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    return bool(await sql.fetchval(query) == 1)
+
+
+async def test_promise_22_the_age_of_the_oldest_event_is_shown(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    """Promise 22."""
+    broker.down = True
+    await add(database, "a", 1)
+    await sql.execute("UPDATE outbox SET created_at = now() - interval '1 minute'")
+    _, registry = start()
+    await until(lambda: (registry.get_sample_value("outbox_oldest_seconds") or 0) >= 60)
+    assert registry.get_sample_value("outbox_pending") == 1
+    broker.down = False
+    await until(lambda: registry.get_sample_value("outbox_pending") == 0)
+
+
+async def test_stopping_marks_what_was_sent_and_leaves_the_rest(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    broker.gate.clear()
+    relay, _ = start()
+    await add(database, "a", 1)
+    await until(lambda: broker.waiting == 1)
+    await relay.stop()
+    assert await pending(sql) == 1
+    broker.gate.set()
+    start()
+    await drained(sql)
+
+
+async def test_a_database_that_is_away_is_a_503_not_a_crash() -> None:
+    settings = DatabaseSettings(database_url="postgresql+asyncpg://x:y@127.0.0.1:1/none")
+    database = Database(settings)
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await database.ping()
+    assert caught.value.status == 503
+    assert "Retry-After" in caught.value.headers
+    await database.close()

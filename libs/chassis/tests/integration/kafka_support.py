@@ -17,6 +17,8 @@ from chassis.kafka.producer import EventProducer
 from fleet.servers.kafka import create_topics
 
 PARTITIONS = 3
+SESSION = 6.0
+"""Seconds; the least that a real broker allows. On the embedded one a join lasts half of it."""
 QUICK = RetryPolicy(backoff=0.02, backoff_max=0.2)
 
 
@@ -55,8 +57,13 @@ def new_consumer(
     **options: Any,
 ) -> EventConsumer:
     routes = [Subscription(topic, HappenedAsRead, handler) for topic, handler in handlers.items()]
-    settings = {"registry": CollectorRegistry(), "policy": QUICK, "session": 8.0} | options
-    return EventConsumer(bootstrap, group, routes, publish=producer.publish, **settings)
+    settings: dict[str, Any] = {
+        "publish": producer.publish,
+        "registry": CollectorRegistry(),
+        "policy": QUICK,
+        "session": SESSION,
+    }
+    return EventConsumer(bootstrap, group, routes, **settings | options)
 
 
 async def send_numbers(

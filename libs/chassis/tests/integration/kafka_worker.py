@@ -1,0 +1,82 @@
+"""A process that consumes with several groups, for tests that kill or stop it.
+
+    python kafka_worker.py BOOTSTRAP TOPIC FILE GROUPS [FAILPOINT COUNT]
+
+Each effect is a line "group number" appended to FILE: one write, so it survives a kill -9. With a
+failpoint (before_handle, after_effect, before_commit) the process kills itself there at the
+COUNT-th passage of any group.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from kafka_support import HappenedAsRead, new_consumer, new_producer
+
+from chassis.kafka.consumer import EventConsumer
+from chassis.kafka.dead_letters import Record
+from chassis.kafka.handling import Handling
+from chassis.kafka.lane import Lane
+
+
+class Failpoint:
+    def __init__(self, name: str = "", count: str = "0") -> None:
+        self.name = name
+        self.left = int(count)
+
+    def passed(self, name: str) -> None:
+        if name == self.name:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def handler(
+    group: str, file: int, failpoint: Failpoint
+) -> Callable[[HappenedAsRead], Awaitable[None]]:
+    async def handle(event: HappenedAsRead) -> None:
+        failpoint.passed("before_handle")
+        await asyncio.sleep(0.001)
+        os.write(file, f"{group} {event.number}\n".encode())
+        failpoint.passed("after_effect")
+
+    return handle
+
+
+def fail_before_commit(failpoint: Failpoint) -> None:
+    commit = Handling._commit
+
+    async def watched(self: Handling, lane: Lane, record: Record) -> None:
+        failpoint.passed("before_commit")
+        await commit(self, lane, record)
+
+    Handling._commit = watched  # type: ignore[method-assign]
+
+
+async def main(bootstrap: str, topic: str, path: str, groups: str, *failure: str) -> None:
+    failpoint = Failpoint(*failure)
+    fail_before_commit(failpoint)
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    producer = new_producer(bootstrap)
+    await producer.start()
+    consumers: list[EventConsumer] = []
+    for group in groups.split(","):
+        handlers = {topic: handler(group, file, failpoint)}
+        consumers.append(new_consumer(bootstrap, group, handlers, producer))
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    for consumer in consumers:
+        consumer.start()
+    await stop.wait()
+    await asyncio.gather(*(consumer.stop() for consumer in consumers))
+    await producer.stop()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=os.environ.get("WORKER_LOG", "CRITICAL"))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,123 @@
+"""Consumers that are killed or stopped in the midst of their work, each a process of its own."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from kafka_support import fresh_topics, new_producer, send_numbers, until
+
+from chassis.kafka.producer import EventProducer
+
+pytest_plugins = ["fleet.testing"]
+
+WORKER = Path(__file__).with_name("kafka_worker.py")
+GROUPS = int(os.environ.get("CRASH_GROUPS", "7"))
+"""Groups in each of the three processes: 21 crashed consumers unless told otherwise."""
+
+
+class Worker:
+    """One life after the other of the same consumer groups, and the effects that they had."""
+
+    def __init__(self, bootstrap: str, topic: str, file: Path, groups: list[str]) -> None:
+        self.arguments = [bootstrap, topic, str(file), ",".join(groups)]
+        self.groups = groups
+        self.file = file
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *failpoint: str) -> None:
+        command = [sys.executable, str(WORKER), *self.arguments, *failpoint]
+        self.process = subprocess.Popen(command)
+
+    def effects(self) -> Counter[tuple[str, int]]:
+        """How often each group handled each number."""
+        lines = self.file.read_text().splitlines() if self.file.exists() else []
+        pairs = (line.split() for line in lines)
+        return Counter((group, int(number)) for group, number in pairs)
+
+    def complete(self, count: int) -> bool:
+        return len(self.effects()) == len(self.groups) * count
+
+    def ended(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def clean_up(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+async def producer(kafka_bootstrap: str) -> AsyncIterator[EventProducer]:
+    producer = new_producer(kafka_bootstrap)
+    await producer.start()
+    yield producer
+    await producer.stop()
+
+
+@pytest.fixture
+def workers() -> Iterator[list[Worker]]:
+    workers: list[Worker] = []
+    yield workers
+    for worker in workers:
+        worker.clean_up()
+
+
+async def test_no_event_is_lost_by_a_crash_at_any_point(
+    kafka_bootstrap: str, producer: EventProducer, workers: list[Worker], tmp_path: Path
+) -> None:
+    """Promise 23: killed before the handler, after its effect, before the commit; 0 lost."""
+    (topic,) = fresh_topics(kafka_bootstrap, "crash")
+    await send_numbers(producer, topic, range(100))
+    for point in ("before_handle", "after_effect", "before_commit"):
+        groups = [f"{topic}-{point}-{number}" for number in range(GROUPS)]
+        worker = Worker(kafka_bootstrap, topic, tmp_path / point, groups)
+        workers.append(worker)
+        worker.start(point, str(GROUPS * 40))
+    for worker in workers:
+        await until(worker.ended, 60, "killed itself")
+        assert worker.process is not None
+        assert worker.process.returncode == -signal.SIGKILL
+        assert not worker.complete(100), "it was killed in the midst of its work"
+        worker.start()
+    await send_numbers(producer, topic, range(100, 120))
+    for worker in workers:
+        await until(partial(worker.complete, 120), 60, "every event was handled")
+        effects = worker.effects()
+        repeated = sum(effects.values()) - len(effects)
+        assert repeated <= 3 * GROUPS, "at most the one message in hand of each partition"
+
+
+async def test_a_graceful_stop_ends_what_is_in_hand_and_doubles_nothing(
+    kafka_bootstrap: str, producer: EventProducer, workers: list[Worker], tmp_path: Path
+) -> None:
+    """Promise 30: SIGTERM under load; exit within 10 s, 0 duplicates after the restart."""
+    (topic,) = fresh_topics(kafka_bootstrap, "graceful")
+    worker = Worker(kafka_bootstrap, topic, tmp_path / "effects", [topic])
+    workers.append(worker)
+    worker.start()
+    load = asyncio.create_task(send_numbers(producer, topic, range(3_000)))
+    await until(lambda: len(worker.effects()) > 200, what="under load")
+    worker.signal(signal.SIGTERM)
+    asked = time.monotonic()
+    await until(worker.ended, 10, "exit within 10 s")
+    assert time.monotonic() - asked < 10
+    assert worker.process is not None
+    assert worker.process.returncode == 0
+    await load
+    assert not worker.complete(3_000), "it was stopped in the midst of its work"
+    worker.start()
+    await until(lambda: worker.complete(3_000), 60, "the rest is handled after the restart")
+    assert set(worker.effects().values()) == {1}

@@ -1,0 +1,220 @@
+"""A broker that stops answering, and one that was not there yet."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+from kafka_support import (
+    Handler,
+    Happened,
+    HappenedAsRead,
+    fresh_topics,
+    new_consumer,
+    new_producer,
+    read_topic,
+    send_numbers,
+    until,
+)
+
+from chassis.kafka.consumer import EventConsumer
+from chassis.kafka.errors import BrokerUnavailable, NotConsuming, Unsendable
+from chassis.kafka.producer import EventProducer
+from fleet.ports import free_port
+
+pytest_plugins = ["fleet.testing"]
+
+PAUSE = 20.0
+
+
+def recorder() -> tuple[list[int], Handler]:
+    numbers: list[int] = []
+
+    async def handle(event: HappenedAsRead) -> None:
+        numbers.append(event.number)
+
+    return numbers, handle
+
+
+@pytest.fixture
+async def producer(kafka_bootstrap: str) -> AsyncIterator[EventProducer]:
+    producer = new_producer(kafka_bootstrap)
+    await producer.start()
+    yield producer
+    await producer.stop()
+
+
+@dataclass
+class Party:
+    """A group with a producer of its own, and the numbers that it handled."""
+
+    producer: EventProducer
+    consumer: EventConsumer
+    numbers: list[int]
+
+    async def start(self) -> None:
+        await self.producer.start()
+        self.consumer.start()
+
+    async def probe(self) -> None:
+        await self.producer.probe()
+        await self.consumer.probe()
+
+    async def stop(self) -> None:
+        await self.consumer.stop(timeout=4)
+        await self.producer.stop(timeout=1)
+
+    def gone(self) -> bool:
+        return not self.consumer._leaving and not self.producer._retired
+
+
+def party(bootstrap: str, topic: str, name: str) -> Party:
+    numbers, handle = recorder()
+    producer = new_producer(bootstrap)
+    consumer = new_consumer(bootstrap, f"{topic}-{name}", {topic: handle}, producer)
+    return Party(producer, consumer, numbers)
+
+
+async def test_a_broker_paused_for_20_s_loses_nothing_whoever_starts_or_stops_meanwhile(
+    kafka_server: Any, kafka_bootstrap: str
+) -> None:
+    """Issue 3: everything arrives after, in order for each key; nobody has to be restarted."""
+    (topic,) = fresh_topics(kafka_bootstrap, "paused")
+    old, late, leaving = (
+        party(kafka_bootstrap, topic, name) for name in ("old", "late", "leaving")
+    )
+    await asyncio.gather(old.start(), leaving.start())
+    await send_numbers(old.producer, topic, range(30))
+    await until(lambda: len(old.numbers) == len(leaving.numbers) == 30)
+
+    kafka_server.pause()
+    began = time.monotonic()
+    try:
+        sending = [
+            asyncio.create_task(send_numbers(sender.producer, topic, numbers))
+            for sender, numbers in ((old, range(30, 90)), (late, range(90, 120)))
+        ]
+        await late.start()
+        assert time.monotonic() - began < 1, "starting waits for nobody"
+        await answers_no_probe(old, late)
+        await leaving.stop()
+        assert time.monotonic() - began < 9, "aiokafka's own stop() waits for the broker"
+        await asyncio.sleep(PAUSE - (time.monotonic() - began))
+    finally:
+        kafka_server.resume()
+    await asyncio.gather(*sending)
+    for reader in (old, late):
+        await until(partial(has_all, reader.numbers, 120))
+        assert in_order_for_each_key([number for number in reader.numbers if number < 90])
+        await reader.probe()
+    await until(leaving.gone, what="who left has left by itself")
+    await asyncio.gather(old.stop(), late.stop())
+
+
+async def answers_no_probe(old: Party, late: Party) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await old.probe()
+    with pytest.raises(BrokerUnavailable):
+        await late.producer.probe()
+    with pytest.raises(NotConsuming):
+        await late.consumer.probe()
+
+
+def has_all(numbers: list[int], count: int) -> bool:
+    return set(numbers) == set(range(count))
+
+
+def in_order_for_each_key(numbers: list[int]) -> bool:
+    """Repeats aside: a send whose answer was lost may have arrived twice."""
+    once = list(dict.fromkeys(numbers))
+    lanes = [[number for number in once if number % 30 == key] for key in range(30)]
+    return all(lane == sorted(lane) for lane in lanes)
+
+
+async def test_a_message_whose_dead_letter_is_refused_comes_again(
+    kafka_bootstrap: str, producer: EventProducer
+) -> None:
+    """Promise 26: no dead letter, no commit; the next member gets the message, 0 lost."""
+    (topic,) = fresh_topics(kafka_bootstrap, "unburied")
+    refused = 0
+
+    async def refuse(
+        topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
+    ) -> None:
+        nonlocal refused
+        refused += 1
+        raise BrokerUnavailable("dead-letter topic is not writable")
+
+    numbers, handle = recorder()
+    await producer.send(topic, "k", b"not JSON", {})
+    await producer.send(topic, "k", Happened(number=1).to_bytes(), {})
+    first = new_consumer(kafka_bootstrap, topic, {topic: handle}, producer, publish=refuse)
+    first.start()
+    await until(lambda: refused > 3, what="it keeps trying")
+    await first.stop()
+    assert numbers == [], "the message behind it, of the same key, waits"
+
+    second = new_consumer(kafka_bootstrap, topic, {topic: handle}, producer)
+    second.start()
+    (letter,) = await read_topic(kafka_bootstrap, f"{topic}.dlq", 1, timeout=30)
+    assert letter.value == b"not JSON"
+    await until(lambda: numbers == [1])
+    await second.stop()
+
+
+async def test_a_run_of_failures_stops_the_group_and_turns_readiness_red(
+    kafka_bootstrap: str, producer: EventProducer
+) -> None:
+    (topic,) = fresh_topics(kafka_bootstrap, "broken")
+
+    async def broken(event: HappenedAsRead) -> None:
+        raise RuntimeError("a bug that every message meets")
+
+    await send_numbers(producer, topic, range(100))
+    consumer = new_consumer(kafka_bootstrap, topic, {topic: broken}, producer)
+    consumer.start()
+    await until(lambda: halted(consumer.probe), what="halted")
+    letters = await read_topic(kafka_bootstrap, f"{topic}.dlq", 20)
+    assert len(letters) == 20, "and no more of the 100"
+    await consumer.stop()
+
+
+def halted(probe: Callable[[], Any]) -> bool:
+    coroutine = probe()
+    try:
+        coroutine.send(None)
+    except NotConsuming as error:
+        return "halted" in str(error)
+    except StopIteration:
+        return False
+    coroutine.close()
+    return False
+
+
+async def test_what_no_broker_takes_is_unsendable_and_the_next_record_goes(
+    kafka_bootstrap: str, producer: EventProducer
+) -> None:
+    (topic,) = fresh_topics(kafka_bootstrap, "large")
+    with pytest.raises(Unsendable):
+        await producer.send(topic, "k", b"x" * 2_000_000, {})
+    await producer.send(topic, "k", b"x" * 900_000, {})
+
+
+async def test_without_a_broker_start_returns_at_once_and_stop_is_bounded() -> None:
+    producer = new_producer(f"127.0.0.1:{free_port()}")
+    _, handle = recorder()
+    consumer = new_consumer("127.0.0.1:1", "nobody", {"nothing": handle}, producer)
+    began = time.monotonic()
+    await producer.start()
+    consumer.start()
+    sending = asyncio.create_task(producer.send("nothing", "k", b"1", {}))
+    await asyncio.sleep(0.5)
+    await consumer.stop(timeout=2)
+    await producer.stop(timeout=2)
+    assert time.monotonic() - began < 3
+    with pytest.raises(BrokerUnavailable):
+        await sending

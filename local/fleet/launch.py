@@ -32,8 +32,6 @@ def up(fleet: Fleet) -> list[Part]:
             if part not in missing:
                 _refuse_paused(part)
         _ensure_startable(missing)
-        if not missing:
-            say("Everything is running already.")
         return _Start(fleet, missing).run()
 
 
@@ -101,7 +99,8 @@ class _Start:
         """Start all; on the first failure stop what was started here and raise that failure."""
         for external in self._fleet.externals:
             external.reach()
-            self._tell(external.name, f"yours, {external.host}:{external.port}")
+            if self._missing:
+                self._tell(external.name, f"yours, {external.host}:{external.port}")
         with ThreadPoolExecutor(len(self._fleet.parts)) as pool:
             try:
                 for part in self._fleet.parts:  # servers come first, so needs are there already
@@ -114,6 +113,8 @@ class _Start:
                 raise
         if self._missing:
             say(f"Everything answers after {self._seconds():.1f} s.")
+        else:
+            say("Everything is running already.")
         return self._missing
 
     def _await_all(self) -> None:

@@ -71,6 +71,7 @@ class Workshop:
 
 @pytest.fixture(scope="session")
 def _workshop() -> Iterator[Workshop]:
+    # Its servers end by SIGKILL: a clean shutdown of data that is thrown away takes seconds.
     workshop = Workshop()
     yield workshop
     workshop.remove()
@@ -83,7 +84,7 @@ def postgres_server(_workshop: Workshop) -> Iterator[Runner[PostgresServer]]:
     server = PostgresServer(_workshop.folder, Port(free_port()), durable=False)
     runner = _workshop.open(server)
     yield runner
-    runner.stop()
+    runner.kill()
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +112,7 @@ def kafka_server(_workshop: Workshop) -> Iterator[Runner[KafkaServer]]:
     _ours_to_break("TEST_KAFKA_BOOTSTRAP_SERVERS")
     runner = _workshop.open(KafkaServer(_workshop.folder, Port(free_port())))
     yield runner
-    runner.stop()
+    runner.kill()
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +131,7 @@ def mongo_server(_workshop: Workshop) -> Iterator[Runner[MongoServer]]:
     _ours_to_break("TEST_MONGODB_URL")
     runner = _workshop.open(MongoServer(_workshop.folder, Port(free_port())))
     yield runner
-    runner.stop()
+    runner.kill()
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +156,7 @@ def mailbox(request: pytest.FixtureRequest) -> Iterator[Mailbox]:
     server = MailboxServer(workshop.folder, Port(free_port()), Port(free_port()))
     runner = workshop.open(server)
     yield Mailbox("127.0.0.1", server.smtp_port, server.url, runner)
-    runner.stop()
+    runner.kill()
 
 
 def _reachable_by_all() -> str | None:

@@ -60,7 +60,8 @@ async function refresh() {
   drawn = state;
   $("list").replaceChildren(...page.messages.map(row));
   const found = query ? `${page.messages_count} of ` : "";
-  $("count").textContent = `${found}${page.total} mails, ${page.unread} unread`;
+  const noun = page.total === 1 ? "mail" : "mails";
+  $("count").textContent = `${found}${page.total} ${noun}, ${page.unread} unread`;
   document.title = page.unread ? `(${page.unread}) Mailbox` : "Mailbox";
   $("nothing").textContent = page.total
     ? "Choose a mail on the left."

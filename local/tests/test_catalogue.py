@@ -1,0 +1,40 @@
+"""What the demo sells: forty things that every rule of the product API accepts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from decimal import Decimal
+from importlib import resources
+
+from fleet.seed import catalogue, slug
+
+
+def test_there_are_forty_products_with_names_of_their_own() -> None:
+    products = catalogue()
+    assert len(products) == 40
+    assert len({product["name"] for product in products}) == 40
+    assert len({product["image_url"] for product in products}) == 40
+
+
+def test_they_spread_over_eight_categories() -> None:
+    assert set(Counter(product["category"] for product in catalogue()).values()) == {5}
+
+
+def test_prices_are_money() -> None:
+    text = resources.files("fleet").joinpath("catalogue.json").read_text(encoding="utf-8")
+    for product in json.loads(text, parse_float=Decimal):
+        assert product["price"].as_tuple().exponent == -2, product["name"]
+        assert product["price"] > 0
+
+
+def test_every_product_can_be_found_bought_and_seen() -> None:
+    for product in catalogue():
+        assert product["description"].endswith(".")
+        assert len(set(product["tags"])) >= 2
+        assert product["stock_quantity"] > 10  # above the threshold of a low stock
+        assert product["image_url"] == f"/api/products/images/{slug(product['name'])}.svg"
+
+
+def test_a_slug_is_plain() -> None:
+    assert slug("Chef's Knife, 20 cm (Größe 2)") == "chef-s-knife-20-cm-gr-e-2"

@@ -1,0 +1,45 @@
+"""A pid is not a process: it is reused, and a zombie still has one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from fleet.identity import Identity, PidFile
+from fleet.runner import wait_until
+
+
+def test_this_process_is_alive() -> None:
+    assert Identity.of(os.getpid()).alive()
+
+
+def test_a_recycled_pid_is_not_the_process_that_had_it() -> None:
+    earlier = replace(Identity.of(os.getpid()), birth="another boot/1")
+    assert not earlier.alive()
+    assert earlier.family() == []
+
+
+def test_a_zombie_is_dead() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+    identity = Identity.of(child.pid)
+    assert wait_until(lambda: not identity.alive(), 10)  # it ended, and nobody has waited for it
+    child.communicate()
+
+
+def test_a_pid_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    pid_file = PidFile(tmp_path / "run" / "kafka.json")
+    assert pid_file.read() is None
+    pid_file.write(Identity.of(os.getpid()))
+    assert pid_file.read() == Identity.of(os.getpid())
+    pid_file.clear()
+    assert pid_file.read() is None
+
+
+def test_a_damaged_pid_file_is_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "kafka.json"
+    for damage in ("", "{", "[]", '{"pid": "x", "birth": ""}', "null"):
+        path.write_text(damage, encoding="utf-8")
+        assert PidFile(path).read() is None

@@ -1,0 +1,209 @@
+"""The launcher with one small service: what a person types and reads when it goes wrong."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from fleet.__main__ import main
+from fleet.composition import Fleet
+from fleet.launch import down
+from fleet.ports import free_port
+from fleet.settings import Settings
+
+SERVICE = dedent('''
+    """As small as a service can be: health, and a way to see its environment."""
+    import json
+    import os
+
+    def create_app():
+        async def app(scope, receive, send):
+            if scope["type"] != "http":
+                await receive()
+                return await send({"type": "lifespan.startup.complete"})
+            body = b'{"status": "UP", "dependencies": {"database": {"status": "UP"}}}'
+            if scope["path"] == "/env":
+                shown = {key.lower(): value for key, value in os.environ.items()}
+                body = json.dumps(shown).encode()
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+        return app
+    ''')
+PORTS = (
+    *("PRODUCT_SERVICE_PORT", "NOTIFICATION_SERVICE_PORT", "POSTGRES_PORT", "MONGODB_PORT"),
+    *("MAILBOX_SMTP_PORT", "MAILBOX_HTTP_PORT"),
+)
+FOREIGN = ("MONGODB_URL", "SMTP_HOST", "ORDER_DATABASE_URL", "INVENTORY_DATABASE_URL")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str) -> Iterator[Path]:
+    """A checkout with a product-service, free ports, and a broker that is somebody else's."""
+    root = tmp_path_factory.mktemp("checkout")
+    _write_service(root, "product-service", SERVICE)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*PORTS, *FOREIGN, "FLEET_STATE"):
+            patch.delenv(name, raising=False)
+        for name in PORTS:
+            patch.setenv(name, str(free_port()))
+        patch.setenv("FLEET_ROOT", str(root))
+        patch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
+        yield root
+        main(["reset"])
+        if os.geteuid() == 0:
+            Settings.load().state.rmdir()
+
+
+def _write_service(root: Path, name: str, code: str) -> None:
+    folder = root / name
+    (folder / "app").mkdir(parents=True)
+    (folder / "app" / "main.py").write_text(code, encoding="utf-8")
+    (folder / "venv").symlink_to(sys.prefix)
+
+
+@pytest.fixture
+def running(checkout: Path) -> Fleet:
+    """The fleet, with everything up."""
+    assert main(["up"]) == 0
+    return Fleet(Settings.load())
+
+
+@pytest.fixture
+def stopped(checkout: Path) -> Fleet:
+    """The fleet, with nothing running."""
+    fleet = Fleet(Settings.load())
+    down(fleet)
+    return fleet
+
+
+def test_up_starts_what_is_missing_and_says_where_it_is(
+    stopped: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up"]) == 0
+    said = capsys.readouterr().out
+    assert "product-service" in said
+    assert "kafka                  yours, 127.0.0.1" in said
+    assert main(["up"]) == 0
+    assert capsys.readouterr().out == "Everything is running already.\n"
+
+
+def test_a_service_is_told_the_address_of_its_server(running: Fleet) -> None:
+    _, env = running.service("product-service").ask("/env")
+    port = os.environ["MONGODB_PORT"]
+    assert env["mongodb_url"] == f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    assert env["environment"] == "local"
+
+
+def test_status_shows_every_process_and_its_needs(
+    running: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status"]) == 0
+    said = capsys.readouterr().out
+    assert "database UP" in said
+    for name in ("postgres", "mongo", "mailbox", "product-service"):
+        assert name in said
+
+
+def test_a_killed_service_is_reported_with_its_log_and_starts_again(
+    running: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["kill", "product"]) == 0
+    assert main(["status"]) == 1
+    said = capsys.readouterr()
+    assert "dead" in said.out
+    assert "product-service has died. The end of its log:" in said.err
+    assert "Application startup complete" in said.err
+    assert main(["restart", "product-service"]) == 0
+    assert main(["status"]) == 0
+
+
+def test_a_paused_server_is_seen_and_goes_on(
+    running: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pause", "mongo"]) == 0
+    assert main(["status"]) == 0
+    assert "paused" in capsys.readouterr().out
+    assert main(["up"]) == 1
+    assert "mongo is paused. Let it go on first: make resume s=mongo" in capsys.readouterr().err
+    assert main(["resume", "mongo"]) == 0
+    running.part("mongo").runner.program.check()
+
+
+def test_a_paused_process_can_be_stopped(running: Fleet) -> None:
+    assert main(["pause", "product-service"]) == 0
+    assert main(["down"]) == 0
+    assert not any(part.runner.alive() for part in running.parts)
+
+
+def test_a_taken_port_is_named_with_its_holder_before_anything_starts(
+    stopped: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = stopped.service("product-service").port
+    with socket.create_server(("127.0.0.1", port)):
+        assert main(["up"]) == 1
+    said = capsys.readouterr()
+    assert f"Port {port} for product-service is already taken by" in said.err
+    assert f"(pid {os.getpid()})" in said.err
+    assert "PRODUCT_SERVICE_PORT=<port> make up" in said.err
+    assert "up  " not in said.out
+
+
+def test_a_service_that_dies_at_its_start_is_reported_and_all_is_stopped(
+    stopped: Fleet, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = checkout / "product-service" / "app" / "main.py"
+    code.write_text("raise SystemExit('MONGODB_DATABASE is missing')", encoding="utf-8")
+    try:
+        assert main(["up"]) == 1
+    finally:
+        code.write_text(SERVICE, encoding="utf-8")
+    said = capsys.readouterr().err
+    assert "product-service has died. The end of its log:" in said
+    assert "MONGODB_DATABASE is missing" in said
+    assert not any(part.runner.alive() for part in stopped.parts)
+
+
+def test_a_service_without_its_environment_is_refused(
+    stopped: Fleet, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    venv = checkout / "product-service" / "venv"
+    venv.rename(venv.with_name("away"))
+    try:
+        assert main(["up"]) == 1
+    finally:
+        venv.with_name("away").rename(venv)
+    assert "product-service has no environment yet" in capsys.readouterr().err
+
+
+def test_a_server_of_the_users_own_that_is_away_is_named(
+    stopped: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MONGODB_URL", f"mongodb://127.0.0.1:{free_port()}/")
+    assert main(["up"]) == 1
+    assert "MONGODB_URL names 127.0.0.1:" in capsys.readouterr().err
+
+
+def test_down_also_stops_what_is_no_longer_part_of_the_fleet(
+    running: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMTP_HOST", "smtp.example.com")
+    assert main(["down"]) == 0
+    assert not running.part("mailbox").runner.alive()
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["kill", "payment"]) == 1
+    said = capsys.readouterr().err
+    assert "There is no 'payment'" in said
+    assert "product-service" in said
+    assert main(["pause"]) == 1
+    assert "Say which one with s=<name>" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,7 @@ def order_of(*pieces: tuple[str, int], email: str = "alice@example.com") -> dict
 
 
 @pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Settings come from the test alone, not from the shell that started it."""
+def _settings_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of the shell that started it."""
     for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "AUTH_REQUIRED"):
         monkeypatch.delenv(name, raising=False)
-    yield

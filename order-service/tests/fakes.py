@@ -27,7 +27,7 @@ class FakeInventory:
     """Stock in memory, faults by attribute.
 
     Attributes:
-        lose_replies: so many of the next reductions run, and their connection is dropped unanswered.
+        lose_replies: so many of the next reductions run, and are not answered.
         late: reductions are received and answered by nobody; `run_late()` runs them.
         hang: no request is answered while it is set.
         down: connections are closed as soon as a request has come.

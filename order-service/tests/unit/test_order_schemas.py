@@ -1,0 +1,90 @@
+"""Requests as callers may send them: money, addresses, sums."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from app.models.order import OrderStatus
+from app.schemas.order import Email, OrderIn, OrderItemOut
+
+prices = st.decimals("0.01", "9999999.99", places=2)
+lines = st.lists(st.tuples(prices, st.integers(1, 50)), min_size=1, max_size=20)
+
+
+def order(lines: list[tuple[Decimal, int]]) -> OrderIn:
+    items: list[dict[str, Any]] = [
+        {"product_id": f"p{n}", "product_name": "x", "quantity": count, "unit_price": price}
+        for n, (price, count) in enumerate(lines)
+    ]
+    return OrderIn.model_validate(
+        {"customer_name": "A", "customer_email": "a@example.com", "items": items}
+    )
+
+
+@given(lines)
+def test_promise_55_the_total_is_the_sum_of_its_lines_to_the_cent(
+    lines: list[tuple[Decimal, int]],
+) -> None:
+    """Promise 55: counted in whole cents, there is no drift."""
+    cents = sum(int(price * 100) * count for price, count in lines)
+    assert int(order(lines).total_amount * 100) == cents
+
+
+@given(prices)
+def test_promise_55_a_price_survives_the_way_out_and_back(price: Decimal) -> None:
+    """Promise 55: as a JSON number, through a float, to the same Decimal."""
+    adapter = TypeAdapter(OrderItemOut.model_fields["unit_price"].rebuild_annotation())
+    assert Decimal(adapter.dump_json(price).decode()) == price
+
+
+def test_a_total_beyond_what_money_can_be_is_refused() -> None:
+    with pytest.raises(ValidationError, match="total"):
+        order([(Decimal("9999999999.99"), 1), (Decimal("0.01"), 1)])
+
+
+def test_pieces_of_one_product_are_summed() -> None:
+    request = order([(Decimal(1), 2)])
+    twice = request.model_copy(update={"items": request.items * 3})
+    assert twice.pieces == {"p0": 6}
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["alice@example.com", "a.b+c_d@shop.test", "x@sub.domain.co.uk", "o'neil@example.org"],
+)
+def test_addresses_that_are_fine(address: str) -> None:
+    assert TypeAdapter(Email).validate_python(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "a",
+        "a@",
+        "@example.com",
+        "a@b",
+        "a b@example.com",
+        "a@example.com\n",
+        "a@example.com\r\nBcc: b@example.com",
+        "a@-example.com",
+        "a@example..com",
+        "<a@example.com>",
+        "a@example.com,b@example.com",
+        "é@example.com",
+        "a" * 65 + "@example.com",
+        "a@" + "b." * 130 + "com",
+    ],
+)
+def test_addresses_that_a_mail_header_could_trip_over_are_refused(address: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Email).validate_python(address)
+
+
+def test_only_pending_and_confirmed_orders_can_be_cancelled() -> None:
+    cancellable = {status for status in OrderStatus if status.can_be_cancelled}
+    assert cancellable == {OrderStatus.PENDING, OrderStatus.CONFIRMED}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Product = dict[str, Any]
 
-_AT_ONCE = 8
+_AT_ONCE = 4
 
 
 def catalogue() -> list[Product]:

@@ -37,6 +37,7 @@ _SETTINGS: Mapping[str, str] = {
     "max_wal_size": "256MB",
     "min_wal_size": "32MB",
     "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
     "timezone": "UTC",

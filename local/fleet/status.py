@@ -40,9 +40,8 @@ def status(fleet: Fleet) -> int:
     for external in fleet.externals:
         say(f"   {external.name}: yours, {external.host}:{external.port} ({external.variable})")
     total, once = sum(row.memory for row in rows), sum(row.memory_once for row in rows)
-    say(
-    say(f"   total memory {_megabytes(total)} RSS; {_megabytes(once)} if shared pages count once")
-    )
+    once_said = f"{_megabytes(once)} with shared pages counted once"
+    say(f"   total memory {_megabytes(total)} RSS; {once_said}")
     broken = [row for row in rows if row.state == "dead"]
     for row in broken:
         complain(f"\n{row.part.name} has died. The end of its log:\n{row.part.runner.log_tail()}")

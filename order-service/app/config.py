@@ -1,5 +1,7 @@
 """order-service's settings; each field is an environment variable of its name."""
 
+import logging
+
 from pydantic import Field
 
 from chassis.auth import AuthSettings
@@ -27,3 +29,11 @@ class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
         default=1.0, gt=0, description="seconds between two looks for orders left half done"
     )
     idempotency_hours: float = Field(default=24.0, gt=0, description="how long a key is kept")
+
+    def warn_if_open(self) -> None:
+        """Say at every start that whoever reaches the port may see every order."""
+        if not self.auth_required:
+            logging.getLogger(__name__).warning(
+                "AUTH_REQUIRED is false: calls without a token are served. Keep this port on one"
+                " machine, or set AUTH_REQUIRED=true."
+            )

@@ -1,10 +1,9 @@
-"""order-service places orders and follows them to the door."""
+"""order-service, put together: `uvicorn app.main:create_app --factory`."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 
 from app.clients.inventory_client import InventoryClient
 from app.config import Settings
@@ -28,57 +27,39 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
     registry = new_registry()
+    metrics = OrderMetrics(registry)
+    database = Database(settings)
+    inventory = InventoryClient(settings.inventory_service_url, registry)
+    verifier = TokenVerifier(settings)
+    producer = EventProducer.of(settings, settings.service_name, registry)
+    relay = OutboxRelay(settings.database_url, producer.send, registry=registry)
+    recovery = RecoveryLoop(database, inventory, settings, metrics)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            await open_resources(app, settings, registry, stack)
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        settings.warn_if_open()
+        async with AsyncExitStack() as stack:  # closed in reverse; no peer has to be there yet
+            for resource in (database.close, inventory.close, verifier.aclose, producer.stop):
+                stack.push_async_callback(resource)
+            await producer.start()
+            for loop in (relay, recovery):
+                stack.push_async_callback(loop.stop)
+                loop.start()
             yield
 
-    app = FastAPI(title="order-service", version="0.1.0", description=__doc__, lifespan=lifespan)
-    app.state.settings = settings
+    app = FastAPI(title="order-service", version="1.0.0", lifespan=lifespan, redirect_slashes=False)
+    state = app.state
+    state.settings, state.database, state.verifier = settings, database, verifier
+    state.placing = OrderPlacing(database, inventory, settings, metrics)
+    state.cancelling = OrderCancelling(database, inventory, settings)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
-    app.include_router(order_routes.router)
-    app.include_router(health_router(settings.service_name, dependencies(app)))
-    app.include_router(metrics_router(registry))
+    needs = (
+        Dependency("database", database.ping, critical=True),
+        Dependency("inventory-service", inventory.ping),
+        Dependency("kafka", producer.probe),
+    )
+    operations = health_router(settings.service_name, needs), metrics_router(registry)
+    for router in (order_routes.router, *operations):
+        app.include_router(router)
     return app
-
-
-async def open_resources(
-    app: FastAPI, settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack
-) -> None:
-    """Build each resource; the stack closes them in reverse. None of them waits for its peer."""
-    state = app.state
-    metrics = OrderMetrics(registry)
-    state.verifier = TokenVerifier(settings)
-    stack.push_async_callback(state.verifier.aclose)
-    state.database = Database(settings)
-    stack.push_async_callback(state.database.close)
-    state.inventory = InventoryClient(settings.inventory_service_url, registry)
-    stack.push_async_callback(state.inventory.close)
-    state.producer = EventProducer(
-        settings.kafka_bootstrap_servers,
-        settings.service_name,
-        idempotence=settings.kafka_enable_idempotence,
-        registry=registry,
-    )
-    await state.producer.start()
-    stack.push_async_callback(state.producer.stop)
-    relay = OutboxRelay(settings.database_url, state.producer.send, registry=registry)
-    relay.start()
-    stack.push_async_callback(relay.stop)
-    recovery = RecoveryLoop(state.database, state.inventory, settings, metrics)
-    recovery.start()
-    stack.push_async_callback(recovery.stop)
-    state.placing = OrderPlacing(state.database, state.inventory, settings, metrics)
-    state.cancelling = OrderCancelling(state.database, state.inventory, settings)
-
-
-def dependencies(app: FastAPI) -> tuple[Dependency, ...]:
-    """Rows of /health/ready. Only the own database is critical: see architecture decision 15."""
-    return (
-        Dependency("database", lambda: app.state.database.ping(), critical=True),
-        Dependency("inventory-service", lambda: app.state.inventory.ping()),
-        Dependency("kafka", lambda: app.state.producer.probe()),
-    )

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from chassis.kafka.errors import BrokerUnavailable, Unsendable
 from chassis.kafka.policy import RetryPolicy
+from chassis.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,18 @@ class EventProducer:
         self._stopped = False
         self._connecting: asyncio.Task[None] | None = None
         self._retired: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def of(
+        cls, settings: KafkaSettings, client_id: str, registry: CollectorRegistry
+    ) -> "EventProducer":
+        """The producer that a service's settings describe."""
+        return cls(
+            settings.kafka_bootstrap_servers,
+            client_id,
+            idempotence=settings.kafka_enable_idempotence,
+            registry=registry,
+        )
 
     @property
     def connected(self) -> bool:

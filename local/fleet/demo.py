@@ -118,6 +118,9 @@ def _watch(fleet: Fleet, ended: threading.Event) -> None:
     """Report each death once, with the end of its log; the fleet goes on without it."""
     reported: set[Identity] = set()
     while not ended.wait(_LOOK_EVERY):
+        if not any(part.runner.identity for part in fleet.parts):
+            say("Everything was stopped from elsewhere.")
+            return
         for part in fleet.parts:
             identity = part.runner.identity
             if identity is None or identity in reported or part.runner.alive():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 
@@ -19,7 +20,12 @@ keeps dialling its port can be given that very port to dial from, and then talks
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+    """Whether a server could listen on the port now, and clients would reach it and no other.
+
+    Asked both ways: macOS lets one listen on 127.0.0.1 beside another's listener on all interfaces.
+    """
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return False
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

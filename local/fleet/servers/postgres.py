@@ -264,13 +264,17 @@ async def ensure_databases(url: str, databases: Sequence[str]) -> None:
     """Create the databases that are missing over the administrative connection ``url``."""
     import asyncpg
 
-    connection = await asyncpg.connect(url, timeout=5)
     try:
-        for name in databases:
-            with contextlib.suppress(asyncpg.DuplicateDatabaseError):
-                await connection.execute(f'CREATE DATABASE "{name}"')
-    finally:
-        await connection.close(timeout=5)
+        connection = await asyncpg.connect(url, timeout=5)
+        try:
+            for name in databases:
+                with contextlib.suppress(asyncpg.DuplicateDatabaseError):
+                    await connection.execute(f'CREATE DATABASE "{name}"')
+        finally:
+            await connection.close(timeout=5)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        wanted = ", ".join(databases)
+        raise FleetError(f"PostgreSQL did not create the databases {wanted}: {error}") from error
 
 
 async def drop_database(url: str, name: str) -> None:

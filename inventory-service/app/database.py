@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from fastapi import Request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from chassis.database import Database, DatabaseUnavailable, is_passing
 
@@ -17,16 +17,16 @@ async def transaction(request: Request) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-async def reader(request: Request) -> AsyncIterator[AsyncSession]:
-    """For calls that are one SELECT: autocommit spares BEGIN and COMMIT, two round trips of three.
+def reading(database: Database) -> AsyncEngine:
+    """The same pool for calls that are one SELECT: autocommit spares BEGIN and COMMIT, two round
+    trips of three. Several statements there would each see the database at another moment."""
+    return database.engine.execution_options(isolation_level="AUTOCOMMIT")
 
-    Several statements here would each see the database at another moment.
-    """
-    database: Database = request.app.state.database
+
+async def reader(request: Request) -> AsyncIterator[AsyncSession]:
+    """For one SELECT, see `reading`."""
     try:
-        async with AsyncSession(
-            database.engine.execution_options(isolation_level="AUTOCOMMIT")
-        ) as session:
+        async with AsyncSession(request.app.state.reading) as session:
             yield session
     except (OSError, PoolTimeout, DBAPIError) as error:
         if is_passing(error):

@@ -84,10 +84,10 @@ class StockLimitExceeded(Problem):
     status = 400
     type = "/problems/stock-limit-exceeded"
     title = "Stock limit exceeded"
-    example = "An item holds at most 1000000000 pieces; this would make it 1000000001."
+    example = "An item holds at most 1000000000 pieces; this would make it more."
 
-    def __init__(self, limit: int, wanted: int) -> None:
-        super().__init__(f"An item holds at most {limit} pieces; this would make it {wanted}.")
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"An item holds at most {limit} pieces; this would make it more.")
 
 
 class MovementReversed(Problem):

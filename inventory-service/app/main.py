@@ -6,12 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from app.config import Settings
+from app.database import reading
+from app.kafka.producer import event_producer
 from app.metrics import StockMetrics
 from app.parameters import EncodedPaths
 from app.routes.inventory_routes import items, movements
 from chassis.database import Database
 from chassis.health import Dependency, health_router
-from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
@@ -24,12 +25,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     configure_logging(settings.service_name, settings.log_level)
     registry = new_registry()
     database = Database(settings)
-    producer = EventProducer(
-        settings.kafka_bootstrap_servers,
-        settings.service_name,
-        idempotence=settings.kafka_enable_idempotence,
-        registry=registry,
-    )
+    producer = event_producer(settings, registry)
     relay = OutboxRelay(settings.database_url, producer.send, registry=registry)
 
     @asynccontextmanager
@@ -42,9 +38,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             relay.start()
             yield
 
-    app = FastAPI(title="inventory-service", version="1.0.0", lifespan=lifespan)
-    app.router.redirect_slashes = False  # a redirect would name this service's own host
-    app.state.settings, app.state.database = settings, database
+    app = FastAPI(
+        title="inventory-service",
+        version="1.0.0",
+        lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would name this service's own host
+    )
+    app.state.settings = settings
+    app.state.database, app.state.reading = database, reading(database)
     app.state.metrics = StockMetrics(registry)
     app.add_middleware(EncodedPaths)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)

@@ -18,7 +18,6 @@ from app.repositories.inventory_repository import InventoryRepository
 from app.repositories.ledger_repository import LedgerRepository, new_key
 from app.schemas.inventory import MAX_STOCK, Item, ReductionLine, ReturnedLine, Reversal
 from app.services.low_stock import LowStockWatch
-from chassis.problems import Problem
 
 _ITEMS = TypeAdapter(list[Item])
 
@@ -68,13 +67,16 @@ class StockService:
             return await self._take(pieces, key)
 
     async def _take(self, pieces: Mapping[str, int], key: str | None) -> list[Item]:
+        available = await self._items.lock(pieces)
+        if unknown := pieces.keys() - available.keys():
+            raise UnknownProduct(*sorted(unknown))
         deltas = {product: -n for product, n in pieces.items()}
-        items = await self._items.move(deltas)
-        if len(items) < len(pieces):
-            raise await self._refusal(pieces, items)
+        items = await self._items.move(key or new_key("reduce"), "reduce", deltas)
+        if short := pieces.keys() - items.keys():
+            raise InsufficientStock([(p, pieces[p], available[p]) for p in sorted(short)])
         for product, item in items.items():
-            await self._watch.note(item, item.available_qty + pieces[product])
-        return await self._settle(key, "reduce", "taken", deltas, items)
+            await self._watch.note(item, available[product])
+        return await self._answer(key, "taken", items.values())
 
     async def restock(self, product_id: str, quantity: int, key: str | None) -> Item:
         """Add pieces; with a key, once.
@@ -87,13 +89,14 @@ class StockService:
         earlier = await self._answered(key, "given", _request("restock", pieces))
         if earlier is not None:
             return earlier[0]
-        items = await self._items.move(pieces, ceiling=MAX_STOCK)
+        if not await self._items.lock(pieces):
+            raise UnknownProduct(product_id)
+        items = await self._items.move(
+            key or new_key("restock"), "restock", pieces, ceiling=MAX_STOCK
+        )
         if not items:
-            item = await self._items.get(product_id)
-            if item is None or item.quantity + quantity <= MAX_STOCK:  # or created just now
-                raise UnknownProduct(product_id)
-            raise StockLimitExceeded(MAX_STOCK, item.quantity + quantity)
-        return (await self._settle(key, "restock", "given", pieces, items))[0]
+            raise StockLimitExceeded(MAX_STOCK)
+        return (await self._answer(key, "given", items.values()))[0]
 
     async def reverse(self, key: str) -> Reversal:
         """Give back what `key` took, once. A key never seen is barred, so that a reduction that is
@@ -115,15 +118,17 @@ class StockService:
 
     async def _give_back(self, key: str) -> Reversal:
         taken = await self._ledger.taken_by(key)
-        items = await self._items.move(taken)
-        back = {product: n for product, n in taken.items() if product in items}
-        await self._ledger.record(key, "reverse", back)
+        locked = await self._items.lock(taken)
+        known = {product: n for product, n in taken.items() if product in locked}
+        items = await self._items.move(key, "reverse", known)
         answer = Reversal(
-            returned=[ReturnedLine(product_id=product, quantity=n) for product, n in back.items()]
+            returned=[
+                ReturnedLine(product_id=product, quantity=taken[product]) for product in items
+            ]
         )
         await self._ledger.settle(key, state="reversed", answer=answer.model_dump_json())
         self._metrics.reversals.labels("returned").inc()
-        self._metrics.lost_returns.inc(len(taken) - len(back))
+        self._metrics.lost_returns.inc(len(taken) - len(items))
         return answer
 
     async def _answered(
@@ -141,36 +146,12 @@ class StockService:
             raise IdempotencyKeyReused
         return _ITEMS.validate_json(row.answer or "")
 
-    async def _settle(
-        self,
-        key: str | None,
-        kind: str,
-        state: str,
-        deltas: Mapping[str, int],
-        items: Mapping[str, InventoryItem],
+    async def _answer(
+        self, key: str | None, state: str, items: Iterable[InventoryItem]
     ) -> list[Item]:
-        """Write the ledger's lines, and the answer for whoever asks again with this key."""
-        await self._ledger.record(key or new_key(kind), kind, deltas)
-        answer = [Item.model_validate(item) for item in items.values()]
+        """What the caller is told, stored for whoever asks again with this key."""
+        answer = [Item.model_validate(item) for item in items]
         if key is not None:
             stored = _ITEMS.dump_json(answer).decode()
             await self._ledger.settle(key, state=state, answer=stored)
         return answer
-
-    async def _refusal(
-        self, pieces: Mapping[str, int], moved: Mapping[str, InventoryItem]
-    ) -> Problem:
-        """Why not all of `pieces` could be taken. Unknown products come first.
-
-        The rows that exist are locked, so what is said is what was true. A product that appears
-        only now, created after the attempt, was unknown to it.
-        """
-        found = await self._items.find(list(pieces))
-        short = [
-            (product, n, found[product].available_qty)
-            for product, n in pieces.items()
-            if product in found and product not in moved and found[product].available_qty < n
-        ]
-        known = {*moved, *(product for product, _, _ in short)}
-        unknown = [product for product in pieces if product not in known]
-        return UnknownProduct(*unknown) if unknown else InsufficientStock(short)

@@ -1,0 +1,55 @@
+"""The service as a process of its own, on a free port: to be killed, or started without servers."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+
+SERVICE = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def serving(
+    **environment: str,
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx2.AsyncClient]]:
+    """The process and a client of it, once it answers; it is stopped as an operator would."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory"),
+        *("--port", str(port), "--http", "httptools"),
+        cwd=SERVICE,
+        env={**os.environ, "KAFKA_ENABLE_IDEMPOTENCE": "false", **environment},
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    base_url = f"http://127.0.0.1:{port}"
+    try:
+        async with httpx2.AsyncClient(base_url=base_url, timeout=30) as client:
+            await _answering(client, process)
+            yield process, client
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.wait(), timeout=15)
+
+
+async def _answering(client: httpx2.AsyncClient, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            assert process.returncode is None, "the service ended instead of starting"
+            try:
+                await client.get("/health")
+            except httpx2.TransportError:
+                await asyncio.sleep(0.05)
+            else:
+                return

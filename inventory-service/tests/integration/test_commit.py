@@ -1,0 +1,59 @@
+"""The commit comes before the reply: a caller is never told of what was rolled back."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+
+from tests.stock import Shop, assert_problem, new_id, path_of
+
+FAILURES = {
+    "a rule that is checked at the commit": ("RAISE EXCEPTION 'refused at commit'", 500),
+    "the connection is lost before the commit": (
+        "PERFORM pg_terminate_backend(pg_backend_pid())",
+        503,
+    ),
+}
+Call = Callable[[Shop, str], Awaitable[httpx2.Response]]
+CALLS: dict[str, Call] = {
+    "create": lambda shop, p: shop.client.post(
+        "/api/inventory", json={"product_id": new_id(), "product_name": "P", "quantity": 1}
+    ),
+    "reduce": lambda shop, p: shop.move("reduce", p, 1),
+    "reduce several": lambda shop, p: shop.reduce({p: 1}),
+    "restock": lambda shop, p: shop.move("restock", p, 1),
+    "put": lambda shop, p: shop.put(p, quantity=1),
+    "delete": lambda shop, p: shop.client.delete(path_of(p)),
+}
+
+
+@asynccontextmanager
+async def commits_failing_by(shop: Shop, failure: str) -> AsyncIterator[None]:
+    """While this lasts, a transaction that wrote to the ledger fails in its COMMIT, not before."""
+    await shop.sql(
+        f"""CREATE FUNCTION fail_at_commit() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN {failure}; RETURN NULL; END $$"""
+    )
+    await shop.sql(
+        """CREATE CONSTRAINT TRIGGER fail_at_commit AFTER INSERT ON stock_movements
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_at_commit()"""
+    )
+    try:
+        yield
+    finally:
+        await shop.sql("DROP TRIGGER fail_at_commit ON stock_movements")
+        await shop.sql("DROP FUNCTION fail_at_commit()")
+
+
+@pytest.mark.parametrize(("failure", "status"), FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_commit_that_fails_is_never_a_2xx(
+    shop: Shop, call: Call, failure: str, status: int
+) -> None:
+    """architecture.md 2. Everything before the COMMIT went well, and the answer was ready."""
+    product = await shop.stock(10)
+    async with commits_failing_by(shop, failure):
+        answer = await call(shop, product)
+    assert_problem(answer, status)
+    assert await shop.quantity(product) == 10

@@ -1,0 +1,57 @@
+"""The database itself refuses a bad state, whoever writes; and migrations may run at once."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from tests.integration.conftest import migrate
+from tests.stock import Shop
+
+INSERT = """
+    INSERT INTO inventory (id, product_id, product_name, quantity, reserved_qty)
+    VALUES (gen_random_uuid(), :product, 'P', :quantity, :reserved)
+"""
+
+
+@pytest.mark.parametrize(("quantity", "reserved"), [(-1, 0), (0, 1), (5, 6), (5, -1), (-1, -1)])
+async def test_promise_3_no_insert_breaks_the_rules(
+    shop: Shop, quantity: int, reserved: int
+) -> None:
+    """Promise 3: 0 <= reserved_qty <= quantity, in SQL."""
+    with pytest.raises(IntegrityError, match="check constraint"):
+        await shop.sql(INSERT, product=str(uuid4()), quantity=quantity, reserved=reserved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["quantity = -1", "reserved_qty = -1", "quantity = 2", "reserved_qty = quantity + 1"],
+)
+async def test_promise_3_no_update_breaks_the_rules(shop: Shop, change: str) -> None:
+    """Promise 3: the same for a change by hand."""
+    product = await shop.stock(10)
+    await shop.put(product, reserved_qty=3)
+    with pytest.raises(IntegrityError, match="check constraint"):
+        await shop.sql(f"UPDATE inventory SET {change} WHERE product_id = :p", p=product)  # noqa: S608
+
+
+async def test_promise_3_a_product_has_one_item(shop: Shop) -> None:
+    """Promise 3: UNIQUE(product_id)."""
+    product = await shop.stock(10)
+    with pytest.raises(IntegrityError, match="unique constraint"):
+        await shop.sql(INSERT, product=product, quantity=1, reserved=0)
+
+
+async def test_promise_3_a_key_moves_a_product_once(shop: Shop) -> None:
+    """Promise 3: the ledger's own key is what stands behind promise 5."""
+    product, key = await shop.stock(10), str(uuid4())
+    await shop.reduce({product: 1}, key)
+    again = "INSERT INTO stock_movements SELECT * FROM stock_movements WHERE key = :key"
+    with pytest.raises(IntegrityError, match="unique constraint"):
+        await shop.sql(again, key=key)
+
+
+async def test_migrations_may_run_at_once(shop: Shop, database_url: str) -> None:
+    """Three replicas that start together: the first migrates, the others find nothing to do."""
+    await asyncio.gather(*(asyncio.to_thread(migrate, database_url) for _ in range(3)))

@@ -1,0 +1,116 @@
+"""inventory-low: written once for each time that an available quantity falls below ten."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from tests.stock import Shop, path_of
+
+Change = Callable[[Shop, str], Awaitable[httpx2.Response]]
+
+FALLS: dict[str, Change] = {
+    "reduce": lambda shop, p: shop.move("reduce", p, 11),
+    "reduce several": lambda shop, p: shop.reduce({p: 11}),
+    "put quantity": lambda shop, p: shop.put(p, quantity=9),
+    "put reserved": lambda shop, p: shop.put(p, reserved_qty=11),
+    "put both": lambda shop, p: shop.put(p, quantity=30, reserved_qty=21),
+}
+NO_FALLS: dict[str, Change] = {
+    "to ten": lambda shop, p: shop.move("reduce", p, 10),
+    "put to ten": lambda shop, p: shop.put(p, quantity=10),
+    "refused": lambda shop, p: shop.move("reduce", p, 21),
+    "renamed": lambda shop, p: shop.put(p, product_name="Q"),
+    "deleted": lambda shop, p: shop.client.delete(path_of(p)),
+}
+
+
+@pytest.mark.parametrize("fall", FALLS.values(), ids=FALLS)
+async def test_a_fall_below_the_threshold_is_told_once(shop: Shop, fall: Change) -> None:
+    product = await shop.stock(20)
+    assert (await fall(shop, product)).status_code == 200
+    [payload] = await shop.low_events(product)
+    event = json.loads(payload)
+    assert (event["event_type"], event["product_id"]) == ("INVENTORY_LOW", product)
+    assert (event["available_qty"], event["threshold"]) == (9, 10)
+    await shop.move("reduce", product, 1)  # lower still: no new crossing
+    await shop.put(product, reserved_qty=0, quantity=3)
+    assert len(await shop.low_events(product)) == 1
+
+
+@pytest.mark.parametrize("change", NO_FALLS.values(), ids=NO_FALLS)
+async def test_what_is_no_crossing_is_not_told(shop: Shop, change: Change) -> None:
+    product = await shop.stock(20)
+    await change(shop, product)
+    assert await shop.low_events(product) == []
+
+
+async def test_being_created_low_is_no_crossing(shop: Shop) -> None:
+    product = await shop.stock(9)
+    await shop.move("reduce", product, 1)
+    assert await shop.low_events(product) == []
+
+
+@pytest.mark.parametrize("up", ["restock", "put", "reverse"])
+async def test_up_and_down_again_is_a_new_crossing(shop: Shop, up: str) -> None:
+    product = await shop.stock(20)
+    await shop.reduce({product: 15}, f"{product}-1")
+    match up:
+        case "restock":
+            await shop.move("restock", product, 15)
+        case "put":
+            await shop.put(product, quantity=20)
+        case _:
+            await shop.reverse(f"{product}-1")
+    assert len(await shop.low_events(product)) == 1
+    await shop.move("reduce", product, 15)
+    assert len(await shop.low_events(product)) == 2
+
+
+async def test_a_repeated_key_does_not_tell_again(shop: Shop) -> None:
+    product = await shop.stock(20)
+    for _ in range(3):
+        await shop.reduce({product: 15}, f"{product}-1")
+    assert len(await shop.low_events(product)) == 1
+
+
+async def test_a_refused_order_tells_of_none_of_its_products(shop: Shop) -> None:
+    a, b = await shop.stock(20), await shop.stock(1)
+    assert (await shop.reduce({a: 15, b: 2})).status_code == 400
+    assert await shop.low_events(a) == []
+
+
+async def test_two_hundred_buyers_at_once_cross_once(shop: Shop, app: FastAPI) -> None:
+    """Once for each crossing under concurrency, and each event says what its own taker left."""
+
+    def crossings() -> float:
+        return float(app.state.metrics.low_crossings._value.get())
+
+    product, before = await shop.stock(205), crossings()
+    await asyncio.gather(*(shop.move("reduce", product, 1) for _ in range(200)))
+    [payload] = await shop.low_events(product)
+    assert json.loads(payload)["available_qty"] == 9
+    assert crossings() == before + 1
+
+
+async def test_as_many_events_as_falls_whatever_happens_at_once(shop: Shop) -> None:
+    """The ledger, in the order of the changes, says how many falls there were."""
+    product = await shop.stock(12)
+    await asyncio.gather(
+        *(
+            shop.move("restock" if number % 2 else "reduce", product, 1 + number % 5)
+            for number in range(150)
+        )
+    )
+    rows = await shop.sql(
+        """SELECT delta FROM stock_movements WHERE product_id = :p ORDER BY at""", p=product
+    )
+    quantity, falls = 0, 0
+    for row in rows:
+        quantity, before = quantity + row.delta, quantity
+        falls += quantity < 10 <= before
+    assert falls > 1
+    assert len(await shop.low_events(product)) == falls

@@ -1,0 +1,240 @@
+"""Reduce, restock and reverse, one call at a time: what each key does and what it is told."""
+
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+
+from app.schemas.inventory import MAX_STOCK
+from tests.stock import Shop, assert_problem, new_id, path_of
+
+
+async def keys(shop: Shop, key: str) -> int:
+    return len(await shop.sql("SELECT 1 FROM movement_keys WHERE key = :key", key=key))
+
+
+async def test_a_reduction_takes_all_of_its_products(shop: Shop) -> None:
+    a, b = await shop.stock(20), await shop.stock(20)
+    answer = await shop.reduce({b: 3, a: 2})
+    assert answer.status_code == 200
+    taken = {item["product_id"]: item["available_qty"] for item in answer.json()}
+    assert taken == {a: 18, b: 17}
+    await shop.assert_ledger_is_right(a, b)
+
+
+async def test_promise_4_one_short_product_and_nothing_is_taken(shop: Shop) -> None:
+    """Promise 4: all or none, and the refusal names each product that is short."""
+    a, b, c = await shop.stock(20), await shop.stock(2), await shop.stock(0)
+    key = str(uuid4())
+    problem = assert_problem(await shop.reduce({a: 5, b: 3, c: 1}, key), 400, "Insufficient stock")
+    assert b in problem["detail"]
+    assert c in problem["detail"]
+    assert a not in problem["detail"]
+    assert [await shop.quantity(product) for product in (a, b, c)] == [20, 2, 0]
+    await shop.assert_ledger_is_right(a, b, c)
+    assert await keys(shop, key) == 0
+
+
+async def test_a_refused_reduction_may_try_again_with_its_key(shop: Shop) -> None:
+    product, key = await shop.stock(1), str(uuid4())
+    assert_problem(await shop.reduce({product: 2}, key), 400, "Insufficient stock")
+    await shop.move("restock", product, 5)
+    assert (await shop.reduce({product: 2}, key)).status_code == 200
+    assert await shop.quantity(product) == 4
+
+
+async def test_an_unknown_product_is_named_and_nothing_is_taken(shop: Shop) -> None:
+    product, unknown, key = await shop.stock(5), new_id(), str(uuid4())
+    problem = assert_problem(await shop.reduce({product: 99, unknown: 1}, key), 404)
+    assert unknown in problem["detail"]
+    assert product not in problem["detail"]
+    assert await shop.quantity(product) == 5
+    assert await keys(shop, key) == 0
+
+
+async def test_what_is_reserved_cannot_be_taken(shop: Shop) -> None:
+    product = await shop.stock(10)
+    await shop.put(product, reserved_qty=4)
+    assert_problem(await shop.reduce({product: 7}), 400, "Insufficient stock")
+    assert_problem(await shop.move("reduce", product, 7), 400, "Insufficient stock")
+    assert (await shop.move("reduce", product, 6)).json()["available_qty"] == 0
+
+
+async def test_the_same_product_twice_is_summed(shop: Shop) -> None:
+    product, key = await shop.stock(10), str(uuid4())
+    lines = [{"product_id": product, "quantity": n} for n in (4, 5)]
+
+    async def call(more: int) -> int:
+        answer = await shop.client.patch(
+            "/api/inventory/reduce",
+            json={"items": [*lines, {"product_id": product, "quantity": more}]},
+            headers={"Idempotency-Key": key},
+        )
+        return answer.status_code
+
+    assert await call(2) == 400
+    assert await call(1) == 200
+    assert await shop.quantity(product) == 0
+    assert (await shop.reduce({product: 10}, key)).status_code == 200  # the same, in another form
+
+
+async def test_reduce_needs_a_key(shop: Shop) -> None:
+    product = await shop.stock(10)
+    body = {"items": [{"product_id": product, "quantity": 1}]}
+    assert_problem(await shop.client.patch("/api/inventory/reduce", json=body), 400)
+    for bad in ("", "a b", "x" * 256):
+        headers = {"Idempotency-Key": bad}
+        answer = await shop.client.patch("/api/inventory/reduce", json=body, headers=headers)
+        assert_problem(answer, 400)
+    assert await shop.quantity(product) == 10
+
+
+async def test_promise_5_a_repeat_hears_the_first_answer_verbatim(shop: Shop) -> None:
+    """Promise 5, one after the other: the stock has changed meanwhile, the answer has not."""
+    a, b, key = await shop.stock(20), await shop.stock(20), str(uuid4())
+    first = await shop.reduce({a: 1, b: 2}, key)
+    await shop.move("restock", a, 50)
+    await shop.client.delete(path_of(b))
+    for order in ({a: 1, b: 2}, {b: 2, a: 1}):
+        again = await shop.reduce(order, key)
+        assert (again.status_code, again.content) == (200, first.content)
+    assert await shop.quantity(a) == 69
+
+
+async def test_promise_5_a_restock_with_a_key_adds_once(shop: Shop) -> None:
+    """Promise 5, for restock."""
+    product, key = await shop.stock(1), str(uuid4())
+    answers = [await shop.move("restock", product, 5, key) for _ in range(3)]
+    assert {(answer.status_code, answer.content) for answer in answers} == {
+        (200, answers[0].content)
+    }
+    assert await shop.quantity(product) == 6
+    assert_problem(await shop.move("restock", product, 4, key), 422)
+
+
+async def test_calls_without_a_key_act_each_time(shop: Shop) -> None:
+    product = await shop.stock(100)
+    for _ in range(2):
+        assert (await shop.move("reduce", product, 10)).status_code == 200
+        assert (await shop.move("restock", product, 1)).status_code == 200
+    assert await shop.quantity(product) == 82
+    await shop.assert_ledger_is_right(product)
+
+
+async def test_a_key_stands_for_one_request_whichever_call_brings_it(shop: Shop) -> None:
+    a, b, key = await shop.stock(20), await shop.stock(20), str(uuid4())
+    first = await shop.move("reduce", a, 3, key)
+    same = await shop.reduce({a: 3}, key)
+    assert same.json() == [first.json()]
+    others = [
+        await shop.reduce({a: 4}, key),
+        await shop.reduce({a: 3, b: 1}, key),
+        await shop.move("reduce", b, 3, key),
+        await shop.move("restock", a, 3, key),
+    ]
+    for other in others:
+        assert_problem(other, 422, "This Idempotency-Key was used")
+    assert (await shop.quantity(a), await shop.quantity(b)) == (17, 20)
+
+
+async def test_a_reversal_gives_back_once_and_says_the_same_twice(shop: Shop) -> None:
+    a, b, key = (
+        await shop.stock(20),
+        await shop.stock(20),
+        "an order's key/with%20a slash".replace(" ", "_"),
+    )
+    await shop.reduce({a: 1, b: 2}, key)
+    first = await shop.reverse(key)
+    again = await shop.reverse(key)
+    assert first.status_code == again.status_code == 200
+    assert first.json() == {
+        "returned": [
+            {"product_id": product, "quantity": 1 if product == a else 2}
+            for product in sorted((a, b))
+        ]
+    }
+    assert again.content == first.content
+    assert (await shop.quantity(a), await shop.quantity(b)) == (20, 20)
+    await shop.assert_ledger_is_right(a, b)
+
+
+async def test_a_late_reduce_after_its_reversal_takes_nothing(shop: Shop) -> None:
+    """order-flow.md: the tombstone. The reversal overtook the reduction on the wire."""
+    product, key = await shop.stock(20), str(uuid4())
+    assert (await shop.reverse(key)).json() == {"returned": []}
+    for answer in (
+        await shop.reduce({product: 1}, key),
+        await shop.move("reduce", product, 1, key),
+    ):
+        problem = assert_problem(answer, 409)
+        assert problem["type"] == "/problems/movement-reversed"
+    assert (await shop.reverse(key)).json() == {"returned": []}
+    assert await shop.quantity(product) == 20
+
+
+async def test_a_reversed_key_reduces_no_more(shop: Shop) -> None:
+    product, key = await shop.stock(20), str(uuid4())
+    await shop.reduce({product: 1}, key)
+    await shop.reverse(key)
+    for pieces in ({product: 1}, {product: 2}):
+        assert_problem(await shop.reduce(pieces, key), 409)
+    assert await shop.quantity(product) == 20
+
+
+async def test_reversing_a_restock_gives_nothing_back(shop: Shop) -> None:
+    """Its key took nothing; the pieces that it brought stay, and so does its answer."""
+    product, key = await shop.stock(1), str(uuid4())
+    first = await shop.move("restock", product, 5, key)
+    assert (await shop.reverse(key)).json() == {"returned": []}
+    assert (await shop.move("restock", product, 5, key)).content == first.content
+    assert await shop.quantity(product) == 6
+
+
+async def test_a_deleted_product_is_left_out_of_the_reversal_and_counted(
+    shop: Shop, app: FastAPI
+) -> None:
+    def skipped() -> float:
+        return float(app.state.metrics.lost_returns._value.get())
+
+    a, b, key = await shop.stock(20), await shop.stock(20), str(uuid4())
+    await shop.reduce({a: 1, b: 2}, key)
+    await shop.client.delete(path_of(b))
+    before = skipped()
+    answer = await shop.reverse(key)
+    assert answer.json() == {"returned": [{"product_id": a, "quantity": 1}]}
+    await shop.stock(7, b)
+    assert (await shop.reverse(key)).content == answer.content
+    assert skipped() == before + 1
+    assert (await shop.quantity(a), await shop.quantity(b)) == (20, 7)
+    await shop.assert_ledger_is_right(a, b)
+
+
+@pytest.mark.parametrize("key", ["a b", "\x00", "é", "x" * 256])
+async def test_a_malformed_key_to_reverse_is_400(shop: Shop, key: str) -> None:
+    assert_problem(await shop.reverse(key), 400)
+
+
+async def test_an_item_has_a_most_that_a_restock_cannot_pass(shop: Shop) -> None:
+    product, key = await shop.stock(MAX_STOCK - 1), str(uuid4())
+    assert_problem(await shop.move("restock", product, 2, key), 400, "An item holds at most")
+    assert await keys(shop, key) == 0
+    assert (await shop.move("restock", product, 1, key)).json()["quantity"] == MAX_STOCK
+
+
+async def test_a_reversal_is_never_refused_for_the_most(shop: Shop) -> None:
+    """Else an order's stock debt could never be paid."""
+    product, key = await shop.stock(1_000_000), str(uuid4())
+    await shop.reduce({product: 1_000_000}, key)
+    await shop.put(product, quantity=MAX_STOCK)
+    assert (await shop.reverse(key)).status_code == 200
+    assert await shop.quantity(product) == MAX_STOCK + 1_000_000
+    await shop.assert_ledger_is_right(product)
+
+
+async def test_a_hundred_products_at_once_and_not_one_more(shop: Shop) -> None:
+    products = [await shop.stock(5) for _ in range(100)]
+    answer = await shop.reduce(dict.fromkeys(products, 1_000_000))
+    assert len(assert_problem(answer, 400)["shortages"]) == 100
+    assert (await shop.reduce(dict.fromkeys(products, 5))).status_code == 200
+    assert_problem(await shop.reduce(dict.fromkeys([*products, "one-more"], 1)), 422)
+    await shop.assert_ledger_is_right(*products)

@@ -1,0 +1,113 @@
+"""Starting, stopping and being killed; and the servers being away."""
+
+import asyncio
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from fleet.runner import Runner
+from fleet.servers.kafka import KafkaServer
+from fleet.servers.postgres import PostgresServer
+from tests.conftest import NOWHERE
+from tests.integration.serving import serving
+from tests.stock import Shop, assert_problem, path_of
+
+
+async def test_it_starts_and_serves_while_kafka_is_away(database_url: str) -> None:
+    async with serving(DATABASE_URL=database_url, KAFKA_BOOTSTRAP_SERVERS=NOWHERE) as (_, client):
+        ready = await client.get("/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (200, "DEGRADED")
+        assert ready.json()["dependencies"]["kafka"]["status"] == "DEGRADED"
+        assert (await client.get("/api/inventory")).status_code == 200
+
+
+async def test_it_starts_and_says_so_while_postgresql_is_away() -> None:
+    url = f"postgresql+asyncpg://u:p@{NOWHERE}/none"
+    async with serving(DATABASE_URL=url, KAFKA_BOOTSTRAP_SERVERS=NOWHERE) as (_, client):
+        assert (await client.get("/health")).json() == {
+            "status": "UP",
+            "service": "inventory-service",
+        }
+        ready = await client.get("/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "DOWN")
+        for call in (
+            client.get("/api/inventory/p"),
+            client.get("/api/inventory/p/check", params={"quantity": 1}),
+            client.patch("/api/inventory/p/reduce", json={"quantity": 1}),
+        ):
+            answer = await call
+            assert_problem(answer, 503)
+            assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_promise_5_killed_in_the_middle_every_key_still_has_one_effect(
+    shop: Shop, database_url: str
+) -> None:
+    """Promise 5: kill -9 while keys are under way; the same keys again, and each took once."""
+    product = await shop.stock(1_000)
+    keys = [str(uuid4()) for _ in range(120)]
+    environment = {"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": NOWHERE}
+    async with serving(**environment) as (process, client):
+        first = Shop(client, shop.database)
+        calls = [asyncio.ensure_future(first.reduce({product: 1}, key)) for key in keys]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        process.kill()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    told = {k: a for k, a in zip(keys, answers, strict=True) if isinstance(a, httpx2.Response)}
+    async with serving(**environment) as (_, client):
+        again = Shop(client, shop.database)
+        repeats = await asyncio.gather(*(again.reduce({product: 1}, key) for key in keys))
+    assert {answer.status_code for answer in repeats} == {200}
+    for key, repeat in zip(keys, repeats, strict=True):
+        assert key not in told or told[key].content == repeat.content
+    assert len(told) < len(keys), "it was killed too late to show anything"
+    assert await shop.quantity(product) == 1_000 - len(keys)
+    await shop.assert_ledger_is_right(product)
+
+
+async def test_a_database_that_hangs_is_503_and_recovers(
+    shop: Shop, postgres_server: Runner[PostgresServer], database_url: str
+) -> None:
+    product = await shop.stock(10)
+    environment = {
+        "DATABASE_URL": database_url,
+        "DATABASE_STATEMENT_TIMEOUT": "0.5",
+        "KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
+    }
+    async with serving(**environment) as (_, client):
+        path = path_of(product)
+        assert (await client.get(path)).status_code == 200
+        postgres_server.pause()
+        try:
+            assert_problem(await client.get(path), 503)
+            assert_problem(await client.patch(f"{path}/reduce", json={"quantity": 1}), 503)
+            assert (await client.get("/health/ready")).status_code == 503
+            assert (await client.get("/health")).status_code == 200
+        finally:
+            postgres_server.resume()
+        async with asyncio.timeout(10):
+            while (await client.get(path)).status_code != 200:
+                await asyncio.sleep(0.05)
+        assert (await client.get(path)).json()["quantity"] == 10
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_it_stops_in_time_whatever_the_broker_does(
+    database_url: str, kafka_server: Runner[KafkaServer], paused: bool
+) -> None:
+    broker = kafka_server.program.bootstrap
+    async with serving(DATABASE_URL=database_url, KAFKA_BOOTSTRAP_SERVERS=broker) as served:
+        process, client = served
+        async with asyncio.timeout(15):
+            while (await client.get("/health/ready")).json()["status"] != "UP":
+                await asyncio.sleep(0.05)
+        if paused:
+            kafka_server.pause()
+        try:
+            process.terminate()
+            await asyncio.wait_for(process.wait(), timeout=12)
+        finally:
+            if paused:
+                kafka_server.resume()
+    assert process.returncode in (0, -15)

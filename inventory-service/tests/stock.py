@@ -1,0 +1,97 @@
+"""The service as its callers use it, in the words of the tests; and what its tables say."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx2
+from sqlalchemy import CursorResult, text
+
+from chassis.database import Database
+
+_SUMS = text("""
+    SELECT i.product_id, i.quantity, i.reserved_qty, coalesce(sum(m.delta), 0)::bigint AS ledger
+    FROM inventory i LEFT JOIN stock_movements m USING (product_id)
+    WHERE i.product_id = ANY(:products) GROUP BY i.id
+""")
+
+
+def new_id(name: str = "p") -> str:
+    return f"{name}-{uuid4().hex[:12]}"
+
+
+def path_of(product_id: str, *more: str) -> str:
+    return "/".join(("/api/inventory", quote(product_id, safe=""), *more))
+
+
+def assert_problem(answer: httpx2.Response, status: int, begins: str = "") -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert str(body["detail"]).startswith(begins), body["detail"]
+    return body
+
+
+class Shop:
+    """One client of one running service."""
+
+    def __init__(self, client: httpx2.AsyncClient, database: Database) -> None:
+        self.client = client
+        self.database = database
+
+    async def stock(self, quantity: int, product_id: str | None = None) -> str:
+        """A new product with so many pieces; returns its id."""
+        body = {"product_id": product_id or new_id(), "product_name": "P", "quantity": quantity}
+        answer = await self.client.post("/api/inventory", json=body)
+        assert answer.status_code == 201, answer.text
+        return body["product_id"]  # type: ignore[return-value]
+
+    async def reduce(self, pieces: Mapping[str, int], key: str | None = None) -> httpx2.Response:
+        items = [{"product_id": product, "quantity": n} for product, n in pieces.items()]
+        return await self.client.patch(
+            "/api/inventory/reduce",
+            json={"items": items},
+            headers={"Idempotency-Key": key or str(uuid4())},
+        )
+
+    async def move(
+        self, what: str, product_id: str, quantity: int, key: str | None = None
+    ) -> httpx2.Response:
+        """The single calls: `what` is reduce or restock."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return await self.client.patch(
+            path_of(product_id, what), json={"quantity": quantity}, headers=headers
+        )
+
+    async def reverse(self, key: str) -> httpx2.Response:
+        return await self.client.post(f"/api/inventory/movements/{quote(key, safe='')}/reverse")
+
+    async def put(self, product_id: str, **changes: Any) -> httpx2.Response:
+        return await self.client.put(path_of(product_id), json=changes)
+
+    async def quantity(self, product_id: str) -> int:
+        answer = await self.client.get(path_of(product_id))
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["quantity"])
+
+    async def sql(self, statement: str, **parameters: Any) -> list[Any]:
+        async with self.database.transaction() as session:
+            result = await session.execute(text(statement), parameters)
+            return list(result) if isinstance(result, CursorResult) and result.returns_rows else []
+
+    async def assert_ledger_is_right(self, *products: str) -> None:
+        """In one statement, so at one moment: each quantity is its movements' sum, and covers what
+        is reserved."""
+        async with self.database.transaction() as session:
+            rows = (await session.execute(_SUMS, {"products": list(products)})).all()
+        for row in rows:
+            assert row.ledger == row.quantity, row
+            assert 0 <= row.reserved_qty <= row.quantity, row
+
+    async def low_events(self, product_id: str) -> list[str]:
+        rows = await self.sql(
+            "SELECT payload FROM outbox WHERE topic = 'inventory-low' AND key = :key ORDER BY seq",
+            key=product_id,
+        )
+        return [row.payload for row in rows]

@@ -50,8 +50,10 @@ class Runner(Generic[P]):
         identity = self.identity
         if identity is None:
             return False
-        reap(identity.pid)
-        return identity.alive()
+        if identity.alive():
+            return True
+        reap(identity.pid)  # only now: asked a moment before its end it would stay a zombie
+        return False
 
     def spawn(self) -> Identity:
         """Prepare the state and start the process, without waiting for its answer."""

@@ -1,0 +1,227 @@
+"""The whole fleet, started for the tests on ports and in a folder of its own, and its API."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from fleet.mailbox_client import Mailbox
+from fleet.ports import free_port
+
+ROOT = Path(__file__).parent.parent
+PORTS = (
+    "PRODUCT_SERVICE_PORT",
+    "ORDER_SERVICE_PORT",
+    "INVENTORY_SERVICE_PORT",
+    "NOTIFICATION_SERVICE_PORT",
+    "KAFKA_PORT",
+    "POSTGRES_PORT",
+    "MONGODB_PORT",
+    "MAILBOX_SMTP_PORT",
+    "MAILBOX_HTTP_PORT",
+)
+SERVICES = ("product-service", "order-service", "inventory-service", "notification-service")
+
+
+class Fleet:
+    """Commands of `python -m fleet`, as `make` gives them."""
+
+    def __init__(self) -> None:
+        # Below /var/tmp for root: PostgreSQL then runs as nobody, who may not enter root's home.
+        parent = "/var/tmp" if os.geteuid() == 0 else None  # noqa: S108
+        self.state = Path(tempfile.mkdtemp(prefix="fleet-e2e-", dir=parent))
+        self.state.chmod(0o711)
+        self._ports: dict[str, int] = {}
+        while len(self._ports) < len(PORTS):
+            port = free_port()
+            if port not in self._ports.values():
+                self._ports[PORTS[len(self._ports)]] = port
+        self._environment = {
+            **os.environ,
+            **{name: str(port) for name, port in self._ports.items()},
+            "FLEET_STATE": str(self.state),
+        }
+
+    def __call__(self, *command: str) -> str:
+        """Run a command to its end; what it printed. Fails when the command does."""
+        done = subprocess.run(
+            [sys.executable, "-m", "fleet", *command],
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"fleet {' '.join(command)}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    async def run(self, *command: str) -> str:
+        """As calling it, beside what else goes on in the test."""
+        return await asyncio.to_thread(self, *command)
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self._ports[service.upper().replace('-', '_') + '_PORT']}"
+
+    @property
+    def kafka(self) -> str:
+        return f"127.0.0.1:{self._ports['KAFKA_PORT']}"
+
+    @property
+    def mailbox(self) -> Mailbox:
+        url = f"http://127.0.0.1:{self._ports['MAILBOX_HTTP_PORT']}"
+        return Mailbox("127.0.0.1", self._ports["MAILBOX_SMTP_PORT"], url)
+
+    def remove(self) -> None:
+        self("reset")
+        shutil.rmtree(self.state, ignore_errors=True)
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]], seconds: float, what: str, every: float = 0.1
+) -> float:
+    """Poll a condition; the seconds it took. Fails, naming it, when it does not come true."""
+    began = time.monotonic()
+    while not await condition():
+        took = time.monotonic() - began
+        assert took < seconds, f"not within {seconds:.0f} s: {what}"
+        await asyncio.sleep(every)
+    return time.monotonic() - began
+
+
+class Shop:
+    """What the tests do with the fleet's APIs."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.http = httpx2.AsyncClient(timeout=15.0)
+        self.orders = fleet.url("order-service") + "/api/orders"
+        self.inventory = fleet.url("inventory-service") + "/api/inventory"
+        self.products = fleet.url("product-service") + "/api/products"
+
+    async def stock(self, quantity: int) -> str:
+        """A new product that only inventory knows, with so many pieces; its id."""
+        product = f"test-{secrets.token_hex(6)}"
+        body = {"product_id": product, "product_name": f"Thing {product}", "quantity": quantity}
+        created = await self.http.post(self.inventory, json=body)
+        assert created.status_code == 201, created.text
+        return product
+
+    async def left(self, product: str) -> int:
+        item = (await self.http.get(f"{self.inventory}/{product}")).json()
+        assert item["available_qty"] == item["quantity"] - item["reserved_qty"]
+        return int(item["quantity"])
+
+    async def place(
+        self, *pieces: tuple[str, int], email: str, key: str | None = None
+    ) -> httpx2.Response:
+        body = {
+            "customer_name": "Alice Example",
+            "customer_email": email,
+            "items": [
+                {"product_id": p, "product_name": f"Thing {p}", "quantity": n, "unit_price": 9.99}
+                for p, n in pieces
+            ],
+        }
+        headers = {"Idempotency-Key": key} if key else {}
+        return await self.http.post(self.orders, json=body, headers=headers)
+
+    async def orders_of(self, email: str) -> list[dict[str, Any]]:
+        """All orders of a customer, every page."""
+        found: list[dict[str, Any]] = []
+        url: str | None = f"{self.orders}/user/{email}?limit=100"
+        while url:
+            page = await self.http.get(url)
+            assert page.status_code == 200, page.text
+            found += page.json()
+            following = page.links.get("next", {}).get("url")
+            url = self.fleet.url("order-service") + following if following else None
+        return found
+
+    async def settled(self, email: str, seconds: float = 30.0) -> list[dict[str, Any]]:
+        """The customer's orders once none of them is PENDING any more."""
+        orders: list[dict[str, Any]] = []
+
+        async def none_pending() -> bool:
+            orders[:] = await self.orders_of(email)
+            return all(order["status"] != "PENDING" for order in orders)
+
+        await until(none_pending, seconds, "no order is PENDING")
+        return orders
+
+    async def published(self, topic: str, ids: set[str], seconds: float = 60.0) -> list[str]:
+        """Keys of a topic's events for these orders, in order, once each has come."""
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=self.fleet.kafka, auto_offset_reset="earliest", group_id=None
+        )
+        await consumer.start()
+        seen: list[str] = []
+        try:
+            async with asyncio.timeout(seconds):
+                while not ids <= set(seen):
+                    for records in (await consumer.getmany(timeout_ms=200)).values():
+                        keys = (record.key.decode() for record in records if record.key)
+                        seen += [key for key in keys if key in ids]
+        finally:
+            await consumer.stop()
+        return seen
+
+    async def publish_raw(self, topic: str, value: bytes) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.fleet.kafka, acks="all")
+        await producer.start()
+        await producer.send_and_wait(topic, value)
+        await producer.stop()
+
+    async def dead_letters(self, topic: str) -> list[bytes]:
+        """What is on a dead-letter topic now."""
+        consumer = AIOKafkaConsumer(
+            f"{topic}.dlq",
+            bootstrap_servers=self.fleet.kafka,
+            auto_offset_reset="earliest",
+            group_id=None,
+        )
+        await consumer.start()
+        try:
+            found = await consumer.getmany(timeout_ms=1_000)
+            return [record.value for records in found.values() for record in records]
+        finally:
+            await consumer.stop()
+
+    async def mails_of(self, email: str) -> list[str]:
+        """Subjects of the mails to an address."""
+        found = await asyncio.to_thread(self.fleet.mailbox.messages, f"to:{email}")
+        return [message["Subject"] for message in found]
+
+    async def confirmed_by_mail(self, orders: list[dict[str, Any]], seconds: float) -> float:
+        """Wait for a mail for each order; each has exactly one. The seconds it took."""
+        email = orders[0]["customer_email"]
+
+        async def one_each() -> bool:
+            subjects = await self.mails_of(email)
+            return all(any(o["order_number"] in s for s in subjects) for o in orders)
+
+        took = await until(one_each, seconds, f"{len(orders)} confirmation mails", every=0.3)
+        subjects = await self.mails_of(email)
+        for order in orders:
+            count = sum(order["order_number"] in subject for subject in subjects)
+            assert count == 1, f"{count} mails for {order['order_number']}"
+        return took
+
+
+def new_email(name: str) -> str:
+    """An address that no other test uses."""
+    return f"{name}-{secrets.token_hex(4)}@example.com"
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -59,7 +59,9 @@ def await_mail(mailbox: Mailbox, order: dict[str, Any]) -> Message:
         found.extend(mailbox.messages(f'to:{order["customer_email"]} "{order["order_number"]}"'))
         if not found and time.monotonic() - told >= _NEWS_EVERY:
             told = time.monotonic()
-            say(f"  waiting for the mail: {told - began:.0f} s (joining a Kafka group takes 5-6 s)")
+            say(
+                f"  waiting for the mail: {told - began:.0f} s (a consumer joins its Kafka group in a few seconds)"
+            )
         return bool(found)
 
     if not wait_until(arrived, MAIL_TIMEOUT):

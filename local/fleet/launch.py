@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -65,6 +66,8 @@ def reset(fleet: Fleet) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it is not there, or holds something that is not ours
+        fleet.settings.state.rmdir()
     say("All local data is gone; the next start begins empty.")
 
 

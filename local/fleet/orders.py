@@ -59,9 +59,8 @@ def await_mail(mailbox: Mailbox, order: dict[str, Any]) -> Message:
         found.extend(mailbox.messages(f'to:{order["customer_email"]} "{order["order_number"]}"'))
         if not found and time.monotonic() - told >= _NEWS_EVERY:
             told = time.monotonic()
-            say(
-                f"  waiting for the mail: {told - began:.0f} s (a consumer joins its Kafka group in a few seconds)"
-            )
+            seconds = time.monotonic() - began
+            say(f"  waiting for the mail: {seconds:.0f} s (consumers join their group in a few)")
         return bool(found)
 
     if not wait_until(arrived, MAIL_TIMEOUT):

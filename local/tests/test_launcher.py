@@ -57,8 +57,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str) -> 
         patch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
         yield root
         main(["reset"])
-        if os.geteuid() == 0:
-            Settings.load().state.rmdir()
+        assert not Settings.load().state.exists()
 
 
 def _write_service(root: Path, name: str, code: str) -> None:

@@ -32,8 +32,6 @@ from chassis.kafka.errors import DependencyDown, Refused
 from chassis.kafka.producer import EventProducer
 from chassis.tracing import current_trace
 
-pytest_plugins = ["fleet.testing"]
-
 NAMES = ("poison", "order", "heals", "fails", "refused", "waits", "replay", "trace", "history")
 DAY = 24 * 3600
 

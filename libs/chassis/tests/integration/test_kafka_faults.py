@@ -25,8 +25,6 @@ from chassis.kafka.errors import BrokerUnavailable, NotConsuming, Unsendable
 from chassis.kafka.producer import EventProducer
 from fleet.ports import free_port
 
-pytest_plugins = ["fleet.testing"]
-
 PAUSE = 20.0
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from fleet.composition import Part
+from fleet.logline import pretty
 from fleet.terminal import paint, say
 
 _PAUSE = 0.2
-_LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
-_TOP = ("timestamp", "time", "level", "message", "msg", "event", "service", "logger", "environment")
 
 
 class Tail:
@@ -63,30 +60,3 @@ def _print(name: str, width: int, lines: Iterator[str] | list[str]) -> None:
     prefix = paint(name.ljust(width), "blue") + "  " if name else ""
     for line in lines:
         say(prefix + pretty(line))
-
-
-def pretty(line: str) -> str:
-    """A JSON line as time, level, message and the rest; anything else as it is."""
-    try:
-        record = json.loads(line) if line.startswith("{") else None
-    except ValueError:
-        return line
-    if not isinstance(record, dict):
-        return line
-    moment = str(record.get("timestamp") or record.get("time") or "")
-    level = str(record.get("level", "")).upper()
-    message = record.get("message") or record.get("msg") or record.get("event") or ""
-    rest = " ".join(f"{key}={_short(value)}" for key, value in record.items() if key not in _TOP)
-    shown = paint(f"{level:<7}", _LEVELS.get(level, "green"))
-    return f"{paint(_clock(moment), 'dim')} {shown} {message} {paint(rest, 'dim')}".rstrip()
-
-
-def _clock(moment: str) -> str:
-    """12:34:56.789 of a timestamp."""
-    return moment.partition("T")[2][:12].rstrip("Z") or moment
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, str) and "\n" in value:  # a trace: on lines of its own
-        return "\n" + value
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

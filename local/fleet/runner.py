@@ -15,6 +15,7 @@ import psutil
 
 from fleet.errors import Died, FleetError, NotReady
 from fleet.identity import Identity, PidFile
+from fleet.logline import pretty
 from fleet.program import Program
 
 P = TypeVar("P", bound=Program)
@@ -151,7 +152,7 @@ class Runner(Generic[P]):
         except FileNotFoundError:
             text = ""
         tail = text.splitlines()[-lines:] or ["(empty)"]
-        return "\n".join(f"    {line}" for line in tail)
+        return "\n".join(f"    {pretty(line)}" for line in tail)
 
     def _living(self) -> Identity:
         identity = self.identity

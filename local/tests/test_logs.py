@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet.logs import Tail, pretty
+from fleet.logline import pretty
+from fleet.logs import Tail
 from fleet.runner import LOG_LIMIT, _rotate
 
 

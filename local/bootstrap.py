@@ -17,7 +17,6 @@ import glob
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -25,12 +24,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from installer import (
+    ROOT,
+    SHOW_VERSION,
+    TOOLS,
+    UV,
+    SetupError,
+    base_python,
+    make_installer,
+    output,
+    uv,
+    works,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
-TOOLS = ROOT / ".venv"
-UV = "uv==0.13.9"
 OLDEST, NEWEST = (3, 11), (3, 13)
 CHASSIS = ROOT / "libs" / "chassis"
 
@@ -38,35 +47,6 @@ NO_PYTHON = """\
 Python 3.11, 3.12 or 3.13 is needed, and none was found (this is Python {version}).
 Install one (apt install python3.11-venv, brew install python@3.13, pyenv install 3.12) and make
 sure that it is on the PATH, or name it: make PYTHON=/path/to/python3.12 ..."""
-
-NO_VENV = """\
-This Python cannot make virtual environments: its venv module is missing.
-On Debian and Ubuntu it is a package of its own: apt install python{version}-venv"""
-
-NO_NETWORK = """\
-The packages could not be downloaded. Check the network connection and the proxy (HTTPS_PROXY), or
-name a mirror that this machine reaches: PIP_INDEX_URL=https://.../simple make setup
-What the installer said last:
-{output}"""
-
-_UNREACHABLE = (
-    "failed to fetch",
-    "failed to download",
-    "error sending request",
-    "dns error",
-    "connection refused",
-    "connection reset",
-    "network is unreachable",
-    "newconnectionerror",
-    "temporary failure in name resolution",
-    "could not connect",
-    "timed out",
-    "from versions: none",
-)
-
-
-class SetupError(Exception):
-    """What stands in the way, as a sentence for the person at the terminal."""
 
 
 class Environment:
@@ -117,9 +97,9 @@ class Environment:
     def make(self, report: Reporter) -> None:
         """Create the environment if it is missing, and bring its packages up to date."""
         started = time.monotonic()
-        if self.venv != TOOLS and not _works(self.python):
+        if self.venv != TOOLS and not works(self.python):
             shutil.rmtree(self.venv, ignore_errors=True)
-            _uv(["venv", "--quiet", "--python", _base_python(), str(self.venv)], self.folder)
+            uv(["venv", "--quiet", "--python", base_python(), str(self.venv)], self.folder)
         with contextlib.suppress(FileNotFoundError):
             self.stamp.unlink()
         requirements = [part for path in self.sources(self.dev) for part in ("-r", str(path))]
@@ -130,7 +110,7 @@ class Environment:
             # The file names every package, so nothing needs to be resolved; what a person has
             # installed beside it by hand is left alone.
             install = ["install", "--no-deps", *requirements]
-        _uv(["pip", *install, "--python", str(self.python)], self.folder)
+        uv(["pip", *install, "--python", str(self.python)], self.folder)
         self.stamp.write_text(self.fingerprint(self.dev), encoding="ascii")
         report(self.name, time.monotonic() - started)
 
@@ -182,96 +162,12 @@ def make_all(wanted: Sequence[Environment]) -> None:
         return
     print("Setting up environments (only when requirements have changed):", flush=True)
     report = Reporter()
-    _make_installer(report)
+    make_installer(report)
     first = [env for env in todo if env.venv == TOOLS]
     for env in first:
         env.make(report)
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(lambda env: env.make(report), [env for env in todo if env not in first]))
-
-
-def _make_installer(report: Reporter) -> None:
-    """Create ``.venv`` with pip and the pinned uv."""
-    python, started = TOOLS / "bin" / "python", time.monotonic()
-    uv = TOOLS / "bin" / "uv"
-    if _works(python) and uv.exists() and UV.partition("==")[2] in _output([str(uv), "--version"]):
-        return
-    if not _works(python):
-        shutil.rmtree(TOOLS, ignore_errors=True)
-        made = _run([_base_python(), "-m", "venv", str(TOOLS)], ROOT)
-        if made.returncode != 0:
-            shutil.rmtree(TOOLS, ignore_errors=True)
-            missing = any(word in made.stdout for word in ("ensurepip", "No module named venv"))
-            version = "{}.{}".format(*sys.version_info[:2])
-            raise SetupError(NO_VENV.format(version=version) if missing else made.stdout)
-    command = [str(python), "-m", "pip", "install", "--quiet", "--retries", "2", UV]
-    _check(_run([*command, "--disable-pip-version-check"], ROOT))
-    report(f".venv with {UV}", time.monotonic() - started)
-
-
-def _uv(arguments: Sequence[str], cwd: Path) -> None:
-    _check(_run([str(TOOLS / "bin" / "uv"), *arguments], cwd))
-
-
-def _check(done: subprocess.CompletedProcess[str]) -> None:
-    if done.returncode == 0:
-        return
-    output = "\n".join(done.stdout.strip().splitlines()[-15:])
-    if any(sign in done.stdout.lower() for sign in _UNREACHABLE):
-        raise SetupError(NO_NETWORK.format(output=output))
-    raise SetupError(f"{' '.join(done.args)} failed:\n{output}")
-
-
-def _run(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        list(command),
-        cwd=str(cwd),
-        env=_installer_env(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-
-
-def _installer_env() -> dict[str, str]:
-    """The environment of pip and uv; uv does not read pip's variables, so it is told."""
-    env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    env["UV_PYTHON_DOWNLOADS"] = "never"
-    for pip_name, uv_name in (
-        ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
-        ("PIP_EXTRA_INDEX_URL", "UV_INDEX"),
-        ("PIP_FIND_LINKS", "UV_FIND_LINKS"),
-        ("PIP_CERT", "SSL_CERT_FILE"),
-    ):
-        if pip_name in env:
-            env.setdefault(uv_name, env[pip_name])
-    return env
-
-
-def _works(python: Path) -> bool:
-    """Whether an interpreter is there, starts, and is of this script's version."""
-    expected = "{}.{}".format(*sys.version_info[:2])
-    return python.exists() and _output([str(python), "-c", _SHOW_VERSION]).strip() == expected
-
-
-_SHOW_VERSION = "import sys; print('{}.{}'.format(*sys.version_info[:2]))"
-
-
-def _output(command: Sequence[str]) -> str:
-    try:
-        return subprocess.run(
-            list(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
-        ).stdout.decode()
-    except OSError:
-        return ""
-
-
-def _base_python() -> str:
-    """This interpreter, or the one it is an environment of: environments must not nest."""
-    base = getattr(sys, "_base_executable", None) or sys.executable
-    return str(base)
 
 
 def _choose_python() -> str | None:
@@ -288,7 +184,7 @@ def _choose_python() -> str | None:
     paths += [path for path in (shutil.which(name) for name in names) if path]
     paths += sorted(glob.glob(f"{versions}/3.1[123].*/bin/python"), reverse=True)
     for path in paths:
-        version = _output([path, "-c", _SHOW_VERSION]).strip()
+        version = output([path, "-c", SHOW_VERSION]).strip()
         if version in [f"3.{minor}" for minor in range(OLDEST[1], NEWEST[1] + 1)]:
             return path
     return None

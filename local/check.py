@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap import CHASSIS, ROOT, TOOLS, service_folders
+from bootstrap import CHASSIS, service_folders
+from installer import ROOT, TOOLS
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bootstrap import CHASSIS, ROOT, TOOLS, service_folders
+from bootstrap import CHASSIS, service_folders
+from installer import ROOT, TOOLS
 
 
 def compilations() -> list[tuple[Path, str, str, list[str]]]:

@@ -13,7 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap import CHASSIS, ROOT, TOOLS, service_folders
+from bootstrap import CHASSIS, service_folders
+from installer import ROOT, TOOLS
 
 _SUMMARY = re.compile(r"\d+ (?:passed|failed|error|skipped).* in [\d.]+s")
 

@@ -1,0 +1,155 @@
+"""The mail server: one connection, kept and used by one mail after the other."""
+
+import asyncio
+import logging
+import time
+from email.utils import parseaddr
+
+from aiosmtplib import SMTP, SMTPException, SMTPResponseException
+from aiosmtplib.errors import SMTPDataError, SMTPRecipientRefused
+from prometheus_client import CollectorRegistry, Counter
+
+from app.config import Settings
+from app.errors import MailDeferred, MailRejected, MailServerDown, RecipientRefused
+from app.mail import Mail, render, smtp_address
+from chassis.kafka.policy import RetryPolicy
+
+log = logging.getLogger(__name__)
+
+_CLOSING = 421
+_TLS_PORT = 465
+
+
+class SmtpClient:
+    """Delivers mails one at a time; every error of SMTP becomes one of app.errors here.
+
+    While the server is away all senders share one probe: after a failure nobody connects again
+    before a wait with full jitter is over.
+    """
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self._sender = settings.mail_from
+        self._sender_address = parseaddr(settings.mail_from)[1]
+        use_tls = settings.smtp_port == _TLS_PORT
+        self._smtp = SMTP(
+            hostname=settings.smtp_host,
+            port=settings.smtp_port,
+            username=settings.smtp_username or None,
+            password=settings.smtp_password.get_secret_value() or None,
+            use_tls=use_tls,
+            start_tls=settings.smtp_starttls and not use_tls,
+            timeout=settings.smtp_timeout,
+            # Else aiosmtplib asks the name service for ours, which may take seconds.
+            local_hostname=self._sender_address.rpartition("@")[2],
+        )
+        self._lock = asyncio.Lock()
+        self._backoff = RetryPolicy(backoff=0.5)
+        self._failures = 0
+        self._closed_until = 0.0
+        self._in_doubt = Counter(
+            "mails_in_doubt",
+            "Mails whose answer was lost: doubled if it was a yes",
+            registry=registry,
+        )
+
+    async def send(self, mail: Mail) -> None:
+        """Return when the server has said yes.
+
+        Raises:
+            RecipientRefused, MailServerDown, MailDeferred, MailRejected: as app.errors says.
+        """
+        message = render(mail, self._sender)
+        async with self._lock:
+            try:
+                await self._connect()
+                await self._begin(smtp_address(mail.recipient))
+                await self._transfer(message)
+            except BaseException:
+                # Whatever it was, a cancellation too: the next mail gets a clean conversation.
+                self._smtp.close()
+                raise
+
+    async def probe(self) -> None:
+        """For readiness: raises unless the server answers."""
+        async with self._lock:
+            try:
+                await self._connect()
+            except BaseException:
+                self._smtp.close()
+                raise
+
+    async def close(self) -> None:
+        if self._smtp.is_connected:
+            try:
+                async with asyncio.timeout(1):
+                    await self._smtp.quit()
+            except (SMTPException, OSError):
+                self._smtp.close()
+
+    async def _connect(self) -> None:
+        """A connection that has just answered. Idle ones are closed by servers without a word."""
+        if self._smtp.is_connected:
+            try:
+                await self._smtp.rset()
+                return
+            except (SMTPException, OSError):
+                self._smtp.close()
+        if time.monotonic() < self._closed_until:
+            raise MailServerDown("no connection a moment ago")
+        try:
+            await self._smtp.connect()
+        except (SMTPException, OSError) as error:
+            self._failures += 1
+            self._closed_until = time.monotonic() + self._backoff.delay(self._failures)
+            raise MailServerDown(_reason("no connection", error)) from error
+        self._failures = 0
+
+    async def _begin(self, recipient: str) -> None:
+        try:
+            await self._smtp.mail(self._sender_address)
+            await self._smtp.rcpt(recipient)
+        except SMTPRecipientRefused as error:
+            if error.code == _CLOSING:
+                raise MailServerDown(_reason("closing", error)) from error
+            if error.code >= 500:
+                raise RecipientRefused(_reason("recipient refused", error)) from error
+            raise MailDeferred(_reason("recipient deferred", error)) from error
+        except (SMTPException, OSError) as error:
+            raise MailServerDown(_reason("no mail accepted", error)) from error
+
+    async def _transfer(self, message: bytes) -> None:
+        try:
+            await self._smtp.data(message)
+        except SMTPDataError as error:
+            if error.code == _CLOSING:
+                raise MailServerDown(_reason("closing", error)) from error
+            if error.code >= 500:
+                raise MailRejected(_reason("content rejected", error)) from error
+            raise MailDeferred(_reason("content deferred", error)) from error
+        except BaseException as error:
+            self._in_doubt.inc()
+            if isinstance(error, SMTPException | OSError):
+                raise MailServerDown(_reason("answer lost", error)) from error
+            raise
+
+
+class LoggedMails:
+    """Stands for the mail server where none is configured: a mail counts as sent when logged."""
+
+    async def send(self, mail: Mail) -> None:
+        fields = {"event_id": str(mail.event_id), "event_type": mail.event_type}
+        log.info("SMTP is off; this mail is only logged", extra=fields)
+
+    async def probe(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def mailer(settings: Settings, registry: CollectorRegistry) -> SmtpClient | LoggedMails:
+    return SmtpClient(settings, registry) if settings.smtp_host else LoggedMails()
+
+
+def _reason(what: str, error: Exception) -> str:
+    """Without the server's words: they like to quote the recipient's address."""
+    code = f" ({error.code})" if isinstance(error, SMTPResponseException) else ""
+    return f"{what}: {type(error).__name__}{code}"

@@ -1,0 +1,46 @@
+"""notification-service's settings; each field is an environment variable of its name."""
+
+from email.utils import parseaddr
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from chassis.settings import KafkaSettings, ServiceSettings
+
+
+def _mailbox(value: str) -> str:
+    """`Some Shop <shop@example.com>` or the bare address, on one line."""
+    if not value.isprintable() or "@" not in parseaddr(value)[1]:
+        raise ValueError("must be an e-mail address, with or without a name before it")
+    return value
+
+
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
+
+
+class Settings(ServiceSettings, KafkaSettings):
+    service_name: str = "notification-service"
+    kafka_session_seconds: float = Field(
+        default=30.0,
+        ge=6.0,
+        description="a member that is silent this long loses its partitions; on the embedded "
+        "broker each join also lasts half of it",
+    )
+
+    smtp_host: str = Field(default="", description="empty: mails are logged, not sent")
+    smtp_port: int = Field(default=587, gt=0, lt=65536, description="465 speaks TLS from the start")
+    smtp_username: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_starttls: bool = Field(
+        default=True, description="false only for a mailbox on this machine"
+    )
+    smtp_timeout: float = Field(default=10.0, gt=0, description="seconds for each answer")
+    mail_from: Mailbox = "The Shop <shop@example.com>"
+    alert_email: Mailbox = "stock@example.com"
+
+    sent_memory: int = Field(
+        default=100_000, gt=0, description="ids of mailed events that are remembered, at most"
+    )
+    sent_days: float = Field(
+        default=7.0, gt=0, description="and for how long; mail-sent's retention"
+    )

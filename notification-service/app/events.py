@@ -1,0 +1,70 @@
+"""The events as this service reads them: what its mails need, unknown fields ignored.
+
+The producers' schemas are in contracts/events; the contract tests hold both sides together.
+"""
+
+import re
+from email.utils import parseaddr
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from chassis.kafka.events import Envelope
+from chassis.types import Money
+
+# The syntax of HTML's <input type=email>, which order-service accepts: no blanks, no quotes, no
+# brackets, so nothing that could end an SMTP command or a header.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*")
+
+
+def _address(value: str) -> str:
+    if len(value) > 254 or not _EMAIL.fullmatch(value) or parseaddr(value)[1] != value:
+        raise ValueError("not an e-mail address")
+    return value
+
+
+Email = Annotated[str, AfterValidator(_address)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Item(BaseModel):
+    product_name: Name
+    quantity: int = Field(ge=1)
+    price: Money
+
+
+class _OrderEvent(Envelope):
+    order_id: UUID
+    order_number: Name
+    customer_name: Name
+    customer_email: Email
+
+
+class OrderPlaced(_OrderEvent):
+    event_type: Literal["ORDER_PLACED"]
+    total_amount: Money
+    items: list[Item] = Field(min_length=1)
+
+
+class OrderCancelled(_OrderEvent):
+    event_type: Literal["ORDER_CANCELLED"]
+    total_amount: Money
+    items: list[Item] = Field(min_length=1)
+    reason: str | None
+
+
+class InventoryLow(Envelope):
+    event_type: Literal["INVENTORY_LOW"]
+    product_id: Name
+    product_name: Name
+    available_qty: int
+    threshold: int
+
+
+class AiNotificationReady(_OrderEvent):
+    event_type: Literal["AI_NOTIFICATION_READY"]
+    subject: Name
+    body_html: Name
+    source: Name

@@ -1,0 +1,75 @@
+"""notification-service mails what happened to orders and stock. Its only API is its health."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from app.clients.smtp_client import mailer
+from app.config import Settings
+from app.dependencies import dependencies
+from app.kafka.consumer import build_consumer
+from app.kafka.sent_mails import SentMailsTopic
+from app.services.letters import Letters
+from app.services.notification_service import NotificationService
+from chassis.health import health_router
+from chassis.kafka.producer import EventProducer
+from chassis.logging import configure_logging
+from chassis.metrics import metrics_router, new_registry
+from chassis.middleware import RequestMiddleware
+from chassis.problems import install_problem_handlers
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    settings = settings or Settings()
+    configure_logging(settings.service_name, settings.log_level)
+    registry = new_registry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await open_resources(app, settings, registry, stack)
+            yield
+
+    app = FastAPI(
+        title="notification-service", version="0.1.0", description=__doc__, lifespan=lifespan
+    )
+    app.state.settings = settings
+    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
+    install_problem_handlers(app)
+    app.include_router(health_router(settings.service_name, dependencies(app)))
+    app.include_router(metrics_router(registry))
+    return app
+
+
+async def open_resources(
+    app: FastAPI, settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack
+) -> None:
+    """Build each resource; the stack closes them in reverse, within 10 s even without a broker."""
+    state = app.state
+    state.mailer = mailer(settings, registry)
+    stack.push_async_callback(state.mailer.close)
+    state.producer = EventProducer(
+        settings.kafka_bootstrap_servers,
+        settings.service_name,
+        idempotence=settings.kafka_enable_idempotence,
+        registry=registry,
+    )
+    await state.producer.start()
+    stack.push_async_callback(partial(state.producer.stop, timeout=1.0))
+    state.sent = SentMailsTopic(
+        settings.kafka_bootstrap_servers,
+        state.producer,
+        capacity=settings.sent_memory,
+        seconds=settings.sent_days * 86_400,
+        registry=registry,
+    )
+    state.sent.start()
+    stack.push_async_callback(state.sent.stop)
+    letters = Letters(settings.mail_from, settings.alert_email)
+    service = NotificationService(letters, state.mailer, state.sent, registry)
+    state.consumer = build_consumer(settings, service, state.sent, state.producer, registry)
+    state.consumer.start()
+    stack.push_async_callback(partial(state.consumer.stop, timeout=6.0))

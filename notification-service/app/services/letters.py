@@ -1,0 +1,90 @@
+"""Writes the mail for each event, from the templates beside it."""
+
+from email.utils import parseaddr
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import nh3
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from app.events import AiNotificationReady, InventoryLow, OrderCancelled, OrderPlaced
+from app.mail import MAX_SUBJECT, Mail, one_line
+from chassis.kafka.events import Envelope
+
+_TEMPLATES = Path(__file__).parent.parent / "templates"
+_ALLOWED = {"p", "br", "b", "strong", "i", "em", "u", "ul", "ol", "li", "h2", "h3", "blockquote"}
+_BREAKS = ("</p>", "<br>", "</li>", "</h2>", "</h3>", "</blockquote>")
+
+
+class Letters:
+    """Composes mails; does no I/O after it was made.
+
+    Args:
+        sender: `Some Shop <shop@example.com>`; its name signs the mails.
+        alert_email: who hears of low stock.
+    """
+
+    def __init__(self, sender: str, alert_email: str) -> None:
+        self._alert_email = parseaddr(alert_email)[1]
+        self._templates = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=select_autoescape(["html"], disabled_extensions=("txt",), default=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters["money"] = lambda amount: f"{amount:,.2f}"
+        self._templates.globals["shop"] = parseaddr(sender)[0] or "The Shop"
+
+    def order_placed(self, event: OrderPlaced) -> Mail:
+        number = one_line(event.order_number)
+        subject = f"Your order {number} is confirmed"
+        return self._write(event, "order_placed", event.customer_email, subject)
+
+    def order_cancelled(self, event: OrderCancelled) -> Mail:
+        number = one_line(event.order_number)
+        subject = f"Your order {number} was cancelled"
+        return self._write(event, "order_cancelled", event.customer_email, subject)
+
+    def inventory_low(self, event: InventoryLow) -> Mail:
+        name = one_line(event.product_name)[:120]
+        subject = f"Low stock: {name} ({event.available_qty} left)"
+        return self._write(event, "inventory_low", self._alert_email, subject)
+
+    def ai_follow_up(self, event: AiNotificationReady) -> Mail:
+        """A text that a model wrote from what people typed: nothing of it is trusted."""
+        number = one_line(event.order_number)
+        subject = one_line(event.subject)
+        if number not in subject[:MAX_SUBJECT]:
+            suffix = f" ({number})"
+            subject = subject[: MAX_SUBJECT - len(suffix)] + suffix
+        body = sanitise(event.body_html)
+        fields = {"body_html": body, "body_text": to_text(body)}
+        return self._write(event, "ai_follow_up", event.customer_email, subject, **fields)
+
+    def _write(
+        self, event: Envelope, template: str, recipient: str, subject: str, **fields: Any
+    ) -> Mail:
+        context = {"event": event, "subject": subject, **fields}
+        return Mail(
+            event_id=event.event_id,
+            event_type=event.event_type,
+            recipient=recipient,
+            subject=subject,
+            text=self._templates.get_template(f"{template}.txt").render(context),
+            html=self._templates.get_template(f"{template}.html").render(context),
+        )
+
+
+def sanitise(html: str) -> str:
+    """Text and plain formatting only: no attribute, so no link, image, style or script."""
+    return nh3.clean(html, tags=_ALLOWED, attributes={}, clean_content_tags={"script", "style"})
+
+
+def to_text(sanitised: str) -> str:
+    """The same words without markup."""
+    for tag in _BREAKS:
+        sanitised = sanitised.replace(tag, f"{tag}\n")
+    lines = unescape(nh3.clean(sanitised, tags=set())).splitlines()
+    return "\n".join(line.strip() for line in lines).strip()

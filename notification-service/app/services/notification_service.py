@@ -1,0 +1,80 @@
+"""A mail for each event, once as far as SMTP allows."""
+
+import logging
+from typing import Protocol
+from uuid import UUID
+
+from prometheus_client import CollectorRegistry, Counter
+
+from app.events import AiNotificationReady, InventoryLow, OrderCancelled, OrderPlaced
+from app.mail import Mail
+from app.services.letters import Letters
+
+log = logging.getLogger(__name__)
+
+
+class Mailer(Protocol):
+    async def send(self, mail: Mail) -> None:
+        """Return when the mail server has said yes; raises what app.errors lists."""
+
+
+class SentMails(Protocol):
+    def knows(self, event_id: UUID) -> bool: ...
+
+    def remember(self, event_id: UUID) -> None: ...
+
+    def owes(self, event_id: UUID) -> bool: ...
+
+    async def record(self, event_id: UUID, event_type: str) -> None: ...
+
+
+class NotificationService:
+    """Mails what the events ask for.
+
+    Args:
+        letters: writes the mails.
+        mailer: delivers them.
+        sent: remembers them, across restarts and replicas.
+    """
+
+    def __init__(
+        self, letters: Letters, mailer: Mailer, sent: SentMails, registry: CollectorRegistry
+    ) -> None:
+        self._letters = letters
+        self._mailer = mailer
+        self._sent = sent
+        self._mailed = Counter("mails_sent", "Mails sent", ["event_type"], registry=registry)
+        self._skipped = Counter(
+            "mails_skipped", "Events that had their mail already", ["event_type"], registry=registry
+        )
+
+    async def order_placed(self, event: OrderPlaced) -> None:
+        await self._deliver(self._letters.order_placed(event))
+
+    async def order_cancelled(self, event: OrderCancelled) -> None:
+        await self._deliver(self._letters.order_cancelled(event))
+
+    async def inventory_low(self, event: InventoryLow) -> None:
+        await self._deliver(self._letters.inventory_low(event))
+
+    async def ai_follow_up(self, event: AiNotificationReady) -> None:
+        await self._deliver(self._letters.ai_follow_up(event))
+
+    async def _deliver(self, mail: Mail) -> None:
+        """Send, remember, record; the caller commits the offset after this returns.
+
+        A crash between the yes of the mail server and the record doubles this one mail; so does a
+        yes that is lost on the wire. Nothing else does.
+        """
+        if self._sent.knows(mail.event_id) and not self._sent.owes(mail.event_id):
+            self._skipped.labels(mail.event_type).inc()
+            return
+        if not self._sent.knows(mail.event_id):
+            await self._mailer.send(mail)
+            # At once, before anything can fail: a second try of this message, because the record
+            # could not be written, must not mail again.
+            self._sent.remember(mail.event_id)
+            self._mailed.labels(mail.event_type).inc()
+            fields = {"event_id": str(mail.event_id), "event_type": mail.event_type}
+            log.info("mail sent", extra=fields)
+        await self._sent.record(mail.event_id, mail.event_type)

@@ -1,0 +1,184 @@
+"""What the mail server says becomes one of this service's errors; over a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.fakes import ScriptedSmtp
+
+from app.clients.smtp_client import LoggedMails, SmtpClient, mailer
+from app.config import Settings
+from app.errors import MailDeferred, MailRejected, MailServerDown, RecipientRefused
+from app.mail import Mail
+
+
+def mail(number: int = 1, recipient: str = "alice@example.com") -> Mail:
+    return Mail(uuid4(), "ORDER_PLACED", recipient, f"Mail {number}", "text\n", "<p>html</p>")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedSmtp]:
+    async with ScriptedSmtp().serve() as server:
+        yield server
+
+
+class Client:
+    def __init__(self, port: int, **changes: Any) -> None:
+        self.registry = CollectorRegistry()
+        settings = Settings(
+            smtp_host="127.0.0.1",
+            smtp_port=port,
+            smtp_starttls=False,
+            smtp_timeout=0.5,
+            mail_from="Demo Shop <shop@example.com>",
+            **changes,
+        )
+        self.smtp = SmtpClient(settings, self.registry)
+
+    def in_doubt(self) -> float | None:
+        return self.registry.get_sample_value("mails_in_doubt_total")
+
+
+@pytest.fixture
+async def client(server: ScriptedSmtp) -> AsyncIterator[Client]:
+    client = Client(server.port)
+    yield client
+    await client.smtp.close()
+
+
+async def test_many_mails_go_over_one_connection(server: ScriptedSmtp, client: Client) -> None:
+    await asyncio.gather(*(client.smtp.send(mail(number)) for number in range(20)))
+    assert server.connections == 1
+    assert len(server.taken) == 20
+    assert "MAIL FROM:<shop@example.com>" in server.commands
+    assert "RCPT TO:<alice@example.com>" in server.commands
+
+
+@pytest.mark.parametrize(
+    ("command", "reply", "error"),
+    [
+        ("GREETING", "554 not you", MailServerDown),
+        ("GREETING", "421 too busy", MailServerDown),
+        ("GREETING", "silence", MailServerDown),
+        ("GREETING", "hang up", MailServerDown),
+        ("MAIL", "530 log in first", MailServerDown),
+        ("MAIL", "451 later", MailServerDown),
+        ("MAIL", "hang up", MailServerDown),
+        ("RCPT", "550 no such user alice@example.com", RecipientRefused),
+        ("RCPT", "553 bad mailbox name", RecipientRefused),
+        ("RCPT", "450 greylisted", MailDeferred),
+        ("RCPT", "421 closing", MailServerDown),
+        ("RCPT", "silence", MailServerDown),
+        ("DATA", "452 full", MailDeferred),
+        ("DATA", "554 no", MailRejected),
+        (".", "554 looks like spam", MailRejected),
+        (".", "451 later", MailDeferred),
+        (".", "421 closing", MailServerDown),
+        (".", "hang up", MailServerDown),
+        (".", "silence", MailServerDown),
+    ],
+)
+async def test_a_reply_becomes_its_error_and_the_next_mail_goes(
+    server: ScriptedSmtp, client: Client, command: str, reply: str, error: type[Exception]
+) -> None:
+    server.says = {command: reply}
+    with pytest.raises(error) as caught:
+        await client.smtp.send(mail())
+    assert "alice" not in str(caught.value), "the text goes into logs and dead letters"
+    server.says = {}
+    await eventually(client, mail())
+    assert client.in_doubt() == (1 if command == "." and reply in {"hang up", "silence"} else 0)
+
+
+async def eventually(client: Client, mail: Mail) -> None:
+    """As a lane does: while the server is down, again."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await client.smtp.send(mail)
+            except MailServerDown:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+async def test_a_connection_that_was_closed_while_idle_costs_no_mail(
+    server: ScriptedSmtp, client: Client
+) -> None:
+    await client.smtp.send(mail(1))
+    server.says = {"RSET": "hang up"}
+    await client.smtp.send(mail(2))
+    assert server.connections == 2
+    assert len(server.taken) == 2
+
+
+async def test_while_the_server_is_away_all_senders_share_one_probe(server: ScriptedSmtp) -> None:
+    """Promise 27: twelve waiting partitions do not knock twelve times as often."""
+    server.says = {"GREETING": "421 too busy"}
+    client = Client(server.port)
+    results = await asyncio.gather(
+        *(client.smtp.send(mail(n)) for n in range(100)), return_exceptions=True
+    )
+    assert all(isinstance(result, MailServerDown) for result in results)
+    assert server.connections < 10
+
+
+async def test_a_refused_recipient_does_not_make_the_server_count_as_down(
+    server: ScriptedSmtp, client: Client
+) -> None:
+    server.says = {"RCPT": "550 no such user"}
+    for _ in range(3):
+        with pytest.raises(RecipientRefused):
+            await client.smtp.send(mail())
+    server.says = {}
+    await client.smtp.send(mail())
+
+
+async def test_a_cancelled_mail_leaves_a_clean_conversation(
+    server: ScriptedSmtp, client: Client
+) -> None:
+    server.says = {"RCPT": "silence"}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await client.smtp.send(mail(1))
+    server.says = {}
+    await client.smtp.send(mail(2))
+    assert len(server.taken) == 1
+    assert b"Mail 2" in server.taken[0]
+
+
+async def test_the_probe_tells_whether_the_server_answers(
+    server: ScriptedSmtp, client: Client
+) -> None:
+    await client.smtp.probe()
+    await client.smtp.probe()
+    assert server.connections == 1
+    server.says = {"RSET": "silence", "GREETING": "silence"}
+    with pytest.raises(MailServerDown):
+        await client.smtp.probe()
+
+
+async def test_starttls_is_insisted_on(server: ScriptedSmtp) -> None:
+    """A server that does not offer it gets neither password nor mail."""
+    settings = Settings(smtp_host="127.0.0.1", smtp_port=server.port, smtp_username="u")
+    client = SmtpClient(settings, CollectorRegistry())
+    with pytest.raises(MailServerDown):
+        await client.send(mail())
+    assert not any(command.startswith(("AUTH", "MAIL")) for command in server.commands)
+
+
+async def test_without_a_server_mails_are_logged_and_count_as_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Promise 57: the log names the event, not the customer."""
+    off = mailer(Settings(), CollectorRegistry())
+    assert isinstance(off, LoggedMails)
+    with caplog.at_level("INFO"):
+        await off.send(mail())
+    await off.probe()
+    (record,) = caplog.records
+    assert record.__dict__["event_type"] == "ORDER_PLACED"
+    assert "alice" not in str(record.__dict__)

@@ -1,0 +1,62 @@
+"""Once for each event: what is sent, remembered and recorded, on fakes."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.fakes import FakeMailer, FakeSentMails
+from tests.samples import encoded, sample
+
+from app.errors import MailServerDown
+from app.events import OrderPlaced
+from app.services.letters import Letters
+from app.services.notification_service import NotificationService
+from chassis.kafka.errors import BrokerUnavailable
+
+EVENT = OrderPlaced.model_validate_json(encoded(sample("order-placed")))
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.mailer, self.sent = FakeMailer(), FakeSentMails()
+        self.registry = CollectorRegistry()
+        letters = Letters("shop@example.com", "stock@example.com")
+        self.service = NotificationService(letters, self.mailer, self.sent, self.registry)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+async def test_an_event_is_mailed_and_then_recorded(scene: Scene) -> None:
+    await scene.service.order_placed(EVENT)
+    assert [mail.event_id for mail in scene.mailer.mails] == [EVENT.event_id]
+    assert scene.sent.recorded == [EVENT.event_id]
+
+
+async def test_an_event_that_comes_again_is_skipped_and_counted(scene: Scene) -> None:
+    """Promise 24."""
+    for _ in range(5):
+        await scene.service.order_placed(EVENT)
+    assert len(scene.mailer.mails) == 1
+    skipped = scene.registry.get_sample_value("mails_skipped_total", {"event_type": "ORDER_PLACED"})
+    assert skipped == 4
+
+
+async def test_what_was_not_mailed_is_not_recorded(scene: Scene) -> None:
+    scene.mailer.errors = [MailServerDown("no connection")]
+    with pytest.raises(MailServerDown):
+        await scene.service.order_placed(EVENT)
+    assert not scene.sent.knows(EVENT.event_id)
+    await scene.service.order_placed(EVENT)
+    assert len(scene.mailer.mails) == 1
+
+
+async def test_a_record_that_fails_is_tried_again_without_a_second_mail(scene: Scene) -> None:
+    """Promise 24: the broker goes away just after the mail server has said yes."""
+    scene.sent.errors = [BrokerUnavailable("away")] * 3
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailable):
+            await scene.service.order_placed(EVENT)
+    await scene.service.order_placed(EVENT)
+    assert len(scene.mailer.mails) == 1
+    assert scene.sent.recorded == [EVENT.event_id]

@@ -6,7 +6,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
+import asyncpg
 import httpx2
 import pytest
 from fastapi import FastAPI
@@ -19,9 +21,9 @@ from tests.stock import Shop
 HERE = Path(__file__).resolve().parents[2]
 
 
-def migrate(url: str, revision: str = "head") -> None:
+def alembic(url: str, *arguments: str) -> None:
     environment = {**os.environ, "DATABASE_URL": url}
-    command = [sys.executable, "-m", "alembic", "upgrade", revision]
+    command = [sys.executable, "-m", "alembic", *arguments]
     subprocess.run(command, cwd=HERE, env=environment, check=True, capture_output=True)
 
 
@@ -40,8 +42,21 @@ def client_of(app: FastAPI) -> httpx2.AsyncClient:
 
 @pytest.fixture(scope="session")
 def database_url(postgres_url: str) -> str:
-    migrate(postgres_url)
+    alembic(postgres_url, "upgrade", "head")
     return postgres_url
+
+
+@asynccontextmanager
+async def another_database(url: str) -> AsyncIterator[str]:
+    """An empty database on the same server, for a test that needs one of its own."""
+    name = f"test_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    await connection.execute(f'CREATE DATABASE "{name}"')
+    try:
+        yield f"{url.rpartition('/')[0]}/{name}"
+    finally:
+        await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await connection.close()
 
 
 @pytest.fixture(scope="session")

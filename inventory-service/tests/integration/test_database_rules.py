@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from tests.integration.conftest import migrate
+from tests.integration.conftest import alembic, another_database
 from tests.stock import Shop
 
 INSERT = """
@@ -52,6 +52,12 @@ async def test_promise_3_a_key_moves_a_product_once(shop: Shop) -> None:
         await shop.sql(again, key=key)
 
 
-async def test_migrations_may_run_at_once(shop: Shop, database_url: str) -> None:
-    """Three replicas that start together: the first migrates, the others find nothing to do."""
-    await asyncio.gather(*(asyncio.to_thread(migrate, database_url) for _ in range(3)))
+async def test_replicas_may_migrate_at_once_and_the_models_agree_with_the_result(
+    database_url: str,
+) -> None:
+    """architecture.md 16: one migrates, the other waits for it and finds nothing to do."""
+    async with another_database(database_url) as url:
+        both = (asyncio.to_thread(alembic, url, "upgrade", "head") for _ in range(2))
+        await asyncio.gather(*both)
+        await asyncio.to_thread(alembic, url, "check")
+        await asyncio.to_thread(alembic, url, "downgrade", "base")

@@ -73,6 +73,7 @@ async def test_a_database_that_hangs_is_503_and_recovers(
     environment = {
         "DATABASE_URL": database_url,
         "DATABASE_STATEMENT_TIMEOUT": "0.5",
+        "DATABASE_CONNECT_TIMEOUT": "0.5",
         "KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
     }
     async with serving(**environment) as (_, client):

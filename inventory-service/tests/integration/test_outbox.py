@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer
 
@@ -14,7 +13,7 @@ from fleet.runner import Runner
 from fleet.servers.kafka import KafkaServer
 from tests.conftest import SettingsFactory
 from tests.contract.test_events import validator
-from tests.integration.conftest import client_of, migrate, running
+from tests.integration.conftest import alembic, another_database, client_of, running
 from tests.stock import Shop, new_id
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -24,14 +23,9 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 async def own_database(database_url: str) -> AsyncIterator[str]:
     """A database of this module's own: one relay is active in each, and elsewhere it is another
     app's, which has no broker."""
-    admin, name = database_url.replace("+asyncpg", ""), f"test_{new_id('outbox')}"
-    connection = await asyncpg.connect(admin)
-    await connection.execute(f'CREATE DATABASE "{name}"')
-    url = f"{database_url.rpartition('/')[0]}/{name}"
-    await asyncio.to_thread(migrate, url)
-    yield url
-    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await connection.close()
+    async with another_database(database_url) as url:
+        await asyncio.to_thread(alembic, url, "upgrade", "head")
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.conftest import SettingsFactory
 from tests.integration.conftest import client_of, running
 from tests.stock import Shop, path_of
 
-SECONDS = float(os.environ.get("PROMISE_SECONDS", "8"))
+SECONDS = float(os.environ.get("PROMISE_SECONDS", "6"))
 
 
 SUM_AND_QUANTITY = """

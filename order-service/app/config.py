@@ -22,6 +22,11 @@ class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
     place_deadline: float = Field(
         default=3.0, gt=0, description="seconds for the whole of placing an order"
     )
+    place_concurrency: int = Field(
+        default=16,
+        gt=0,
+        description="orders placed at once; the others wait their turn inside their deadline",
+    )
     lease_seconds: float = Field(
         default=15.0, gt=0, description="how long a PENDING order belongs to its request"
     )

@@ -37,6 +37,12 @@ class InventoryUnavailable(ServiceUnavailable):
     example = "The stock cannot be asked right now. No order was placed; try again shortly."
 
 
+class Busy(ServiceUnavailable):
+    type = "/problems/busy"
+    title = "Busy"
+    example = "Too many orders are being placed at this moment; try again shortly."
+
+
 class PlacingInterrupted(ServiceUnavailable):
     """The order was cancelled under its own request, which had taken too long."""
 

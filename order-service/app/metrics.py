@@ -9,6 +9,7 @@ OUTCOMES = (
     "ProductUnknown",
     "InventoryUnavailable",
     "PlacingInterrupted",
+    "Busy",
     "DatabaseUnavailable",
     "RequestInProgress",
     "IdempotencyKeyReused",

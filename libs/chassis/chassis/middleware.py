@@ -34,7 +34,7 @@ def _header(scope: Scope, name: bytes) -> str | None:
 
 
 def route_template(scope: Scope) -> str:
-    """`/api/orders/{order_id}` for any order; `unmatched` where no route took the request."""
+    """`/api/things/{thing_id}` for any of them; `unmatched` where no route took the request."""
     return getattr(scope.get("route"), "path", None) or "unmatched"
 
 

@@ -16,7 +16,7 @@ REVERSED = "/problems/movement-reversed"
 
 # Retries are for lost packets and restarts; the deadline of placing bounds them all. Every call
 # here is safe to repeat: a check reads, a reduction and its reverse carry the order's id as key.
-POLICY = ClientPolicy(read_timeout=1.0, total_timeout=3.0, attempts=3)
+POLICY = ClientPolicy(read_timeout=1.0, pool_timeout=3.0, total_timeout=3.0, attempts=3)
 
 
 class Availability(BaseModel):

@@ -13,6 +13,7 @@ from app.dependencies import (
     Placing,
 )
 from app.errors import (
+    Busy,
     CannotCancel,
     Forbidden,
     IdempotencyKeyReused,
@@ -64,6 +65,7 @@ COMMON = (Unauthenticated, Forbidden, DatabaseUnavailable)
         IdempotencyKeyReused,
         InventoryUnavailable,
         PlacingInterrupted,
+        Busy,
         OutcomeUnknown,
     ),
 )

@@ -6,6 +6,8 @@ Two rules hold throughout. An answer other than 201 means that no order stands, 
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -15,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.clients.inventory_client import AlreadyReversed, InventoryClient, Refused
 from app.config import Settings
 from app.errors import (
+    Busy,
     IdempotencyKeyReused,
     InventoryUnavailable,
     OrderCancelled,
@@ -72,6 +75,9 @@ class OrderPlacing:
         self._inventory = inventory
         self._settings = settings
         self._metrics = metrics
+        # Two hundred buyers of ten pieces: let in all at once they would all pass the check before
+        # the first reduction, and each cost two databases a refusal. In turn, most cost one check.
+        self._turns = asyncio.Semaphore(settings.place_concurrency)
 
     async def place(self, request: OrderIn, key: CallerKey | None) -> Placed:
         """Place an order, or find the answer that its key has already earned.
@@ -79,18 +85,31 @@ class OrderPlacing:
         Raises:
             ProductUnknown, OutOfStock: refused; nothing stands and the key may try again.
             RequestInProgress, IdempotencyKeyReused, OrderCancelled: the key's own state.
-            InventoryUnavailable, PlacingInterrupted, DatabaseUnavailable: nothing stands, or it is
-                undone within 30 s.
+            InventoryUnavailable, PlacingInterrupted, DatabaseUnavailable, Busy: nothing stands, or
+                it is undone within 30 s.
             OutcomeUnknown: the database went away at COMMIT; the same key will tell.
         """
         deadline = Deadline.after(self._settings.place_deadline)
         try:
-            placed = await self._place(request, key, deadline)
+            async with self._turn(deadline):
+                placed = await self._place(request, key, deadline)
         except Problem as problem:
             self._metrics.count_placing(type(problem).__name__)
             raise
         self._metrics.count_placing("replayed" if placed.replayed else "confirmed")
         return placed
+
+    @asynccontextmanager
+    async def _turn(self, deadline: Deadline) -> AsyncIterator[None]:
+        try:
+            async with deadline.enforce():
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Busy(Busy.example) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def _place(self, request: OrderIn, key: CallerKey | None, deadline: Deadline) -> Placed:
         if (answered := await self._answered(request, key)) is not None:  # step 1

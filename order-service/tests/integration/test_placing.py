@@ -365,3 +365,28 @@ async def test_promise_3_the_database_itself_refuses_an_impossible_order(
     ):
         with pytest.raises(Exception, match="violates check constraint"):
             await sql.execute(impossible)
+
+
+async def test_of_two_hundred_buyers_of_ten_pieces_most_cost_no_more_than_a_check(
+    client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
+) -> None:
+    """Promise 1, order-service's share: they come in turn, so that the sold-out know it early."""
+    inventory.stock["p"] = 10
+    answers = await asyncio.gather(*(place(client) for _ in range(200)))
+    assert sorted(a.status_code for a in answers) == [201] * 10 + [400] * 190
+    assert inventory.calls["check"] == 200
+    assert inventory.calls["reduce"] <= 10 + 2 * 16
+
+
+async def test_who_waits_for_a_turn_longer_than_the_deadline_is_told_to_come_again(
+    settings: Settings, inventory: FakeInventory, sql: Any
+) -> None:
+    narrow = settings.model_copy(update={"place_deadline": 0.3, "place_concurrency": 1})
+    async with running(create_app(narrow)) as client:
+        inventory.hang = True
+        answers = await asyncio.gather(*(place(client) for _ in range(5)))
+        inventory.hang = False
+        kinds = sorted(a.json()["type"] for a in answers)
+        assert {a.status_code for a in answers} == {503}
+        assert kinds == ["/problems/busy"] * 4 + ["/problems/inventory-unavailable"]
+        assert (await place(client)).status_code == 201

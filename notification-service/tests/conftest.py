@@ -84,9 +84,14 @@ class Replica:
         return self.process.wait()
 
     def clean_up(self) -> None:
+        """Gracefully: a member that was killed holds its partitions until its session is over."""
         if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=12)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
 
 class Post:

@@ -26,23 +26,20 @@ class FakeSentMails:
 
     def __init__(self) -> None:
         self.recorded: list[UUID] = []
-        self.owed: set[UUID] = set()
+        self.owed: list[UUID] = []
         self.errors: list[Exception] = []
 
     def knows(self, event_id: UUID) -> bool:
         return event_id in self.owed or event_id in self.recorded
 
-    def remember(self, event_id: UUID) -> None:
-        self.owed.add(event_id)
+    def remember(self, event_id: UUID, event_type: str) -> None:
+        self.owed.append(event_id)
 
-    def owes(self, event_id: UUID) -> bool:
-        return event_id in self.owed
-
-    async def record(self, event_id: UUID, event_type: str) -> None:
-        if self.errors:
-            raise self.errors.pop(0)
-        self.owed.discard(event_id)
-        self.recorded.append(event_id)
+    async def settle(self) -> None:
+        while self.owed:
+            if self.errors:
+                raise self.errors.pop(0)
+            self.recorded.append(self.owed.pop(0))
 
 
 class ScriptedSmtp:

@@ -77,7 +77,7 @@ class SentMailsTopic:
         self._bootstrap_servers = bootstrap_servers
         self._producer = producer
         self._ids = SentIds(capacity, seconds)
-        self._owed: set[UUID] = set()
+        self._owed: dict[UUID, str] = {}
         self._backoff = RetryPolicy()
         self._consumer: Any = None
         self._task: asyncio.Task[None] | None = None
@@ -88,27 +88,23 @@ class SentMailsTopic:
         """Whether this event has had its mail, as far as this replica has heard."""
         return event_id in self._owed or event_id in self._ids
 
-    def owes(self, event_id: UUID) -> bool:
-        """Whether it was mailed by this process and its record is not acknowledged yet."""
-        return event_id in self._owed
+    def remember(self, event_id: UUID, event_type: str) -> None:
+        """It was mailed, just now, by this process; its record is owed."""
+        self._owed[event_id] = event_type
 
-    def remember(self, event_id: UUID) -> None:
-        """It was mailed, just now, by this process; `record` is owed."""
-        self._owed.add(event_id)
-
-    async def record(self, event_id: UUID, event_type: str) -> None:
-        """Tell every replica, and this one after a restart. Returns when the broker has it.
+    async def settle(self) -> None:
+        """Write the records that are owed: for every replica, and for this one after a restart.
 
         Raises:
-            BrokerUnavailable: the record is still owed.
+            BrokerUnavailable: one is still owed.
         """
-        key = str(event_id)
-        value = {"event_id": key, "event_type": event_type, "sent_at": _now()}
-        parent = traceparent()
-        headers = {"traceparent": parent} if parent else {}
-        await self._producer.send(TOPIC, key, json.dumps(value).encode(), headers)
-        self._ids.add(event_id, time.time())
-        self._owed.discard(event_id)
+        for event_id, event_type in list(self._owed.items()):
+            value = {"event_id": str(event_id), "event_type": event_type, "sent_at": _now()}
+            parent = traceparent()
+            headers = {"traceparent": parent} if parent else {}
+            await self._producer.send(TOPIC, str(event_id), json.dumps(value).encode(), headers)
+            self._ids.add(event_id, time.time())
+            self._owed.pop(event_id, None)
 
     def start(self) -> None:
         """Begin to follow, and return at once."""

@@ -1,5 +1,6 @@
 """A mail for each event, once as far as SMTP allows."""
 
+import asyncio
 import logging
 from typing import Protocol
 from uuid import UUID
@@ -19,13 +20,14 @@ class Mailer(Protocol):
 
 
 class SentMails(Protocol):
-    def knows(self, event_id: UUID) -> bool: ...
+    def knows(self, event_id: UUID) -> bool:
+        """Whether this event has had its mail, as far as this replica has heard."""
 
-    def remember(self, event_id: UUID) -> None: ...
+    def remember(self, event_id: UUID, event_type: str) -> None:
+        """It was mailed, just now, by this process; its record is owed."""
 
-    def owes(self, event_id: UUID) -> bool: ...
-
-    async def record(self, event_id: UUID, event_type: str) -> None: ...
+    async def settle(self) -> None:
+        """Write the records that are owed; raises BrokerUnavailable while one still is."""
 
 
 class NotificationService:
@@ -43,6 +45,7 @@ class NotificationService:
         self._letters = letters
         self._mailer = mailer
         self._sent = sent
+        self._one_at_a_time = asyncio.Lock()
         self._mailed = Counter("mails_sent", "Mails sent", ["event_type"], registry=registry)
         self._skipped = Counter(
             "mails_skipped", "Events that had their mail already", ["event_type"], registry=registry
@@ -63,18 +66,20 @@ class NotificationService:
     async def _deliver(self, mail: Mail) -> None:
         """Send, remember, record; the caller commits the offset after this returns.
 
-        A crash between the yes of the mail server and the record doubles this one mail; so does a
-        yes that is lost on the wire. Nothing else does.
+        One mail at a time, and none before the last one is recorded: so a crash between the yes of
+        the mail server and the record doubles one mail at most. So does a yes that is lost on the
+        wire. Nothing else does.
         """
-        if self._sent.knows(mail.event_id) and not self._sent.owes(mail.event_id):
-            self._skipped.labels(mail.event_type).inc()
-            return
-        if not self._sent.knows(mail.event_id):
+        async with self._one_at_a_time:
+            await self._sent.settle()
+            if self._sent.knows(mail.event_id):
+                self._skipped.labels(mail.event_type).inc()
+                return
             await self._mailer.send(mail)
-            # At once, before anything can fail: a second try of this message, because the record
-            # could not be written, must not mail again.
-            self._sent.remember(mail.event_id)
+            # At once, before anything can fail: when the record cannot be written, this message is
+            # tried again, and must not be mailed again.
+            self._sent.remember(mail.event_id, mail.event_type)
             self._mailed.labels(mail.event_type).inc()
             fields = {"event_id": str(mail.event_id), "event_type": mail.event_type}
             log.info("mail sent", extra=fields)
-        await self._sent.record(mail.event_id, mail.event_type)
+            await self._sent.settle()

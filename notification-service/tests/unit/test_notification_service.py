@@ -1,5 +1,8 @@
 """Once for each event: what is sent, remembered and recorded, on fakes."""
 
+import asyncio
+from uuid import uuid4
+
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.fakes import FakeMailer, FakeSentMails
@@ -60,3 +63,17 @@ async def test_a_record_that_fails_is_tried_again_without_a_second_mail(scene: S
     await scene.service.order_placed(EVENT)
     assert len(scene.mailer.mails) == 1
     assert scene.sent.recorded == [EVENT.event_id]
+
+
+async def test_no_other_mail_goes_before_the_last_one_is_recorded(scene: Scene) -> None:
+    """Promise 24: so that a crash doubles one mail at most, however many partitions there are."""
+    scene.sent.errors = [BrokerUnavailable("away")] * 20
+    others = [EVENT.model_copy(update={"event_id": uuid4()}) for _ in range(10)]
+    results = await asyncio.gather(
+        *(scene.service.order_placed(event) for event in others), return_exceptions=True
+    )
+    assert all(isinstance(result, BrokerUnavailable) for result in results)
+    assert len(scene.mailer.mails) == 1
+    scene.sent.errors = []
+    await asyncio.gather(*(scene.service.order_placed(event) for event in others))
+    assert len(scene.mailer.mails) == len(scene.sent.recorded) == 10

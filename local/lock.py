@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,11 +24,17 @@ def compilations() -> list[tuple[Path, str, str, list[str]]]:
 
 def main(options: list[str]) -> int:
     """Compile all; ``--upgrade`` ignores the versions that were chosen last time."""
-    env = {**os.environ, "UV_CUSTOM_COMPILE_COMMAND": "make lock"}
     for folder, source, result, more in compilations():
-        command = [str(TOOLS / "bin" / "uv"), "pip", "compile", "--quiet", "--universal"]
+        command = [
+            str(TOOLS / "bin" / "uv"),
+            "pip",
+            "compile",
+            "--quiet",
+            "--universal",
+            "--no-header",
+        ]
         command += ["--python-version", "3.11", source, "-o", result, *more, *options]
-        if subprocess.run(command, cwd=folder, env=env, check=False).returncode != 0:
+        if subprocess.run(command, cwd=folder, check=False).returncode != 0:
             return 1
         print(f"  {(folder / result).relative_to(ROOT)}")
     return 0

@@ -54,7 +54,8 @@ def run(suite: Suite) -> Result:
     began, said = time.monotonic(), ""
     if not (suite.folder / "tests").is_dir():
         return Result(suite, False, "has no tests", 0.0)
-    command = [str(suite.python), "-m", "pytest", "-q", "--color=yes", "tests"]
+    color = "--color=yes" if sys.stdout.isatty() else "--color=no"  # a pipe looks like no terminal
+    command = [str(suite.python), "-m", "pytest", "-q", color, "tests"]
     with subprocess.Popen(command, cwd=suite.folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # noqa: S101
         for line in process.stdout:

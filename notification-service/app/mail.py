@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from email.charset import QP, Charset
 from email.header import Header
 from email.mime.multipart import MIMEMultipart
-from email.mime.text import MIMEText
+from email.mime.nonmultipart import MIMENonMultipart
 from email.utils import formataddr, formatdate, parseaddr
 from uuid import UUID
 
@@ -60,11 +60,13 @@ def render(mail: Mail, sender: str) -> bytes:
     for header, value in headers.items():
         message[header] = one_line(value)
     message["Subject"] = _subject(one_line(mail.subject)[:MAX_SUBJECT])
-    message.attach(MIMEText(mail.text, "plain", _UTF8))
-    message.attach(MIMEText(mail.html, "html", _UTF8))
+    for subtype, content in (("plain", mail.text), ("html", mail.html)):
+        part = MIMENonMultipart("text", subtype, charset="utf-8")
+        part.set_payload(content, _UTF8)
+        message.attach(part)
     return b"\r\n".join(message.as_bytes().splitlines()) + b"\r\n"
 
 
-def _subject(text: str) -> str | Header:
+def _subject(text: str) -> str:
     plain = text.isascii() and "=?" not in text
-    return text if plain else Header(text, "utf-8", header_name="Subject")
+    return text if plain else Header(text, "utf-8", header_name="Subject").encode()

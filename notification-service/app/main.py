@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -33,10 +32,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await open_resources(app, settings, registry, stack)
             yield
 
-    app = FastAPI(
-        title="notification-service", version="0.1.0", description=__doc__, lifespan=lifespan
-    )
-    app.state.settings = settings
+    title = "notification-service"
+    app = FastAPI(title=title, version="0.1.0", description=__doc__, lifespan=lifespan)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
     app.include_router(health_router(settings.service_name, dependencies(app)))
@@ -51,25 +48,16 @@ async def open_resources(
     state = app.state
     state.mailer = mailer(settings, registry)
     stack.push_async_callback(state.mailer.close)
-    state.producer = EventProducer(
-        settings.kafka_bootstrap_servers,
-        settings.service_name,
-        idempotence=settings.kafka_enable_idempotence,
-        registry=registry,
-    )
-    await state.producer.start()
-    stack.push_async_callback(partial(state.producer.stop, timeout=1.0))
-    state.sent = SentMailsTopic(
-        settings.kafka_bootstrap_servers,
-        state.producer,
-        capacity=settings.sent_memory,
-        seconds=settings.sent_days * 86_400,
-        registry=registry,
-    )
-    state.sent.start()
-    stack.push_async_callback(state.sent.stop)
+    brokers, name = settings.kafka_bootstrap_servers, settings.service_name
+    idempotence = settings.kafka_enable_idempotence
+    producer = EventProducer(brokers, name, idempotence=idempotence, registry=registry)
+    await producer.start()
+    stack.push_async_callback(producer.stop, timeout=1.0)
+    sent = SentMailsTopic(settings, producer, registry)
+    sent.start()
+    stack.push_async_callback(sent.stop)
     letters = Letters(settings.mail_from, settings.alert_email)
-    service = NotificationService(letters, state.mailer, state.sent, registry)
-    state.consumer = build_consumer(settings, service, state.sent, state.producer, registry)
+    service = NotificationService(letters, state.mailer, sent, registry)
+    state.consumer = build_consumer(settings, service, sent, producer, registry)
     state.consumer.start()
-    stack.push_async_callback(partial(state.consumer.stop, timeout=6.0))
+    stack.push_async_callback(state.consumer.stop, timeout=6.0)

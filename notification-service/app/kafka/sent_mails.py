@@ -16,6 +16,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer
 from prometheus_client import CollectorRegistry, Gauge
 
+from app.config import Settings
 from chassis.kafka.handling import describe
 from chassis.kafka.policy import RetryPolicy
 from chassis.kafka.producer import EventProducer
@@ -58,25 +59,14 @@ class SentIds:
 
 
 class SentMailsTopic:
-    """Follows `mail-sent` and writes to it.
-
-    Args:
-        producer: writes the records.
-        capacity, seconds: as SentIds.
-    """
+    """Follows `mail-sent` and writes to it with `producer`."""
 
     def __init__(
-        self,
-        bootstrap_servers: str,
-        producer: EventProducer,
-        *,
-        capacity: int,
-        seconds: float,
-        registry: CollectorRegistry,
+        self, settings: Settings, producer: EventProducer, registry: CollectorRegistry
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self._bootstrap_servers = settings.kafka_bootstrap_servers
         self._producer = producer
-        self._ids = SentIds(capacity, seconds)
+        self._ids = SentIds(settings.sent_memory, settings.sent_days * 86_400)
         self._owed: dict[UUID, str] = {}
         self._backoff = RetryPolicy()
         self._consumer: Any = None

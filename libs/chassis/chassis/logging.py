@@ -56,3 +56,4 @@ def configure_logging(service: str, level: str) -> None:
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("uvicorn.error").setLevel("INFO")
+    logging.getLogger("uvicorn.access").propagate = False  # RequestMiddleware logs requests

@@ -14,9 +14,6 @@ class Settings(ServiceSettings):
     mongodb_database: str = "product_db"
     mongodb_min_pool_size: int = Field(default=0, ge=0)
     mongodb_max_pool_size: int = Field(default=50, gt=0)
-    mongodb_selection_timeout_ms: int = Field(
-        default=2_000, gt=0, description="how long a call looks for a server that is away"
-    )
     mongodb_timeout_ms: int = Field(
-        default=3_000, gt=0, description="for one operation, its retries included"
+        default=2_500, gt=0, description="for one operation, from finding the server to its answer"
     )

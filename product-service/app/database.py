@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pymongo
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.errors import PyMongoError
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 Document = dict[str, Any]
 PRODUCTS = "products"
 TOMBSTONES = "deleted_products"
+INDEXING_SECONDS = 300  # a grown collection is not indexed within an operation's usual time
+CLOSING_SECONDS = 5
 
 INDEXES = [
     IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)]),
@@ -47,13 +50,16 @@ class Database:
             settings.mongodb_url,
             appname=settings.service_name,
             tz_aware=True,
-            serverSelectionTimeoutMS=settings.mongodb_selection_timeout_ms,
-            # For the whole operation; the driver passes the rest of it to the server as maxTimeMS.
+            # One deadline for the whole operation: finding the server (serverSelectionTimeoutMS
+            # is ignored beside it), waiting for a connection, retries; the server gets what is
+            # left of it as maxTimeMS.
             timeoutMS=settings.mongodb_timeout_ms,
+            connectTimeoutMS=settings.mongodb_timeout_ms,
             minPoolSize=settings.mongodb_min_pool_size,
             maxPoolSize=settings.mongodb_max_pool_size,
         )
         self.catalogue = self._client[settings.mongodb_database]
+        self._closing = False
         self._indexing = asyncio.create_task(self._index_when_reachable())
 
     async def ping(self) -> None:
@@ -65,20 +71,24 @@ class Database:
             raise RuntimeError("not indexed yet")
 
     async def close(self) -> None:
+        # PyMongo on Python 3.11 may swallow a cancellation (asyncio.wait_for, bpo-37658); the flag
+        # and the closed client end the task nevertheless, within half a second.
+        self._closing = True
         self._indexing.cancel()
-        await asyncio.gather(self._indexing, return_exceptions=True)
         await self._client.close()
+        await asyncio.wait({self._indexing}, timeout=CLOSING_SECONDS)
 
     async def _index_when_reachable(self) -> None:
         # In the background, so that the service starts while the database is away.
         pause = 0.5
-        while True:
+        while not self._closing:
             try:
-                await self.catalogue[PRODUCTS].create_indexes(INDEXES)
+                with pymongo.timeout(INDEXING_SECONDS):
+                    await self.catalogue[PRODUCTS].create_indexes(INDEXES)
             except PyMongoError as error:
                 log.warning("indexes not made yet", extra={"error": type(error).__name__})
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads load
-                pause = min(pause * 2, 10.0)
+                pause = min(pause * 2, 5.0)
             else:
                 log.info("indexes are in place")
                 return

@@ -41,8 +41,10 @@ class Tier(IntEnum):
 @lru_cache(maxsize=1_024)
 def fold(text: str) -> str:
     """Text as it is compared: without case, accents or the kind and number of spaces."""
-    parts = unicodedata.normalize("NFKD", text.casefold())
-    bare = "".join(char for char in parts if not unicodedata.combining(char))
+    # Twice: what NFKD takes apart (a letter-like symbol) may have a case of its own, and back.
+    for _ in range(2):
+        text = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(char for char in text if not unicodedata.combining(char))
     return " ".join(bare.split())
 
 

@@ -126,8 +126,8 @@ class MongoProductRepository:
         return products, total
 
     async def named(self, query: SearchQuery) -> list[SearchEntry]:
-        # Range and equality, which both use their index on every server; an anchored regex and
-        # $all do not on the embedded one.
+        # Range and equality, which use their index on every server; an anchored regex, $all and
+        # several equalities do not on the embedded one.
         beginning = {"search.name": {"$gte": query.phrase, "$lt": query.phrase + _LAST}}
         longest = max(query.words, key=len)
         others = [word for word in query.words if word != longest]
@@ -135,7 +135,8 @@ class MongoProductRepository:
         with answering():
             first = await self._entries(beginning, NAMED, sort="search.name")
             second = await self._entries(containing, MENTIONED)
-        return list({entry.id: entry for entry in (*first, *second)}.values())
+        whole = (one for one in second if whole_words(one.name).issuperset(query.words))
+        return list({entry.id: entry for entry in (*first, *whole)}.values())
 
     async def mentioning(self, words: Sequence[str], *, every: bool) -> list[SearchEntry]:
         with answering():

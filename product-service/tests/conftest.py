@@ -1,0 +1,67 @@
+"""What the tests ask for. Nothing starts until it is asked for: unit tests need no server."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from pymongo import AsyncMongoClient
+
+from app.config import Settings
+from app.main import create_app
+from tests.support import running
+
+pytest_plugins = ["fleet.testing"]
+
+NewBody = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+async def settings(mongo_url: str) -> AsyncIterator[Settings]:
+    """Settings with a database of this session's own."""
+    name = f"product_test_{secrets.token_hex(6)}"
+    yield Settings(
+        environment="test", log_level="ERROR", mongodb_url=mongo_url, mongodb_database=name
+    )
+    async with AsyncMongoClient[dict[str, Any]](mongo_url) as client:
+        await client.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings) -> FastAPI:
+    return create_app(settings)
+
+
+@pytest.fixture(scope="session")
+async def started(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    async with running(app) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(app: FastAPI, started: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    """The running service with an empty catalogue."""
+    for name in ("products", "deleted_products"):
+        await app.state.database.catalogue[name].delete_many({})
+    return started
+
+
+@pytest.fixture(scope="session")
+def body() -> NewBody:
+    """A product as a client sends it; keywords change or add fields."""
+
+    def make(**fields: Any) -> dict[str, Any]:
+        lamp = {
+            "name": "Walnut desk lamp",
+            "description": "A warm light.",
+            "price": 49.9,
+            "category": "Home",
+            "tags": ["lamp", "walnut"],
+            "image_url": "/api/products/images/walnut-desk-lamp.svg",
+            "stock_quantity": 25,
+        }
+        return lamp | fields
+
+    return make

@@ -1,0 +1,200 @@
+"""The service and its database: indexes, outages, and many callers at the same time."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from app.config import Settings
+from app.database import INDEXES, PRODUCTS
+from app.main import create_app
+from fleet.runner import Runner
+from fleet.servers.mongo import MongoServer
+from tests.conftest import NewBody
+from tests.support import assert_problem, running
+
+UNKNOWN = "665f1c2e9b1d4c3a2f8e7d60"
+
+
+async def until(
+    true: Callable[[], Awaitable[bool]], seconds: float = 15.0, every: float = 0.05
+) -> None:
+    """Ask again and again, at most for so long."""
+    end = time.monotonic() + seconds
+    while not await true():
+        assert time.monotonic() < end, f"still not so after {seconds} s"
+        await asyncio.sleep(every)
+
+
+async def plan(app: FastAPI, chosen: dict[str, Any]) -> str:
+    """How the server says that it will look for something."""
+    explained = await app.state.database.catalogue[PRODUCTS].find(chosen).explain()
+    return str(explained["queryPlanner"]["winningPlan"])
+
+
+async def test_the_indexes_are_made_and_are_used(app: FastAPI, client: httpx2.AsyncClient) -> None:
+    async def indexed() -> bool:
+        ready = (await client.get("/health/ready")).json()
+        return bool(ready["dependencies"]["indexes"]["status"] == "UP")
+
+    await until(indexed)
+    information = await app.state.database.catalogue[PRODUCTS].index_information()
+    assert {index.document["name"] for index in INDEXES} <= information.keys()
+    for chosen in (
+        {"search.words": "lamp"},
+        {"search.name": {"$gte": "lamp", "$lt": "lamq"}},
+        {"search.category": "home"},
+        {"price": {"$gte": 1, "$lte": 2}},
+    ):
+        assert "IXSCAN" in await plan(app, chosen)
+
+
+async def test_edits_of_different_fields_at_once_all_stay(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    """No lost update: seven fields, edited five times each, all at the same time."""
+    one = (await client.post("/api/products", json=body())).json()
+    changes: list[dict[str, Any]] = [
+        {"name": "Other"},
+        {"description": "changed"},
+        {"price": 12.34},
+        {"category": "Garden"},
+        {"tags": ["changed"]},
+        {"image_url": None},
+        {"stock_quantity": 7},
+    ]
+    answers = await asyncio.gather(
+        *(client.put(f"/api/products/{one['id']}", json=change) for change in changes * 5)
+    )
+    assert {answer.status_code for answer in answers} == {200}
+    stored = (await client.get(f"/api/products/{one['id']}")).json()
+    for change in changes:
+        assert change.items() <= stored.items()
+    # The search sees the last state, too.
+    found = (await client.get("/api/products/search", params={"q": "other garden changed"})).json()
+    assert found == [stored]
+
+
+async def test_of_many_deletions_at_once_exactly_one_succeeds(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    one = (await client.post("/api/products", json=body())).json()
+    calls = (client.delete(f"/api/products/{one['id']}") for _ in range(20))
+    answers = await asyncio.gather(*calls)
+    assert sorted(answer.status_code for answer in answers) == [200] + [404] * 19
+
+
+async def test_an_edit_never_revives_a_product_that_is_deleted_meanwhile(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    for _ in range(5):
+        one = (await client.post("/api/products", json=body())).json()
+        path = f"/api/products/{one['id']}"
+        edits = [client.put(path, json={"stock_quantity": number}) for number in range(10)]
+        await asyncio.gather(*edits[:5], client.delete(path), *edits[5:])
+        assert_problem(await client.get(path), 404)
+
+
+# --- The database is away -------------------------------------------------------------------
+
+CALLS: list[tuple[str, str, Any]] = [
+    ("POST", "/api/products", True),
+    ("GET", "/api/products", None),
+    ("GET", "/api/products/search?q=lamp", None),
+    ("GET", f"/api/products/{UNKNOWN}", None),
+    ("PUT", f"/api/products/{UNKNOWN}", {"price": 1}),
+    ("DELETE", f"/api/products/{UNKNOWN}", None),
+]
+
+
+@pytest.fixture(scope="module")
+async def alone() -> AsyncIterator[httpx2.AsyncClient]:
+    """The service with a database that nobody serves."""
+    nowhere = Settings(
+        environment="test",
+        log_level="ERROR",
+        mongodb_url="mongodb://user:secret-word@127.0.0.1:9/?directConnection=true",
+        mongodb_timeout_ms=200,
+    )
+    async with running(create_app(nowhere)) as client:
+        yield client
+
+
+async def test_promise_59_without_its_database_the_service_lives_and_is_not_ready(
+    alone: httpx2.AsyncClient,
+) -> None:
+    """Promise 59."""
+    assert (await alone.get("/health")).status_code == 200
+    ready = await alone.get("/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (503, "DOWN")
+    assert ready.json()["dependencies"]["database"]["status"] == "DOWN"
+    assert "secret-word" not in ready.text
+    assert (await alone.get("/api/products/images/lamp.svg")).status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path", "content"), CALLS)
+async def test_without_its_database_every_call_is_a_503_that_says_when_to_retry(
+    alone: httpx2.AsyncClient, body: NewBody, method: str, path: str, content: Any
+) -> None:
+    content = body() if content is True else content
+    answer = await alone.request(method, path, json=content)
+    assert_problem(answer, 503)
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_malformed_calls_are_refused_as_usual_without_a_database(
+    alone: httpx2.AsyncClient,
+) -> None:
+    assert_problem(await alone.get("/api/products/malformed"), 400)
+    assert_problem(await alone.get("/api/products?page=0"), 422)
+
+
+async def ready(client: httpx2.AsyncClient) -> bool:
+    return (await client.get("/health/ready")).status_code == 200
+
+
+async def test_a_service_that_starts_before_its_database_recovers_by_itself(
+    settings: Settings, mongo_server: Runner[MongoServer], body: NewBody
+) -> None:
+    name = f"product_test_{secrets.token_hex(6)}"
+    own = settings.model_copy(update={"mongodb_database": name})
+    mongo_server.stop()
+    try:
+        async with running(create_app(own)) as client:
+            assert (await client.get("/health")).status_code == 200
+            assert not await ready(client)
+            mongo_server.start()
+            await until(lambda: ready(client))
+            assert (await client.post("/api/products", json=body())).status_code == 201
+            await until(lambda: all_up(client))
+    finally:
+        if not mongo_server.alive():
+            mongo_server.start()
+
+
+async def all_up(client: httpx2.AsyncClient) -> bool:
+    return bool((await client.get("/health/ready")).json()["status"] == "UP")
+
+
+async def test_promise_59_a_database_that_hangs_shows_within_5_seconds_and_heals(
+    client: httpx2.AsyncClient, mongo_server: Runner[MongoServer]
+) -> None:
+    """Promise 59. A paused server accepts connections and says nothing: only deadlines help."""
+    mongo_server.pause()
+    began = time.monotonic()
+    try:
+        answer, health = await asyncio.gather(
+            client.get("/api/products"), client.get("/health/ready")
+        )
+        assert_problem(answer, 503)
+        assert health.status_code == 503
+        assert time.monotonic() - began < 5
+    finally:
+        mongo_server.resume()
+    await until(lambda: ready(client))
+    assert (await client.get("/api/products")).status_code == 200

@@ -1,0 +1,164 @@
+"""The repository on a real server, and the fake beside it: what one does, the other does."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import pytest
+from bson import ObjectId
+from fastapi import FastAPI
+
+from app.models.product import Product
+from app.models.search import SearchQuery
+from app.repositories.product_repository import (
+    MongoProductRepository,
+    PageRequest,
+    ProductRepository,
+)
+from tests.fakes import FakeProductRepository
+
+NOON = datetime(2026, 11, 23, 12, 0, 0, 125_000, tzinfo=UTC)
+
+
+@pytest.fixture(params=["mongo", "fake"])
+async def repository(
+    request: pytest.FixtureRequest, app: FastAPI, client: httpx2.AsyncClient
+) -> ProductRepository:
+    real = MongoProductRepository(app.state.database.catalogue)
+    return real if request.param == "mongo" else FakeProductRepository()
+
+
+def product(name: str = "Lamp", price: str = "10.00", **fields: Any) -> Product:
+    defaults: dict[str, Any] = {
+        "description": "",
+        "category": "Home",
+        "tags": [],
+        "stock_quantity": 1,
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    return Product(name=name, price=Decimal(price), **(defaults | fields))
+
+
+async def add(repository: ProductRepository, *products: Product) -> None:
+    for one in products:
+        await repository.add(one)
+
+
+async def names(repository: ProductRepository, **request: Any) -> list[str]:
+    products, _ = await repository.page(PageRequest(**request))
+    return [one.name for one in products]
+
+
+async def test_a_product_is_read_back_as_it_was_stored(repository: ProductRepository) -> None:
+    stored = product(
+        "Café", "9999999999.99", tags=["a", "b"], image_url="/x", description="\n\t漢😀"
+    )
+    await repository.add(stored)
+    assert await repository.get(stored.id) == stored
+    assert await repository.get(ObjectId()) is None
+
+
+async def test_many_products_come_in_the_order_that_was_asked_for(
+    repository: ProductRepository,
+) -> None:
+    one, two = product("one"), product("two")
+    await add(repository, one, two)
+    assert await repository.get_many([two.id, ObjectId(), one.id]) == [two, one]
+
+
+async def test_a_state_is_replaced_only_by_its_successor(repository: ProductRepository) -> None:
+    first = product()
+    await repository.add(first)
+    second = first.edited({"name": "Second"}, NOON + timedelta(seconds=1))
+    assert await repository.replace(second)
+    assert not await repository.replace(first.edited({"name": "Late"}, NOON))
+    assert await repository.get(first.id) == second
+    assert not await repository.replace(product().edited({"name": "Unknown"}, NOON))
+
+
+async def test_what_was_removed_is_gone_but_remembered(repository: ProductRepository) -> None:
+    gone, alive = product("gone"), product("alive")
+    await add(repository, gone, alive)
+    assert await repository.remove(gone, NOON)
+    assert not await repository.remove(gone, NOON)
+    assert await repository.get(gone.id) is None
+    assert await repository.page(PageRequest()) == ([alive], 1)
+    assert await repository.named(SearchQuery.parse("gone")) == []
+    assert not await repository.replace(gone.edited({"name": "Zombie"}, NOON))
+    assert await repository.removed([gone.id, alive.id, ObjectId()]) == {gone.id}
+
+
+async def test_pages_are_sorted_as_asked_and_newest_first_by_default(
+    repository: ProductRepository,
+) -> None:
+    later = NOON + timedelta(milliseconds=1)
+    await add(
+        repository,
+        product("beta", "100"),
+        product("Alpha", "20", created_at=later),
+        product("gamma", "3.50"),
+    )
+    assert await names(repository) == ["Alpha", "gamma", "beta"]
+    assert await names(repository, sort="created_at") == ["beta", "gamma", "Alpha"]
+    assert await names(repository, sort="price") == ["gamma", "Alpha", "beta"]
+    assert await names(repository, sort="-price") == ["beta", "Alpha", "gamma"]
+    assert await names(repository, sort="name") == ["Alpha", "beta", "gamma"]
+
+
+@pytest.mark.parametrize("sort", ["price", "-price", "name", "created_at", "-created_at"])
+async def test_pages_of_equal_products_never_overlap(
+    repository: ProductRepository, sort: str
+) -> None:
+    await add(repository, *(product() for _ in range(25)))
+    seen = []
+    for page in (1, 2, 3, 4):
+        products, total = await repository.page(PageRequest(page, 10, sort=sort))
+        assert total == 25
+        seen += [one.id for one in products]
+    assert len(seen) == len(set(seen)) == 25
+
+
+async def test_filters_narrow_the_page_and_its_total(repository: ProductRepository) -> None:
+    await add(
+        repository,
+        product("cheap", "9.99"),
+        product("fair", "10.00"),
+        product("dear", "100"),
+        product("book", "10", category="Books"),
+    )
+    low, high = Decimal(10), Decimal("99.99")
+    assert await names(repository, category="hOME", min_price=low, sort="name") == ["dear", "fair"]
+    assert await names(repository, category="Hom") == []
+    assert await names(repository, max_price=high, sort="name") == ["book", "cheap", "fair"]
+    request = PageRequest(page_size=1, min_price=low, max_price=high)
+    products, total = await repository.page(request)
+    assert (len(products), total) == (1, 2)
+
+
+async def test_candidates_come_from_name_category_and_tags(repository: ProductRepository) -> None:
+    shade, lamp = product("Lampshade"), product("Desk LAMP")
+    torch, bulb = product("Torch", tags=["Lamp parts"]), product("Bulb", category="Lamps")
+    await add(repository, shade, lamp, torch, bulb, product("Chair"))
+
+    async def named(text: str) -> set[ObjectId]:
+        return {entry.id for entry in await repository.named(SearchQuery.parse(text))}
+
+    async def mentioning(*words: str, every: bool = True) -> set[ObjectId]:
+        return {entry.id for entry in await repository.mentioning(words, every=every)}
+
+    assert await named("lamp") == {shade.id, lamp.id}
+    assert await named("lamp desk") == {lamp.id}
+    assert await named("lamp home") == set()
+    assert await mentioning("lamp") == {shade.id, lamp.id, torch.id, bulb.id}
+    assert await mentioning("lamp", "desk") == {lamp.id}
+    assert await mentioning("desk", "torch", every=False) == {lamp.id, torch.id}
+
+
+@pytest.mark.parametrize("text", [".*", "^", "$", "a|b", "[a-z]+", "(", "\\", "(?i)x", "$where"])
+async def test_regex_characters_are_text(repository: ProductRepository, text: str) -> None:
+    literal = product(f"x{text}y")
+    await add(repository, literal, product("abcxyz"))
+    found = await repository.mentioning([text], every=True)
+    assert [entry.id for entry in found] == [literal.id]

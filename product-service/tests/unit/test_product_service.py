@@ -1,0 +1,116 @@
+"""The rules of the catalogue, on a catalogue in memory."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson import ObjectId
+
+from app.errors import CatalogueUnavailable, ProductNotFound
+from app.models.product import Product, now
+from app.schemas.product import NewProduct
+from app.services.product_service import ProductService
+from tests.conftest import NewBody
+from tests.fakes import FakeProductRepository
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def repository() -> FakeProductRepository:
+    return FakeProductRepository()
+
+
+@pytest.fixture
+def service(repository: FakeProductRepository) -> ProductService:
+    return ProductService(repository)
+
+
+@pytest.fixture
+def new(body: NewBody) -> NewProduct:
+    return NewProduct.model_validate(body())
+
+
+def test_the_time_has_no_more_digits_than_the_database_keeps() -> None:
+    assert all(now().microsecond % 1_000 == 0 for _ in range(20))
+
+
+async def test_an_edit_moves_updated_at_and_nothing_that_was_not_named(
+    repository: FakeProductRepository, new: NewProduct
+) -> None:
+    times: Iterator[datetime] = iter([NOON, NOON + timedelta(seconds=1)])
+    service = ProductService(repository, clock=lambda: next(times))
+    before = await service.create(new)
+    after = await service.edit(before.id, {"name": "Other", "image_url": None})
+    assert (after.name, after.image_url, after.price) == ("Other", None, before.price)
+    assert (after.created_at, after.updated_at) == (NOON, NOON + timedelta(seconds=1))
+    assert await service.read(before.id) == after
+
+
+async def test_a_clock_that_is_behind_does_not_turn_updated_at_back(
+    repository: FakeProductRepository, new: NewProduct
+) -> None:
+    times = iter([NOON, NOON - timedelta(hours=1)])
+    service = ProductService(repository, clock=lambda: next(times))
+    product = await service.create(new)
+    assert (await service.edit(product.id, {"name": "Other"})).updated_at == NOON
+
+
+async def test_an_edit_of_nothing_changes_nothing(service: ProductService, new: NewProduct) -> None:
+    product = await service.create(new)
+    assert await service.edit(product.id, {}) == product
+
+
+async def test_an_unknown_product_is_not_found_by_any_call(service: ProductService) -> None:
+    unknown = ObjectId()
+    for call in (service.read(unknown), service.edit(unknown, {}), service.delete(unknown)):
+        with pytest.raises(ProductNotFound):
+            await call
+
+
+async def test_of_many_edits_at_once_none_is_lost(service: ProductService, new: NewProduct) -> None:
+    product = await service.create(new)
+    await asyncio.gather(
+        service.edit(product.id, {"name": "Other"}),
+        service.edit(product.id, {"stock_quantity": 3}),
+        service.edit(product.id, {"category": "Garden"}),
+    )
+    stored = await service.read(product.id)
+    assert (stored.name, stored.stock_quantity, stored.category) == ("Other", 3, "Garden")
+    assert stored.revision == 4
+
+
+async def test_an_edit_that_always_comes_too_late_gives_up_with_a_503(new: NewProduct) -> None:
+    class Contended(FakeProductRepository):
+        async def replace(self, product: Product) -> bool:
+            return False
+
+    service = ProductService(Contended())
+    product = await service.create(new)
+    with pytest.raises(CatalogueUnavailable):
+        await service.edit(product.id, {"name": "Other"})
+
+
+async def test_of_two_deletions_at_once_one_succeeds(
+    service: ProductService, repository: FakeProductRepository, new: NewProduct
+) -> None:
+    product = await service.create(new)
+    results = await asyncio.gather(
+        service.delete(product.id), service.delete(product.id), return_exceptions=True
+    )
+    assert sorted(type(result).__name__ for result in results) == ["Product", "ProductNotFound"]
+    assert await repository.removed([product.id]) == {product.id}
+
+
+async def test_search_looks_for_any_word_only_when_no_product_has_all(
+    service: ProductService, body: NewBody
+) -> None:
+    for name in ("Red lamp", "Red chair", "Blue lamp"):
+        fields = body(name=name, category="x", tags=[])
+        await service.create(NewProduct.model_validate(fields))
+    assert [one.name for one in await service.search("red lamp", 20)] == ["Red lamp"]
+    assert {one.name for one in await service.search("red sofa", 20)} == {"Red lamp", "Red chair"}
+    assert await service.search("sofa", 20) == []
+    assert await service.search("\u0301", 20) == []
+    assert len(await service.search("red sofa", 1)) == 1

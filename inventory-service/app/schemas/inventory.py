@@ -20,6 +20,8 @@ ProductName = Annotated[
 ]
 StockLevel = Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK, examples=[50])]
 Pieces = Annotated[Quantity, Field(examples=[2])]
+SummedPieces = Annotated[int, Field(strict=True, gt=0, le=100_000_000, examples=[2])]
+"""What a hundred lines of a million each may have been summed to by the caller."""
 
 
 class _Request(BaseModel):
@@ -56,7 +58,7 @@ class Amount(_Request):
 
 class ReductionLine(_Request):
     product_id: ProductId
-    quantity: Pieces
+    quantity: SummedPieces
 
 
 class Reduction(_Request):

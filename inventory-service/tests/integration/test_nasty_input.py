@@ -78,8 +78,11 @@ async def test_promise_53_no_nasty_input_causes_a_5xx(shop: Shop, method: str, p
 async def test_promise_53_extremes_that_are_allowed_do_not_overflow(shop: Shop) -> None:
     """Promise 53: the largest numbers that validation lets pass, added up in every call."""
     product = await shop.stock(1_000_000_000)
-    most = [{"product_id": product, "quantity": 1_000_000}] * 100
     headers = {"Idempotency-Key": product}
+    too_much = {"items": [{"product_id": product, "quantity": 100_000_000}] * 100}
+    refused = await shop.client.patch("/api/inventory/reduce", json=too_much, headers=headers)
+    assert refused.json()["shortages"][0]["requested"] == 10_000_000_000
+    most = [{"product_id": product, "quantity": 1_000_000}] * 100
     taken = await shop.client.patch("/api/inventory/reduce", json={"items": most}, headers=headers)
     assert taken.json()[0]["quantity"] == 900_000_000
     assert (await shop.put(product, quantity=1_000_000_000)).status_code == 200

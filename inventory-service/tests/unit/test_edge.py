@@ -78,11 +78,20 @@ BAD_QUANTITIES = [
 def test_a_quantity_is_a_whole_number_from_one_to_a_million(
     client: TestClient, number: str
 ) -> None:
-    single = f'{{"quantity": {number}}}'
-    several = f'{{"items": [{{"product_id": "p", "quantity": {number}}}]}}'
-    for path, body in (("p/reduce", single), ("p/restock", single), ("reduce", several)):
+    body = f'{{"quantity": {number}}}'
+    for path in ("p/reduce", "p/restock"):
         answer = client.patch(f"/api/inventory/{path}", content=body, headers={**JSON, **KEY})
         assert_problem(answer, 422)
+
+
+@pytest.mark.parametrize("number", sorted({*BAD_QUANTITIES, "100000001"} - {"1000001"}))
+def test_a_line_of_a_reduction_may_be_the_sum_of_a_hundred(client: TestClient, number: str) -> None:
+    body = f'{{"items": [{{"product_id": "p", "quantity": {number}}}]}}'
+    answer = client.patch("/api/inventory/reduce", content=body, headers={**JSON, **KEY})
+    assert_problem(answer, 422)
+    body = '{"items": [{"product_id": "p", "quantity": 100000000}]}'
+    answer = client.patch("/api/inventory/reduce", content=body, headers={**JSON, **KEY})
+    assert_problem(answer, 503)
 
 
 BAD_BODIES: list[tuple[str, str, str]] = [

@@ -1,0 +1,134 @@
+"""The API's own description: complete, and true of what the running service answers."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from app.config import Settings
+from app.main import create_app
+
+CALLS = {
+    ("/api/products", "post"): {"201", "422", "503"},
+    ("/api/products", "get"): {"200", "422", "503"},
+    ("/api/products/search", "get"): {"200", "422", "503"},
+    ("/api/products/{product_id}", "get"): {"200", "400", "404", "422", "503"},
+    ("/api/products/{product_id}", "put"): {"200", "400", "404", "422", "503"},
+    ("/api/products/{product_id}", "delete"): {"200", "400", "404", "422", "503"},
+    ("/api/products/images/{slug}.svg", "get"): {"200", "400", "422"},
+}
+
+
+async def test_every_call_and_every_error_is_described(client: httpx2.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    declared_tags = {tag["name"] for tag in document["tags"]}
+    for (path, method), statuses in CALLS.items():
+        operation = document["paths"][path][method]
+        assert set(operation["responses"]) == statuses
+        assert operation["summary"]
+        assert operation["description"]
+        assert set(operation["tags"]) <= declared_tags
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                assert set(response["content"]) == {"application/problem+json"}
+                assert response["content"]["application/problem+json"]["examples"]
+    assert document["info"]["title"]
+    assert document["info"]["description"]
+    assert {path for path, _ in CALLS} <= document["paths"].keys()
+
+
+async def test_every_parameter_and_body_has_an_example(client: httpx2.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    for path, method in CALLS:
+        operation = document["paths"][path][method]
+        for parameter in operation.get("parameters", []):
+            schema = parameter["schema"]
+            assert {"examples", "default"} & (schema.keys() | parameter.keys()), parameter["name"]
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            assert content["examples"]
+
+
+# --- The running service, over real HTTP ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def live(settings: Settings) -> Iterator[str]:
+    """The service as it is run, in a thread with a loop of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(create_app(settings), http="httptools", log_config=None)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
+
+
+# From the document itself: schemathesis' loader of fixtures does not know pytest 9.2.
+api = schemathesis.openapi.from_dict(create_app(Settings(environment="test")).openapi())
+
+
+@api.include(path_regex="^/api/").parametrize()
+@examples(
+    max_examples=40,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+def test_promise_53_whatever_is_sent_the_answer_is_one_that_is_described(
+    case: Any, live: str
+) -> None:
+    """Promise 53, with calls made from the description: good, bad and strange ones."""
+    case.call_and_validate(
+        base_url=live,
+        checks=[
+            not_a_server_error,
+            status_code_conformance,
+            content_type_conformance,
+            response_schema_conformance,
+            negative_data_rejection,
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /api/products/\xff\xfe HTTP/1.1",
+        b"GET /api/products/%ED%A0%80 HTTP/1.1",
+        b"GET /api/products/search?q=\xff HTTP/1.1",
+        b"GET /api/products/..%2f..%2fhealth HTTP/1.1",
+        b"GET /api/products?page=\x01 HTTP/1.1",
+        b"BREW /api/products HTTP/1.1",
+        b"GET //api/products HTTP/1.1",
+    ],
+)
+def test_promise_53_bytes_that_no_client_would_send_cause_no_5xx(live: str, line: bytes) -> None:
+    """Promise 53, below HTTP libraries."""
+    host, port = live.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+        began = time.monotonic()
+        answer = connection.makefile("rb").readline()
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert 200 <= int(answer.split()[1]) < 500
+    assert time.monotonic() - began < 2

@@ -48,9 +48,7 @@ class KeySet:
         self._ttl = ttl
         self._max_age = max_age
         self._clock = clock
-        self._http = httpx2.AsyncClient(
-            transport=transport, timeout=FETCH_TIMEOUT, trust_env=False, follow_redirects=False
-        )
+        self._http = httpx2.AsyncClient(transport=transport, timeout=FETCH_TIMEOUT, trust_env=False)
         self._task: asyncio.Task[None] | None = None
         self._tried_at = self._fetched_at = -math.inf
         self._failed = False

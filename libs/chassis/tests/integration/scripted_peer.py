@@ -73,10 +73,11 @@ class ScriptedPeer:
             writer.close()
 
     async def arrived(self, requests: int) -> None:
-        """Wait until so many requests have come in."""
-        while len(self.requests) < requests:
-            self._arrival.clear()
-            await self._arrival.wait()
+        """Wait until so many requests have come in; five seconds at most."""
+        async with asyncio.timeout(5):
+            while len(self.requests) < requests:
+                self._arrival.clear()
+                await self._arrival.wait()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

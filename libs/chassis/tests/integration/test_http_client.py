@@ -58,10 +58,10 @@ async def failure(call: Awaitable[Reply]) -> UpstreamUnavailable:
 
 
 async def test_an_answer_is_a_reply_with_its_status_headers_and_body(start: Start) -> None:
-    peer, client = await start(lambda _: Answer(201, {"price": 999.99}, (("x-a", "b"),)))
+    peer, client = await start(lambda _: Answer(201, b'{"price": 999.90}', (("x-a", "b"),)))
     reply = await client.request("POST", "/items", params={"q": "ü&"}, json={"n": 1})
     assert (reply.status, reply.headers["X-A"], reply.attempts) == (201, "b", 1)
-    assert str(reply.json()["price"]) == "999.99"  # exact, not a float
+    assert str(reply.json()["price"]) == "999.90"  # exact, not a float
     (seen,) = peer.requests
     assert (seen.method, seen.target, seen.body) == ("POST", "/items?q=%C3%BC%26", b'{"n":1}')
     assert seen.headers["content-type"] == "application/json"
@@ -214,7 +214,7 @@ async def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(start: Start
 async def test_no_call_outlasts_its_deadline_by_more_than_a_tenth_of_a_second(
     start: Start,
 ) -> None:
-    """Promise 31: the slowest of a hundred calls to a peer that hangs, retries included."""
+    """Promise 31: the slowest of thirty calls to a peer that hangs, retries included."""
     _, client = await start(lambda _: Hang(), read_timeout=0.15)
 
     async def seconds() -> float:
@@ -223,7 +223,7 @@ async def test_no_call_outlasts_its_deadline_by_more_than_a_tenth_of_a_second(
         assert (error.reason, error.maybe_executed) == (Reason.TIMEOUT, True)
         return time.monotonic() - began
 
-    slowest = max(await asyncio.gather(*(seconds() for _ in range(100))))
+    slowest = max(await asyncio.gather(*(seconds() for _ in range(30))))
     assert 0.3 < slowest <= 0.5
 
 

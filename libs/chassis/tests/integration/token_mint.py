@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ def claims(**changed: Any) -> Json:
     usual = {
         "exp": now + 300,
         "iat": now,
-        "jti": "onrtro:ccdbf476-1ad8-43ed-d40f-0fdad91debd9",
+        "jti": f"onrtro:{uuid.uuid4()}",
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": "38eee1b1-d9bd-4cd8-b0f5-c72001cb0d81",

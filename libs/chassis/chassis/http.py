@@ -148,6 +148,9 @@ class ResilientClient:
             idempotent=idempotent,
             deadline=deadline.sooner_of(total) if deadline else Deadline.after(total),
         )
+        return await self._measured(call)
+
+    async def _measured(self, call: _Call) -> Reply:
         started, outcome = time.perf_counter(), "aborted"
         try:
             reply = await self._guarded(call)

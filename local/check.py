@@ -37,7 +37,8 @@ def checks() -> list[Check]:
             "--python-executable",
             str(python),
         )
-        return Check(f"types {folder.relative_to(ROOT)}", (mypy, *options, *targets), folder)
+        name = "tests" if folder == ROOT else str(folder.relative_to(ROOT))
+        return Check(f"types {name}", (mypy, *options, *targets), folder)
 
     scripts = [path.name for path in sorted((ROOT / "local").glob("*.py"))]
     return [
@@ -45,7 +46,11 @@ def checks() -> list[Check]:
         Check("format", (ruff, "format", "--check", "--quiet", ".")),
         types(ROOT / "local", TOOLS / "bin" / "python", "fleet", "tests", *scripts),
         types(CHASSIS, CHASSIS / "venv" / "bin" / "python", "chassis"),
-        *(types(folder, folder / "venv" / "bin" / "python", "app") for folder in service_folders()),
+        *(
+            types(folder, folder / "venv" / "bin" / "python", "app", "tests")
+            for folder in service_folders()
+        ),
+        types(ROOT, TOOLS / "bin" / "python", "tests"),
     ]
 
 

@@ -70,6 +70,11 @@ class Order(Base):
             "(status = 'CANCELLED') = (cancelled_by IS NOT NULL)", name="cancelled_by_someone"
         ),
         CheckConstraint("NOT stock_debt OR status = 'CANCELLED'", name="debt_only_when_cancelled"),
+        # Without a lease the recovery loop would never find it.
+        CheckConstraint(
+            "lease_until IS NOT NULL OR (status <> 'PENDING' AND NOT stock_debt)",
+            name="unfinished_has_a_lease",
+        ),
         Index("orders_newest", text("created_at DESC"), text("id DESC")),
         Index("orders_by_status", "status", text("created_at DESC"), text("id DESC")),
         Index(

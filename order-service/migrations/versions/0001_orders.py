@@ -54,6 +54,10 @@ def upgrade() -> None:
             "status IN ('PENDING', 'CONFIRMED', 'SHIPPED', 'DELIVERED', 'CANCELLED')",
             name="status_known",
         ),
+        sa.CheckConstraint(
+            "lease_until IS NOT NULL OR (status <> 'PENDING' AND NOT stock_debt)",
+            name="unfinished_has_a_lease",
+        ),
         sa.CheckConstraint("total_amount >= 0", name="total_not_negative"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("order_number"),

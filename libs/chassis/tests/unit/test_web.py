@@ -153,9 +153,7 @@ def test_a_body_over_the_limit_is_413_however_its_length_was_told(client: TestCl
     def pieces() -> Iterator[bytes]:
         yield from (b"x" * 100 for _ in range(11))
 
-    chunked = client.post(
-        "/things", content=pieces(), headers={"content-type": "application/json"}
-    )
+    chunked = client.post("/things", content=pieces(), headers={"content-type": "application/json"})
     assert_problem(chunked, 413)
 
 
@@ -213,9 +211,7 @@ async def _broken() -> None:
 @pytest.mark.parametrize(
     ("critical", "status", "word"), [(True, 503, "DOWN"), (False, 200, "DEGRADED")]
 )
-def test_readiness_is_503_only_for_what_is_critical(
-    critical: bool, status: int, word: str
-) -> None:
+def test_readiness_is_503_only_for_what_is_critical(critical: bool, status: int, word: str) -> None:
     table = (Dependency("database", _broken, critical=critical), Dependency("broker", _fine))
     with TestClient(build_app(table)) as client:
         ready = client.get("/health/ready")

@@ -1,0 +1,56 @@
+"""Scripts of HTTP calls (contracts/http): what one service relies on at another.
+
+The consumer's tests play a script against their stand-in, the provider's against the real thing, so
+that the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from pathlib import Path
+from typing import Any, Protocol
+
+Step = dict[str, Any]
+
+
+class Client(Protocol):
+    """The part of an asynchronous HTTP client that is used here."""
+
+    async def request(self, method: str, url: str, *, json: Any, headers: dict[str, str]) -> Any:
+        """Send one request; the answer has ``status_code``, ``text`` and ``json()``."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a script, with fresh names in the place of ``{p}``, ``{k1}`` and their like."""
+    text = path.read_text()
+    for name in set(re.findall(r"\{(\w+)\}", text)):
+        text = text.replace(f"{{{name}}}", f"{name}-{secrets.token_hex(4)}")
+    script: dict[str, Any] = json.loads(text)
+    return script
+
+
+async def play(client: Client, steps: list[Step]) -> None:
+    """Send each step's call and compare status, named fields, problem type, begin of the detail."""
+    for step in steps:
+        method, url = step["call"].split(" ")
+        pieces = step.get("items", {}).items()
+        items = [{"product_id": product, "quantity": count} for product, count in pieces]
+        headers = {"Idempotency-Key": step["key"]} if "key" in step else {}
+        body = {"items": items} if items else None
+        answer = await client.request(method, url, json=body, headers=headers)
+        if answer.status_code != step["status"]:
+            raise AssertionError(f"{step}: {answer.status_code} {answer.text}")
+        document = answer.json()
+        expected = dict(step.get("has", {}))
+        if "type" in step:
+            expected["type"] = step["type"]
+        differing = {name for name, value in expected.items() if document.get(name) != value}
+        if differing or not _detail(document).startswith(step.get("detail", "")):
+            raise AssertionError(f"{step}: {document}")
+
+
+def _detail(document: Any) -> str:
+    """A problem's detail; empty for any other answer."""
+    return str(document.get("detail", "")) if isinstance(document, dict) else ""

@@ -24,6 +24,8 @@ from tests.samples import encoded
 pytest_plugins = ["fleet.testing"]
 
 HERE = Path(__file__).parent.parent
+REAL_BROKER = "TEST_KAFKA_BOOTSTRAP_SERVERS" in os.environ
+"""A broker from elsewhere; the embedded one speaks no idempotence."""
 
 
 async def until(condition: Callable[[], bool], timeout: float = 40.0, what: str = "") -> None:
@@ -137,7 +139,7 @@ def environment(kafka_bootstrap: str, mailbox: Mailbox) -> dict[str, str]:
     return {
         "ENVIRONMENT": "test",
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
-        "KAFKA_ENABLE_IDEMPOTENCE": "false",
+        "KAFKA_ENABLE_IDEMPOTENCE": str(REAL_BROKER),
         "KAFKA_SESSION_SECONDS": "6",
         "SMTP_HOST": mailbox.smtp_host,
         "SMTP_PORT": str(mailbox.smtp_port),

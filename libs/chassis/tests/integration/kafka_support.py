@@ -1,6 +1,7 @@
 """What the tests of producer and consumer share: an event, a reader of topics, a wait."""
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -19,6 +20,8 @@ from fleet.servers.kafka import create_topics
 PARTITIONS = 3
 SESSION = 6.0
 """Seconds; the least that a real broker allows. On the embedded one a join lasts half of it."""
+IDEMPOTENCE = "TEST_KAFKA_BOOTSTRAP_SERVERS" in os.environ
+"""A broker from elsewhere is a real one; the embedded one does not speak it."""
 QUICK = RetryPolicy(backoff=0.02, backoff_max=0.2)
 
 
@@ -45,7 +48,7 @@ def fresh_topics(bootstrap: str, *names: str) -> list[str]:
 
 def new_producer(bootstrap: str, **options: Any) -> EventProducer:
     return EventProducer(
-        bootstrap, "test", idempotence=False, registry=CollectorRegistry(), **options
+        bootstrap, "test", idempotence=IDEMPOTENCE, registry=CollectorRegistry(), **options
     )
 
 

@@ -1,4 +1,8 @@
-"""What a route asks for, put together for each request."""
+"""What a route asks for, put together for each request.
+
+All of it is `async def`, though nothing here waits: FastAPI sends a plain function to a thread, at
+0.1 ms of CPU each.
+"""
 
 from typing import Annotated
 
@@ -20,7 +24,7 @@ Transaction = Annotated[AsyncSession, Depends(transaction, scope="function")]
 Reading = Annotated[AsyncSession, Depends(reader, scope="function")]
 
 
-def _metrics(request: Request) -> StockMetrics:
+async def _metrics(request: Request) -> StockMetrics:
     metrics: StockMetrics = request.app.state.metrics
     return metrics
 
@@ -28,7 +32,7 @@ def _metrics(request: Request) -> StockMetrics:
 Metrics = Annotated[StockMetrics, Depends(_metrics)]
 
 
-def _watch(request: Request, session: Transaction, metrics: Metrics) -> LowStockWatch:
+async def _watch(request: Request, session: Transaction, metrics: Metrics) -> LowStockWatch:
     settings: Settings = request.app.state.settings
     return LowStockWatch(session, settings.low_stock_threshold, metrics)
 
@@ -36,15 +40,15 @@ def _watch(request: Request, session: Transaction, metrics: Metrics) -> LowStock
 Watch = Annotated[LowStockWatch, Depends(_watch)]
 
 
-def _inventory_reader(session: Reading) -> InventoryReader:
+async def _inventory_reader(session: Reading) -> InventoryReader:
     return InventoryReader(InventoryRepository(session))
 
 
-def _inventory_service(session: Transaction, watch: Watch) -> InventoryService:
+async def _inventory_service(session: Transaction, watch: Watch) -> InventoryService:
     return InventoryService(InventoryRepository(session), LedgerRepository(session), watch)
 
 
-def _stock_service(session: Transaction, watch: Watch, metrics: Metrics) -> StockService:
+async def _stock_service(session: Transaction, watch: Watch, metrics: Metrics) -> StockService:
     return StockService(InventoryRepository(session), LedgerRepository(session), watch, metrics)
 
 

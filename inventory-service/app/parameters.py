@@ -53,7 +53,7 @@ def _decoded(encoded: str) -> str:
         return ""  # bytes that are no text: no id of any kind
 
 
-def _product_id(
+async def _product_id(
     product_id: Annotated[
         str,
         Path(
@@ -66,7 +66,7 @@ def _product_id(
     return _parse_product_id(_decoded(product_id))
 
 
-def _movement_key(
+async def _movement_key(
     key: Annotated[
         str,
         Path(
@@ -83,7 +83,7 @@ def _movement_key(
     return decoded
 
 
-def _required_key(key: IdempotencyKey) -> str:
+async def _required_key(key: IdempotencyKey) -> str:
     if key is None:
         raise MissingIdempotencyKey
     return key
@@ -94,7 +94,7 @@ def next_cursor(product_id: str) -> str:
     return encode_cursor(_CURSOR, product_id)
 
 
-def _page_start(
+async def _page_start(
     cursor: Annotated[
         str | None, Query(description="from the `Link` header of the page before", max_length=1_000)
     ] = None,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,6 +27,11 @@ _MOVE = text("""
     SELECT * FROM moved ORDER BY product_id
 """)
 _NO_CEILING = 2**62
+
+# Built once: `check` is asked before every order, and building it took a tenth of its time.
+_AVAILABLE = select(InventoryItem.quantity - InventoryItem.reserved_qty).where(
+    InventoryItem.product_id == bindparam("product_id")
+)
 
 
 class InventoryRepository:
@@ -59,11 +64,9 @@ class InventoryRepository:
         return (await self._session.scalars(statement)).one_or_none()
 
     async def available(self, product_id: str) -> int | None:
-        """What can be sold of a product: one row by its unique index, two of its columns."""
-        statement = select(InventoryItem.quantity - InventoryItem.reserved_qty).where(
-            InventoryItem.product_id == product_id
-        )
-        return (await self._session.scalars(statement)).one_or_none()
+        """What can be sold of a product: one row by its unique index."""
+        row = (await self._session.execute(_AVAILABLE, {"product_id": product_id})).one_or_none()
+        return None if row is None else int(row[0])
 
     async def page(self, after: str | None, limit: int) -> Sequence[InventoryItem]:
         """`limit` items in the order of their product ids, which the unique index has."""

@@ -12,6 +12,7 @@ from chassis.settings import KafkaSettings, ServiceSettings
 class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
     service_name: str = "order-service"
     database_url: str = "postgresql+asyncpg://postgres:postgres@127.0.0.1:5433/order_db"
+    database_pool_timeout: float = Field(default=2.0, gt=0, description="seconds to wait for one")
     database_statement_timeout: float = Field(default=2.0, gt=0, description="seconds")
     auth_required: bool = Field(
         default=False,

@@ -27,8 +27,8 @@ class DatabaseSettings(BaseSettings):
     """Mixed into the settings of a service that keeps its data in PostgreSQL."""
 
     database_url: str
-    database_pool_size: int = Field(default=20, ge=1, description="connections of this process")
-    database_pool_timeout: float = Field(default=2.0, gt=0, description="seconds to wait for one")
+    database_pool_size: int = Field(default=10, ge=1, description="connections of this process")
+    database_pool_timeout: float = Field(default=5.0, gt=0, description="seconds to wait for one")
     database_connect_timeout: float = Field(default=2.0, gt=0, description="seconds")
     database_statement_timeout: float = Field(default=5.0, gt=0, description="seconds, COMMIT too")
 

@@ -9,14 +9,23 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ValidationError
 
 from app.errors import InventoryUnavailable, OutOfStock, ProductUnknown
+from chassis.breaker import BreakerPolicy
 from chassis.deadline import Deadline
 from chassis.http import ClientPolicy, Reply, ResilientClient, UpstreamUnavailable, segment
 
 REVERSED = "/problems/movement-reversed"
 
-# Retries are for lost packets and restarts; the deadline of placing bounds them all. Every call
-# here is safe to repeat: a check reads, a reduction and its reverse carry the order's id as key.
-POLICY = ClientPolicy(read_timeout=1.0, pool_timeout=3.0, total_timeout=3.0, attempts=3)
+# Every call here is safe to repeat: a check reads, a reduction and its reverse carry the order's id
+# as key. Retries are for dropped connections and restarts. A read may take most of the deadline and
+# the circuit opens late and for short: a rush that makes inventory slow is no outage, and refusing
+# everybody for seconds would make it one.
+POLICY = ClientPolicy(
+    read_timeout=2.0,
+    pool_timeout=3.0,
+    total_timeout=3.0,
+    attempts=3,
+    breaker=BreakerPolicy(failures_in_a_row=20, reset_timeout=2.0),
+)
 
 
 class Availability(BaseModel):

@@ -35,6 +35,12 @@ class Settings(ServiceSettings, KafkaSettings):
         default=True, description="false only for a mailbox on this machine"
     )
     smtp_timeout: float = Field(default=10.0, gt=0, description="seconds for each answer")
+    smtp_data_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        description="seconds for the answer to a mail's content: a server may scan it for long, "
+        "and giving up too early doubles the mail",
+    )
     mail_from: Mailbox = "The Shop <shop@example.com>"
     alert_email: Mailbox = "stock@example.com"
 

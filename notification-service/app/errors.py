@@ -17,3 +17,9 @@ class MailDeferred(Exception):
 
 class MailRejected(Exception):
     """The server did not take this mail's content (5xx). Many in a row mean that we are blocked."""
+
+
+class AnswerLost(Exception):
+    """The mail was handed over and no answer came: it may have been sent, and another try may
+    double it. So the tries are bounded, or a server that is always too slow would get no end of it.
+    """

@@ -65,6 +65,8 @@ class ScriptedSmtp:
         self.commands: list[str] = []
         self.taken: list[bytes] = []
         self.port = 0
+        self.delay = 0.0
+        """Seconds before the answer to a mail's content."""
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["ScriptedSmtp"]:
@@ -85,6 +87,7 @@ class ScriptedSmtp:
                 going_on = await self._reply(writer, command)
                 if going_on and command == "DATA" and "DATA" not in self.says:
                     self.taken.append(await reader.readuntil(b"\r\n.\r\n"))
+                    await asyncio.sleep(self.delay)
                     going_on = await self._reply(writer, ".")
                 going_on = going_on and command != "QUIT"
         except (ConnectionError, asyncio.IncompleteReadError):

@@ -10,7 +10,7 @@ from aiosmtplib.errors import SMTPDataError, SMTPRecipientRefused
 from prometheus_client import CollectorRegistry, Counter
 
 from app.config import Settings
-from app.errors import MailDeferred, MailRejected, MailServerDown, RecipientRefused
+from app.errors import AnswerLost, MailDeferred, MailRejected, MailServerDown, RecipientRefused
 from app.mail import Mail, render, smtp_address
 from chassis.kafka.policy import RetryPolicy
 
@@ -42,6 +42,7 @@ class SmtpClient:
             # Else aiosmtplib asks the name service for ours, which may take seconds.
             local_hostname=self._sender_address.rpartition("@")[2],
         )
+        self._data_timeout = settings.smtp_data_timeout
         self._lock = asyncio.Lock()
         self._backoff = RetryPolicy(backoff=0.5)
         self._failures = 0
@@ -56,7 +57,7 @@ class SmtpClient:
         """Return when the server has said yes.
 
         Raises:
-            RecipientRefused, MailServerDown, MailDeferred, MailRejected: as app.errors says.
+            RecipientRefused, MailServerDown, MailDeferred, MailRejected, AnswerLost.
         """
         message = render(mail, self._sender)
         async with self._lock:
@@ -119,7 +120,7 @@ class SmtpClient:
 
     async def _transfer(self, message: bytes) -> None:
         try:
-            await self._smtp.data(message)
+            await self._smtp.data(message, timeout=self._data_timeout)
         except SMTPDataError as error:
             if error.code == _CLOSING:
                 raise MailServerDown(_reason("closing", error)) from error
@@ -129,7 +130,7 @@ class SmtpClient:
         except BaseException as error:
             self._in_doubt.inc()
             if isinstance(error, SMTPException | OSError):
-                raise MailServerDown(_reason("answer lost", error)) from error
+                raise AnswerLost(_reason("answer lost", error)) from error
             raise
 
 

@@ -11,7 +11,7 @@ from tests.fakes import ScriptedSmtp
 
 from app.clients.smtp_client import LoggedMails, SmtpClient, mailer
 from app.config import Settings
-from app.errors import MailDeferred, MailRejected, MailServerDown, RecipientRefused
+from app.errors import AnswerLost, MailDeferred, MailRejected, MailServerDown, RecipientRefused
 from app.mail import Mail
 
 
@@ -33,6 +33,7 @@ class Client:
             smtp_port=port,
             smtp_starttls=False,
             smtp_timeout=0.5,
+            smtp_data_timeout=1.0,
             mail_from="Demo Shop <shop@example.com>",
             **changes,
         )
@@ -77,8 +78,8 @@ async def test_many_mails_go_over_one_connection(server: ScriptedSmtp, client: C
         (".", "554 looks like spam", MailRejected),
         (".", "451 later", MailDeferred),
         (".", "421 closing", MailServerDown),
-        (".", "hang up", MailServerDown),
-        (".", "silence", MailServerDown),
+        (".", "hang up", AnswerLost),
+        (".", "silence", AnswerLost),
     ],
 )
 async def test_a_reply_becomes_its_error_and_the_next_mail_goes(
@@ -103,6 +104,15 @@ async def eventually(client: Client, mail: Mail) -> None:
                 await asyncio.sleep(0.02)
             else:
                 return
+
+
+async def test_a_server_that_thinks_long_about_a_mail_is_waited_for(
+    server: ScriptedSmtp, client: Client
+) -> None:
+    """Giving up on a mail that was handed over would double it, with every try."""
+    server.delay = 0.7
+    await client.smtp.send(mail())
+    assert client.in_doubt() == 0
 
 
 async def test_a_connection_that_was_closed_while_idle_costs_no_mail(

@@ -48,7 +48,7 @@ def record(value: bytes | None = None, **fields: Any) -> SimpleNamespace:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  the lane tells nobody when it is idle
+        while not condition():
             await asyncio.sleep(0)
 
 

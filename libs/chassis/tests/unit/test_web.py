@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.testclient import TestClient
+from pydantic import BaseModel, ConfigDict, Field
+
 from chassis.health import Dependency, health_router
 from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
@@ -17,9 +21,6 @@ from chassis.requests import (
     link_next,
 )
 from chassis.types import Money, Quantity, VisibleText
-from fastapi import APIRouter, FastAPI, Query, Request, Response
-from fastapi.testclient import TestClient
-from pydantic import BaseModel, ConfigDict, Field
 
 
 class TooShort(Problem):

@@ -26,7 +26,7 @@ _PAGE = """\
 {petals}
 </g>
 <circle r="104" fill="url(#face)"/>
-<text y="32" font-family="Georgia,serif" font-size="92" text-anchor="middle" \
+<text y="28" font-family="Georgia,serif" font-size="80" text-anchor="middle" \
 fill="hsl({hue},45%,30%)">{initials}</text>
 </g>
 <g font-family="Helvetica,Arial,sans-serif" font-size="34" font-weight="600" \

@@ -154,6 +154,17 @@ async def test_malformed_calls_are_refused_as_usual_without_a_database(
     assert_problem(await alone.get("/api/products?page=0"), 422)
 
 
+async def test_a_service_whose_database_is_away_stops_promptly(settings: Settings) -> None:
+    """PyMongo may swallow the cancellation of what waits for a server; the service stops anyway."""
+    nowhere = {"mongodb_url": "mongodb://127.0.0.1:9/?directConnection=true"}
+    away = settings.model_copy(update=nowhere | {"mongodb_timeout_ms": 30})
+    for _ in range(4):
+        began = time.monotonic()
+        async with running(create_app(away)) as client:
+            assert_problem(await client.get("/api/products"), 503)
+        assert time.monotonic() - began < 4
+
+
 async def ready(client: httpx2.AsyncClient) -> bool:
     return (await client.get("/health/ready")).status_code == 200
 

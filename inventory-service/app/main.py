@@ -7,12 +7,12 @@ from fastapi import FastAPI
 
 from app.config import Settings
 from app.database import reading
-from app.kafka.producer import event_producer
 from app.metrics import StockMetrics
 from app.parameters import EncodedPaths
 from app.routes.inventory_routes import items, movements
 from chassis.database import Database
 from chassis.health import Dependency, health_router
+from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
@@ -25,7 +25,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     configure_logging(settings.service_name, settings.log_level)
     registry = new_registry()
     database = Database(settings)
-    producer = event_producer(settings, registry)
+    producer = EventProducer.of(settings, settings.service_name, registry)
     relay = OutboxRelay(settings.database_url, producer.send, registry=registry)
 
     @asynccontextmanager

@@ -48,9 +48,7 @@ async def open_resources(
     state = app.state
     state.mailer = mailer(settings, registry)
     stack.push_async_callback(state.mailer.close)
-    brokers, name = settings.kafka_bootstrap_servers, settings.service_name
-    idempotence = settings.kafka_enable_idempotence
-    producer = EventProducer(brokers, name, idempotence=idempotence, registry=registry)
+    producer = EventProducer.of(settings, settings.service_name, registry)
     await producer.start()
     stack.push_async_callback(producer.stop, timeout=1.0)
     sent = SentMailsTopic(settings, producer, registry)

@@ -34,7 +34,6 @@ class LowStockWatch:
             self._session,
             topic=INVENTORY_LOW,
             key=item.product_id,
-            event_id=event.event_id,
-            payload=event.to_bytes().decode(),
+            event=event,
         )
         self._metrics.low_crossings.inc()

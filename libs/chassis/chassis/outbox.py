@@ -4,11 +4,10 @@ Writing is `add_event(session, ...)`, which cannot commit: the event is publishe
 caller's own change is. Publishing is `OutboxRelay`, one at a time for each database.
 """
 
-from uuid import UUID
-
 from sqlalchemy import column, insert, table
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chassis.kafka.events import Event
 from chassis.tracing import traceparent
 
 CHANNEL = "outbox"
@@ -48,17 +47,20 @@ _outbox = table(
 )
 
 
-async def add_event(
-    session: AsyncSession, *, topic: str, key: str, event_id: UUID, payload: str
-) -> None:
+async def add_event(session: AsyncSession, *, topic: str, key: str, event: Event) -> None:
     """Write one event into the caller's transaction. It is published after that commits.
 
     Args:
         session: the caller's; nothing here commits it.
         key: the aggregate's id. Events of one key are published in the order of their commits, if
             the caller holds a lock on the aggregate's row when it calls this.
-        event_id: what consumers dedupe by.
-        payload: the message's value, exactly as it will be sent.
+        event: stored as the bytes that will be sent, so that every repeat is the same.
     """
-    row = {"event_id": event_id, "topic": topic, "key": key, "payload": payload}
-    await session.execute(insert(_outbox).values(**row, traceparent=traceparent()))
+    row = {
+        "event_id": event.event_id,
+        "topic": topic,
+        "key": key,
+        "payload": event.to_bytes().decode(),
+        "traceparent": traceparent(),
+    }
+    await session.execute(insert(_outbox).values(**row))

@@ -92,8 +92,7 @@ class OrderCancelling:
                     session,
                     topic=ORDER_CANCELLED,
                     key=str(order.id),
-                    event_id=event.event_id,
-                    payload=event.model_dump_json(),
+                    event=event,
                 )
         return order, True
 

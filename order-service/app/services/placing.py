@@ -241,8 +241,7 @@ class OrderPlacing:
                 session,
                 topic=ORDER_PLACED,
                 key=str(order.id),
-                event_id=event.event_id,
-                payload=event.model_dump_json(),
+                event=event,
             )
             body = OrderOut.model_validate(order).model_dump_json()
             await self._keys(session).store_answer(order.id, body)

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -12,9 +11,15 @@ from prometheus_client import CollectorRegistry
 
 from chassis.database import Database, DatabaseSettings, DatabaseUnavailable
 from chassis.kafka.errors import BrokerUnavailable, Unsendable
+from chassis.kafka.events import Event
 from chassis.outbox import OUTBOX_DDL_V1, add_event
 from chassis.relay import OutboxRelay
 from chassis.tracing import continue_trace
+
+
+class Numbered(Event):
+    event_type: str = "NUMBERED"
+    n: int
 
 
 class Broker:
@@ -91,8 +96,7 @@ async def start(postgres_url: str, sql: Any, broker: Broker) -> AsyncIterator[An
 
 async def add(database: Database, key: str, number: int) -> None:
     async with database.transaction() as session:
-        payload = json.dumps({"n": number})
-        await add_event(session, topic="t", key=key, event_id=uuid4(), payload=payload)
+        await add_event(session, topic="t", key=key, event=Numbered(n=number))
 
 
 async def pending(sql: Any) -> int:
@@ -120,7 +124,7 @@ async def test_an_event_is_published_if_and_only_if_its_transaction_commits(
 
 async def _add_and_fail(database: Database) -> None:
     async with database.transaction() as session:
-        await add_event(session, topic="t", key="a", event_id=uuid4(), payload="{}")
+        await add_event(session, topic="t", key="a", event=Numbered(n=0))
         raise RuntimeError("changed my mind")
 
 
@@ -150,7 +154,7 @@ async def test_promise_18_a_transaction_that_commits_late_is_not_skipped(
     """Promise 18: row 1 is written first and committed last; a cursor on the id would lose it."""
     start()
     async with database.transaction() as session:
-        await add_event(session, topic="t", key="first", event_id=uuid4(), payload='{"n": 1}')
+        await add_event(session, topic="t", key="first", event=Numbered(n=1))
         await add(database, "second", 2)
         await until(lambda: broker.numbers("second") == [2])
         assert broker.numbers("first") == []

@@ -188,10 +188,14 @@ def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
 
 
 def reap(pid: int) -> None:
-    """Collect the exit code of a child of this process, if it is one and has ended."""
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        _children.pop(pid, None)
+    """Collect the exit code of a process that has ended, if it is a child of this one.
+
+    A wait rather than a look: with threads left to end, a zombie cannot be collected for a moment.
+    """
+    child = _children.pop(pid, None)
+    if child is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=5.0)
 
 
 def _runs(process: psutil.Process) -> bool:

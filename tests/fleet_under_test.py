@@ -148,6 +148,16 @@ class Shop:
             url = self.fleet.url("order-service") + following if following else None
         return found
 
+    async def catalogue(self) -> list[dict[str, Any]]:
+        """All products, every page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            number = len(found) // 100 + 1
+            page = (await self.http.get(f"{self.products}?page_size=100&page={number}")).json()
+            found += page["products"]
+            if len(found) >= page["total"]:
+                return found
+
     async def settled(self, email: str, seconds: float = 30.0) -> list[dict[str, Any]]:
         """The customer's orders once none of them is PENDING any more."""
         orders: list[dict[str, Any]] = []

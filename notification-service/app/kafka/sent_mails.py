@@ -157,6 +157,7 @@ class SentMailsTopic:
             client_id="mail-sent",
             auto_offset_reset="earliest",
             fetch_max_wait_ms=200,
+            fetch_max_bytes=300_000,  # some 1,500 records: a backlog costs little memory
             retry_backoff_ms=500,
         )
         try:

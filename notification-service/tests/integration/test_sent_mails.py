@@ -84,7 +84,7 @@ async def test_a_replica_that_starts_learns_everything_before_it_begins(
 ) -> None:
     """Also records written together, which the embedded broker's "latest offset" leaves out."""
     ids = [uuid4() for _ in range(600)]
-    large = b" " * 20_000  # several fetches long
+    large = b" " * 5_000  # several fetches long
     await asyncio.gather(*(wire.publish_raw(TOPIC, str(event_id), large) for event_id in ids))
     memory = Memory(settings)
     await memory.start()

@@ -152,10 +152,12 @@ async def test_mails_wait_for_the_mail_server_and_are_all_sent_when_it_is_back(
 async def test_a_paused_broker_turns_readiness_red_and_nothing_is_lost_or_doubled(
     replicas: Replicas, wire: Wire, post: Post, kafka_server: Any
 ) -> None:
-    """Promise 59: Kafka is what this service alone cannot do without; it recovers by itself."""
-    replica = replicas()
+    """Promises 59 and 30: readiness is honest, a stop is bounded, the rest recovers by itself."""
+    replica, leaving = replicas(), replicas()
     replica.start()
+    leaving.start()
     await replica.ready()
+    await leaving.ready()
     batch = events(100)
     for topic, event in batch[:50]:
         await wire.publish(topic, event)
@@ -165,7 +167,9 @@ async def test_a_paused_broker_turns_readiness_red_and_nothing_is_lost_or_double
         await until(lambda: replica.readiness()[0] == 503, 5, "red within 5 s")
         assert replica.get("/health").status_code == 200
         publishing = asyncio.create_task(publish_all(wire, batch[50:]))
-        await asyncio.sleep(10 - (time.monotonic() - began))
+        await leaving.stop()
+        assert time.monotonic() - began < 12
+        await asyncio.sleep(12 - (time.monotonic() - began))
     finally:
         kafka_server.resume()
     await publishing

@@ -151,9 +151,9 @@ class EventConsumer:
                 self._consumer.resume(partition)
 
     async def _measure(self) -> None:
-        """The lag, once a second. From the high watermark that each fetch brings: the broker's
+        """The lag, once a second, from the high watermark that each fetch brings.
 
-        "latest offset" costs a request and is wrong on the embedded broker.
+        The broker's "latest offset" would cost a request, and is wrong on the embedded broker.
         """
         if time.monotonic() - self._measured_at < 1.0:
             return
@@ -273,4 +273,5 @@ def _options(bootstrap_servers: str, group: str, session: float) -> dict[str, An
         # A join may take as long as a rebalance; a shorter request would give up in its midst.
         "request_timeout_ms": milliseconds + 10_000,
         "retry_backoff_ms": 500,
+        "fetch_max_bytes": 4_000_000,  # what one answer may cost in memory; 50 MB unless told
     }

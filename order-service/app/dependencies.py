@@ -1,6 +1,11 @@
-"""What routes ask for, each as an annotated type."""
+"""What routes ask for, each as an annotated type.
+
+All are async, though few await anything: FastAPI runs a plain dependency in a thread, which costs
+more than the dependency itself.
+"""
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -40,7 +45,7 @@ async def _caller(request: Request) -> Caller:
 CurrentCaller = Annotated[Caller, Depends(_caller)]
 
 
-def _order_id(
+async def _order_id(
     order_id: Annotated[
         str, Path(description="a UUID", examples=["7c9e6679-7425-40de-944b-e07fc1f90ae7"])
     ],
@@ -56,7 +61,7 @@ OrderId = Annotated[UUID, Depends(_order_id)]
 _email = TypeAdapter(Email)
 
 
-def _customer_email(
+async def _customer_email(
     email: Annotated[str, Path(description="e-mail address", examples=["alice@example.com"])],
 ) -> str:
     try:
@@ -68,20 +73,23 @@ def _customer_email(
 CustomerEmail = Annotated[str, Depends(_customer_email)]
 
 
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a list: how many, from where on, and of which status."""
 
-    def __init__(
-        self,
-        limit: PageLimit = 50,
-        cursor: Annotated[
-            str | None, Query(description="from the Link header of the page before")
-        ] = None,
-        status: OrderStatus | None = None,
-    ) -> None:
-        self.limit = limit
-        self.status = status
-        self.after = _place(cursor) if cursor is not None else None
+    limit: int
+    after: Place | None
+    status: OrderStatus | None
+
+
+async def _page(
+    limit: PageLimit = 50,
+    cursor: Annotated[
+        str | None, Query(description="from the Link header of the page before")
+    ] = None,
+    status: OrderStatus | None = None,
+) -> Page:
+    return Page(limit, _place(cursor) if cursor is not None else None, status)
 
 
 def _place(cursor: str) -> Place:
@@ -95,15 +103,15 @@ def _place(cursor: str) -> Place:
         raise InvalidCursor(InvalidCursor.example) from None
 
 
-PageQuery = Annotated[Page, Depends()]
+PageQuery = Annotated[Page, Depends(_page)]
 
 
-def _placing(request: Request) -> OrderPlacing:
+async def _placing(request: Request) -> OrderPlacing:
     placing: OrderPlacing = request.app.state.placing
     return placing
 
 
-def _cancelling(request: Request) -> OrderCancelling:
+async def _cancelling(request: Request) -> OrderCancelling:
     cancelling: OrderCancelling = request.app.state.cancelling
     return cancelling
 

@@ -21,7 +21,7 @@ def product_service(request: Request) -> ProductService:
     return service
 
 
-def _product_id(
+async def _product_id(
     product_id: Annotated[
         str,
         Path(
@@ -36,7 +36,7 @@ def _product_id(
     return ObjectId(product_id)
 
 
-def _catalogue_query(
+async def _catalogue_query(
     # The bound keeps the number of skipped products within what MongoDB can count.
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
     page_size: Annotated[int, Query(ge=1, le=100)] = 10,

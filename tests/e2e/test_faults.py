@@ -50,7 +50,8 @@ async def place_many(
             acknowledged.append(await place_surely(shop, product, email))
             on_answer(len(acknowledged))
 
-    await asyncio.gather(*(customer() for _ in range(CLIENTS)))
+    async with asyncio.timeout(120):
+        await asyncio.gather(*(customer() for _ in range(CLIENTS)))
     return acknowledged
 
 

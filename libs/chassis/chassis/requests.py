@@ -51,7 +51,7 @@ class InvalidIdempotencyKey(Problem):
     example = "Idempotency-Key must be 1 to 255 visible ASCII characters."
 
 
-def _idempotency_key(
+async def _idempotency_key(
     request: Request,
     key: Annotated[
         str | None,
@@ -70,6 +70,7 @@ def _idempotency_key(
     return values[0]
 
 
+# (An async dependency, though it awaits nothing: FastAPI runs a plain one in a thread.)
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
 """The request's Idempotency-Key, or None; a malformed one is a 400."""
 

@@ -398,6 +398,6 @@ async def test_who_waits_for_a_turn_longer_than_the_deadline_is_told_to_come_aga
         inventory.hang = False
         kinds = Counter(a.json()["type"] for a in answers)
         assert {a.status_code for a in answers} == {503}
-        assert kinds.keys() == {"/problems/busy", "/problems/inventory-unavailable"}
-        assert kinds["/problems/busy"] >= 3, "at most one more gets its turn at the last moment"
+        assert kinds["/problems/busy"] >= 1, "a turn at the last moment may end at inventory"
+        assert inventory.calls["reduce"] == 0
         assert (await place(client)).status_code == 201

@@ -16,7 +16,7 @@ from chassis.types import MoneyParameter, VisibleText
 _FORM = "[0-9a-fA-F]{24}"
 
 
-def product_service(request: Request) -> ProductService:
+async def product_service(request: Request) -> ProductService:
     service: ProductService = request.app.state.products
     return service
 

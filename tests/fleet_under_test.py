@@ -4,10 +4,8 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from fleet.mailbox_client import Mailbox
 from fleet.ports import free_port
+from fleet.testing import Workshop
 
 ROOT = Path(__file__).parent.parent
 PORTS = (
@@ -38,10 +37,7 @@ class Fleet:
     """Commands of `python -m fleet`, as `make` gives them."""
 
     def __init__(self) -> None:
-        # Below /var/tmp for root: PostgreSQL then runs as nobody, who may not enter root's home.
-        parent = "/var/tmp" if os.geteuid() == 0 else None  # noqa: S108
-        self.state = Path(tempfile.mkdtemp(prefix="fleet-e2e-", dir=parent))
-        self.state.chmod(0o711)
+        self._workshop = Workshop()  # its guard ends the fleet even when the tests are killed
         self._ports: dict[str, int] = {}
         while len(self._ports) < len(PORTS):
             port = free_port()
@@ -50,7 +46,7 @@ class Fleet:
         self._environment = {
             **os.environ,
             **{name: str(port) for name, port in self._ports.items()},
-            "FLEET_STATE": str(self.state),
+            "FLEET_STATE": str(self._workshop.folder),
         }
 
     def __call__(self, *command: str) -> str:
@@ -84,7 +80,7 @@ class Fleet:
 
     def remove(self) -> None:
         self("reset")
-        shutil.rmtree(self.state, ignore_errors=True)
+        self._workshop.remove()
 
 
 async def until(

@@ -1,8 +1,8 @@
 """Cleans up after a test run that was killed.
 
 Fixtures stop their servers themselves; a run that dies by SIGKILL cannot. This process waits for
-the end of its standard input, which the system closes with the run, however it ended, and then
-removes what the lines it has read by then name: ``pid-file <path>`` and ``folder <path>``.
+the end of its standard input, which the system closes with the run, however it ended. Then it kills
+whatever still runs of the state folder that its one argument names, and removes the folder.
 """
 
 from __future__ import annotations
@@ -15,25 +15,17 @@ from pathlib import Path
 from fleet.identity import PidFile
 
 
-def main() -> None:
-    """Read lines until the end of the input, then kill and remove."""
+def main(folder: Path) -> None:
+    """Wait for the end of the input, then kill and remove."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    pid_files: list[PidFile] = []
-    folders: list[Path] = []
-    for line in sys.stdin:
-        kind, _, path = line.rstrip("\n").partition(" ")
-        if kind == "pid-file":
-            pid_files.append(PidFile(Path(path)))
-        elif kind == "folder":
-            folders.append(Path(path))
-    for pid_file in pid_files:
-        identity = pid_file.read()
+    sys.stdin.read()
+    for path in folder.glob("run/*.json"):
+        identity = PidFile(path).read()
         if identity is not None:
             identity.signal_family(signal.SIGKILL)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

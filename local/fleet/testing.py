@@ -43,18 +43,15 @@ class Workshop:
         self.folder = Path(tempfile.mkdtemp(prefix="fleet-test-", dir=_reachable_by_all()))
         self.folder.chmod(0o711)
         self._guard = subprocess.Popen(
-            [sys.executable, "-m", "fleet.guard"],
+            [sys.executable, "-m", "fleet.guard", str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            text=True,
             start_new_session=True,
         )
-        self._tell(f"folder {self.folder}")
 
     def open(self, program: P) -> Runner[P]:
         """Start a program and return it running."""
         runner = Runner(program, self.folder)
-        self._tell(f"pid-file {runner.pid_file.path}")
         runner.start()
         return runner
 
@@ -62,11 +59,6 @@ class Workshop:
         """Remove the folder and let the guard go."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._guard.communicate(timeout=10)
-
-    def _tell(self, line: str) -> None:
-        assert self._guard.stdin is not None
-        self._guard.stdin.write(line + "\n")
-        self._guard.stdin.flush()
 
 
 @pytest.fixture(scope="session")

@@ -53,10 +53,8 @@ def test_the_guard_ends_what_a_killed_test_run_left(tmp_path: Path) -> None:
     pid_file.write(Identity.of(server.pid))
     runner = (
         "import os, subprocess, sys\n"
-        "guard = subprocess.Popen([sys.executable, '-m', 'fleet.guard'],"
+        f"guard = subprocess.Popen([sys.executable, '-m', 'fleet.guard', {str(folder)!r}],"
         " stdin=subprocess.PIPE, start_new_session=True)\n"
-        f"guard.stdin.write(b'folder {folder}\\npid-file {pid_file.path}\\n')\n"
-        "guard.stdin.flush()\n"
         "os.kill(os.getpid(), 9)\n"
     )
     subprocess.run([sys.executable, "-c", runner], env=os.environ, check=False)

@@ -48,10 +48,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
 
     app = FastAPI(title="order-service", version="1.0.0", lifespan=lifespan, redirect_slashes=False)
-    state = app.state
-    state.settings, state.database, state.verifier = settings, database, verifier
-    state.placing = OrderPlacing(database, inventory, settings, metrics)
-    state.cancelling = OrderCancelling(database, inventory, settings)
+    app.state.settings, app.state.database, app.state.verifier = settings, database, verifier
+    app.state.placing = OrderPlacing(database, inventory, settings, metrics)
+    app.state.cancelling = OrderCancelling(database, inventory, settings)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
     needs = (

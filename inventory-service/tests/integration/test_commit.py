@@ -51,7 +51,7 @@ async def commits_failing_by(shop: Shop, failure: str) -> AsyncIterator[None]:
 async def test_a_commit_that_fails_is_never_a_2xx(
     shop: Shop, call: Call, failure: str, status: int
 ) -> None:
-    """architecture.md 2. Everything before the COMMIT went well, and the answer was ready."""
+    """Commit before the reply. Everything before the COMMIT went well, and the answer was ready."""
     product = await shop.stock(10)
     async with commits_failing_by(shop, failure):
         answer = await call(shop, product)

@@ -55,7 +55,7 @@ async def test_promise_3_a_key_moves_a_product_once(shop: Shop) -> None:
 async def test_replicas_may_migrate_at_once_and_the_models_agree_with_the_result(
     database_url: str,
 ) -> None:
-    """architecture.md 16: one migrates, the other waits for it and finds nothing to do."""
+    """One migrates, the other waits for it and finds nothing to do."""
     async with another_database(database_url) as url:
         both = (asyncio.to_thread(alembic, url, "upgrade", "head") for _ in range(2))
         await asyncio.gather(*both)

@@ -159,7 +159,7 @@ async def test_a_reversal_gives_back_once_and_says_the_same_twice(shop: Shop) ->
 
 
 async def test_a_late_reduce_after_its_reversal_takes_nothing(shop: Shop) -> None:
-    """order-flow.md: the tombstone. The reversal overtook the reduction on the wire."""
+    """docs/order-flow.md: the tombstone. The reversal overtook the reduction on the wire."""
     product, key = await shop.stock(20), str(uuid4())
     assert (await shop.reverse(key)).json() == {"returned": []}
     for answer in (

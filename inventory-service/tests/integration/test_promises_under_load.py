@@ -205,7 +205,7 @@ async def test_promise_5_the_key_is_remembered_after_a_restart(
 async def test_a_reduction_and_its_reversal_racing_never_both_stand(
     shop: Shop, dice: random.Random
 ) -> None:
-    """order-flow.md: they are serial for each key, also while the key has no row yet. Whatever the
+    """They are serial for each key, also while the key has no row yet. Whatever the
     order, in the end nothing is taken."""
     ends: Counter[tuple[int, int]] = Counter()
 

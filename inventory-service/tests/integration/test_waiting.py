@@ -71,7 +71,7 @@ async def test_a_restock_sees_the_room_that_was_made_during_its_wait(shop: Shop)
 
 
 async def test_a_reduce_waits_for_the_reversal_that_has_its_key(shop: Shop) -> None:
-    """order-flow.md: serial for each key, also while the key's row is not committed yet."""
+    """Serial for each key, also while the key's row is not committed yet."""
     product, key = await shop.stock(5), str(uuid4())
     async with shop.database.transaction() as session:
         await session.execute(

@@ -1,4 +1,4 @@
-"""Placing an order: a small saga, exact in docs and model-checked; see order-docs.md.
+"""Placing an order: a small saga. docs/order-flow.md is exact, crash by crash.
 
 Two rules hold throughout. An answer other than 201 means that no order stands, at once or within
 30 s. And what another process may have done is found out or undone by its key, never guessed.
@@ -9,8 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,10 +29,11 @@ from app.errors import (
 )
 from app.events import ORDER_PLACED, order_placed
 from app.metrics import OrderMetrics
-from app.models.order import CancelledBy, Order, OrderItem, OrderStatus
+from app.models.order import CancelledBy, Order, OrderStatus
 from app.repositories.idempotency_repository import IdempotencyRepository, StoredKey
 from app.repositories.order_repository import OrderRepository
 from app.schemas.order import OrderIn, OrderOut
+from app.services.new_order import new_order
 from chassis.database import Database, DatabaseUnavailable
 from chassis.deadline import Deadline
 from chassis.outbox import add_event
@@ -121,7 +121,7 @@ class OrderPlacing:
             if (answered := await self._answered(request, key)) is not None:
                 return answered
             raise
-        order = _new_order(request)
+        order = new_order(request)
         if (answered := await self._save_pending(order, request, key, deadline)) is not None:
             return answered
         return await self._reduce(order, request, deadline)
@@ -282,33 +282,3 @@ def _answer_of(stored: StoredKey, request: OrderIn) -> Placed:
         seconds = min(MAX_RETRY_AFTER, max(1, round(stored.lease_left)))
         raise RequestInProgress(RequestInProgress.example, headers={"Retry-After": str(seconds)})
     raise OrderCancelled(OrderCancelled.example)
-
-
-def _new_order(request: OrderIn) -> Order:
-    order_id = uuid4()
-    items = [
-        OrderItem(
-            id=uuid4(),
-            order_id=order_id,
-            position=position,
-            product_id=item.product_id,
-            product_name=item.product_name,
-            quantity=item.quantity,
-            unit_price=item.unit_price,
-            total_price=item.total_price,
-        )
-        for position, item in enumerate(request.items)
-    ]
-    return Order(
-        id=order_id,
-        order_number=_order_number(order_id),
-        customer_name=request.customer_name,
-        customer_email=request.customer_email,
-        total_amount=request.total_amount,
-        items=items,
-    )
-
-
-def _order_number(order_id: UUID) -> str:
-    """What people read to each other: the day, and enough of the id to be the only one."""
-    return f"ORD-{datetime.now(UTC):%Y%m%d}-{order_id.hex[:10].upper()}"

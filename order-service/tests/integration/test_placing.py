@@ -1,4 +1,4 @@
-"""order-flow, crash by crash: whatever is lost, the stock ends as the order's state says."""
+"""docs/order-flow.md, crash by crash: whatever is lost, the stock ends as the order's state says."""
 
 import asyncio
 import time

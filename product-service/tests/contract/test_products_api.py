@@ -1,4 +1,4 @@
-"""Every call of contracts.md: its statuses, its shapes, its errors."""
+"""Every call of the contract: its statuses, its shapes, its errors."""
 
 import asyncio
 from datetime import datetime

@@ -112,7 +112,7 @@ async def test_a_post_on_a_kept_connection_that_is_dropped_is_sent_once(start: S
 
 
 async def test_with_an_idempotency_key_a_dropped_post_is_sent_again(start: Start) -> None:
-    """Promise 33, and order-flow's step 4: the reply tells of the unanswered attempt."""
+    """Promise 33, and step 4 of docs/order-flow.md: the reply tells of the unanswered attempt."""
     peer, client = await start(in_turn(Drop(), Answer(400)))
     reply = await client.request("POST", "/a", json={}, headers=KEY)
     assert (reply.status, reply.attempts, reply.unanswered_attempts) == (400, 2, 1)

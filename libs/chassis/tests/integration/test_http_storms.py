@@ -161,7 +161,7 @@ async def test_an_open_circuit_answers_in_less_than_five_milliseconds() -> None:
 
 
 async def test_a_peer_that_hangs_opens_the_circuit() -> None:
-    """Promise 34, decision 17: the deadline lies inside what the breaker guards."""
+    """Promise 34: the deadline lies inside what the breaker guards."""
     async with scripted_peer(lambda _: Hang()) as peer:
         client = client_of(peer, ClientPolicy(total_timeout=0.1, read_timeout=60))
         results = [await outcome(client) for _ in range(6)]

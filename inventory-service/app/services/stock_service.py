@@ -1,4 +1,4 @@
-"""Moving stock: reduce, restock, reverse. Each key has one effect, one answer: docs/order-flow.md."""
+"""Moving stock: reduce, restock, reverse. A key has one effect, one answer: docs/order-flow.md."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""docs/order-flow.md, crash by crash: whatever is lost, the stock ends as the order's state says."""
+"""docs/order-flow.md, crash by crash: whatever is lost, stock and orders agree in the end."""
 
 import asyncio
 import time

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -259,6 +262,23 @@ async def test_when_the_active_relay_dies_another_takes_over_within_ten_seconds(
     first._task.cancel()
     await add(database, "a", 1)
     await until(lambda: broker.numbers("a") == [1], seconds=10.0)
+
+
+async def test_when_the_active_relay_stands_still_another_takes_over(
+    postgres_url: str, database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    """SIGSTOP keeps the process and its connection; the server ends a session that is idle."""
+    worker = Path(__file__).with_name("relay_worker.py")
+    stopped = await asyncio.create_subprocess_exec(sys.executable, worker, postgres_url)
+    try:
+        await until(lambda: _leads(sql))
+        stopped.send_signal(signal.SIGSTOP)
+        start()
+        await add(database, "a", 1)
+        await until(lambda: broker.numbers("a") == [1], seconds=15.0)
+    finally:
+        stopped.kill()
+        await stopped.wait()
 
 
 async def _leads(sql: Any) -> bool:

@@ -205,7 +205,8 @@ class EventConsumer:
             try:
                 if self._on_assigned is not None and partitions:
                     await self._on_assigned()
-                committed = {tp: await self._consumer.committed(tp) for tp in partitions}
+                async with asyncio.timeout(self._policy.commit_timeout):
+                    committed = {tp: await self._consumer.committed(tp) for tp in partitions}
                 break
             except Exception as error:
                 log.warning("partitions not prepared yet", extra=describe(error))

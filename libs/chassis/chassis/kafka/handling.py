@@ -1,5 +1,6 @@
 """What happens to one message: parse, handle, try again, bury, and only then commit."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -181,8 +182,15 @@ class Handling:
                 return
 
     async def _commit(self, lane: Lane, record: Record) -> None:
+        """Commit, or end the lane: quietly where the partition went to another member.
+
+        Raises:
+            TimeoutError: aiokafka's commit may never return when the broker is killed under it
+                (seen on a real one); the membership then begins anew.
+        """
         try:
-            await lane.commit(record.offset + 1)
+            async with asyncio.timeout(self._policy.commit_timeout):
+                await lane.commit(record.offset + 1)
         except (CommitFailedError, IllegalStateError) as error:
             # The partition went to another member meanwhile, which gets this message once more.
             log.warning("offset not committed", extra=_place(record) | describe(error))

@@ -11,6 +11,7 @@ class RetryPolicy:
     attempts: int = 5  # tries of one message before it becomes a dead letter
     backoff: float = 0.2  # the n-th wait is between 0 and backoff * 2**(n-1) ...
     backoff_max: float = 5.0  # ... and never above this
+    commit_timeout: float = 30.0  # then the membership is given up and begun anew
     halt_after: int = 20  # dead letters in a row (unreadable, refused ones aside), then a full stop
 
     def delay(self, failures: int) -> float:

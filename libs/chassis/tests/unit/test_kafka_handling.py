@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -307,3 +308,17 @@ def test_waits_grow_up_to_their_limit() -> None:
     policy = RetryPolicy(backoff=0.2, backoff_max=5.0)
     assert all(policy.delay(1) <= 0.2 for _ in range(1_000))
     assert all(policy.delay(10_000) <= 5.0 for _ in range(1_000))
+
+
+async def test_a_commit_that_never_returns_ends_the_lane_and_says_so(scene: Scene) -> None:
+    """Seen on a real broker that was killed: aiokafka waits for ever. The membership begins anew."""
+    scene.handling._policy = replace(POLICY, commit_timeout=0.05)
+
+    async def never(offset: int) -> None:
+        await asyncio.Event().wait()
+
+    lane = Lane(scene.handling.process, never)
+    lane.add([record()])
+    await asyncio.wait({lane.task}, timeout=5)
+    with pytest.raises(TimeoutError):
+        lane.check()

@@ -311,7 +311,7 @@ def test_waits_grow_up_to_their_limit() -> None:
 
 
 async def test_a_commit_that_never_returns_ends_the_lane_and_says_so(scene: Scene) -> None:
-    """Seen on a real broker that was killed: aiokafka waits for ever. The membership begins anew."""
+    """Seen on a real broker that was killed: aiokafka waits for ever. The session begins anew."""
     scene.handling._policy = replace(POLICY, commit_timeout=0.05)
 
     async def never(offset: int) -> None:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.metrics import request_histogram
-from chassis.problems import internal_error, problem_response
+from chassis.problems import instance_of, internal_error, problem_response
 from chassis.tracing import TraceContext, enter_trace
 
 log = logging.getLogger(__name__)
@@ -67,14 +67,14 @@ class RequestMiddleware:
             log.exception("unexpected error", extra={"route": route_template(scope)})
             if exchange.status:
                 raise  # half an answer is out: only a broken connection can tell the client
-            await internal_error(_path(scope))(scope, receive, answer)
+            await internal_error(instance_of(scope))(scope, receive, answer)
         finally:
             self._record(scope, exchange)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         announced = _header(scope, b"content-length")
         if announced and announced.isdecimal() and int(announced) > self._max_body:
-            response = problem_response(413, self._too_large(), instance=_path(scope))
+            response = problem_response(413, self._too_large(), instance=instance_of(scope))
             await response(scope, receive, send)
             return
         await self._app(scope, self._limited(receive), send)
@@ -115,7 +115,3 @@ class RequestMiddleware:
         if route not in _QUIET:
             fields = {"method": method, "route": route, "status": status}
             log.info("request", extra={**fields, "milliseconds": round(seconds * 1000, 1)})
-
-
-def _path(scope: Scope) -> str:
-    return str(scope.get("raw_path", b"").decode("ascii", "replace"))[:2_000]

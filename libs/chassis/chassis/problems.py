@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from chassis.tracing import current_trace
 
@@ -91,8 +92,9 @@ def problem_response(
     return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def _instance(request: Request) -> str:
-    raw = request.scope.get("raw_path") or request.url.path.encode("utf-8", "replace")
+def instance_of(scope: Scope) -> str:
+    """The path that was called, as it came and of bounded length: a problem's `instance`."""
+    raw = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
     return str(raw.decode("ascii", "replace"))[:2_000]
 
 
@@ -101,7 +103,7 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     return problem_response(
         error.status,
         error.detail,
-        instance=_instance(request),
+        instance=instance_of(request.scope),
         type_=error.type,
         title=error.heading(),
         headers=error.headers,
@@ -120,7 +122,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(
         error.status_code,
         detail or error.detail,
-        instance=_instance(request),
+        instance=instance_of(request.scope),
         headers=error.headers,
     )
 
@@ -129,7 +131,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     # FastAPI's own handler echoes the input: personal data, and a crash on NaN.
     assert isinstance(error, RequestValidationError)  # noqa: S101
     detail = [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
-    return problem_response(422, detail, instance=_instance(request))
+    return problem_response(422, detail, instance=instance_of(request.scope))
 
 
 def internal_error(instance: str) -> Response:

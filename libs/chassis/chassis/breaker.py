@@ -160,6 +160,8 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
             return
         failed = vote is Vote.FAILURE
         self._note(failed)
+        if not failed and not probe and self._circuit.fail_counter == 0:
+            return  # nothing that pybreaker would have to write down
         with contextlib.suppress(_Failed):
             self._circuit.call(_fail if failed else bool)
         if self.state == pybreaker.STATE_CLOSED and failed and self._too_many():

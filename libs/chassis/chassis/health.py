@@ -6,7 +6,7 @@ what the service alone cannot do without; all else that is away shows as DEGRADE
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +34,8 @@ class Dependency:
 
 class Health(BaseModel):
     model_config = ConfigDict(
-        json_schema_extra={"example": {"status": "UP", "service": "some-service"}}
+        extra="allow",
+        json_schema_extra={"example": {"status": "UP", "service": "some-service"}},
     )
 
     status: Literal["UP"]
@@ -67,14 +68,23 @@ async def _examine(dependency: Dependency) -> DependencyState:
     return DependencyState(status=state, milliseconds=milliseconds, error=reason)
 
 
-def health_router(service: str, dependencies: Sequence[Dependency] = ()) -> APIRouter:
-    """`GET /health` and `GET /health/ready` of a service."""
+def health_router(
+    service: str,
+    dependencies: Sequence[Dependency] = (),
+    facts: Mapping[str, bool | str] | None = None,
+) -> APIRouter:
+    """`GET /health` and `GET /health/ready` of a service.
+
+    Args:
+        facts: further members of the answer of `/health`, fixed when the service starts.
+    """
+    alive = Health.model_validate({"status": "UP", "service": service, **(facts or {})})
     router = APIRouter(prefix="/health", tags=["operations"])
 
     @router.get("", summary="Alive?")
     async def health() -> Health:
         """200 as long as the process can answer at all; asks nobody else."""
-        return Health(status="UP", service=service)
+        return alive
 
     @router.get(
         "/ready",

@@ -6,11 +6,57 @@ Callers keep personal data out: ids and order numbers are fine, names, addresses
 import json
 import logging
 import sys
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import to_json
 
 from chassis.tracing import current_trace
 
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
+
+class LeanRecord(logging.LogRecord):
+    """A record that finds out only what a line shows: no file, thread or process.
+
+    A third of the cost, at every request. The rest is here for others' formatters.
+    """
+
+    filename = pathname = module = funcName = processName = threadName = ""  # noqa: N815
+    lineno = 0
+    process = thread = taskName = None  # noqa: N815
+    exc_text = stack_info = None
+
+    def __init__(
+        self,
+        name: str,
+        level: int,
+        pathname: str,
+        lineno: int,
+        msg: object,
+        args: Any,
+        exc_info: Any,
+        func: str | None = None,
+        sinfo: str | None = None,
+        **_: Any,
+    ) -> None:
+        self.name = name
+        self.levelno = level
+        self.levelname = logging.getLevelName(level)
+        self.msg = msg
+        self.args = args[0] if args and isinstance(args[0], Mapping) and args[0] else args
+        self.exc_info = exc_info
+        self.created = now = time.time()
+        self.msecs = now % 1 * 1000.0
+
+
+_NOT_EXTRA = frozenset(LeanRecord("", 0, "", 0, "", (), None).__dict__) | {
+    "message",
+    "asctime",
+    "color_message",
+    "exc_text",
+    "stack_info",
+}
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,11 +76,14 @@ class JsonFormatter(logging.Formatter):
         }
         trace = current_trace()
         if trace is not None:
-            line |= {"trace_id": trace.trace_id, "span_id": trace.span_id}
-        line |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+            line["trace_id"], line["span_id"] = trace.trace_id, trace.span_id
+        line.update(item for item in record.__dict__.items() if item[0] not in _NOT_EXTRA)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        try:
+            return to_json(line, fallback=str).decode()
+        except (ValueError, TypeError):  # half a surrogate pair, say
+            return json.dumps(line, default=str)
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -44,6 +93,8 @@ def configure_logging(service: str, level: str) -> None:
         service: the name that each line carries.
         level: the threshold of the project's own loggers; libraries speak from WARNING on.
     """
+    logging.setLogRecordFactory(LeanRecord)
+    logging._srcfile = None  # documented: not to look up who called
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()

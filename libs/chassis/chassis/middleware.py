@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
@@ -15,6 +16,7 @@ from chassis.tracing import TraceContext, enter_trace
 log = logging.getLogger(__name__)
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SERIES = 1024  # remembered; every label comes from a closed set
 _QUIET = ("/health", "/health/ready", "/metrics")
 
 
@@ -52,7 +54,7 @@ class RequestMiddleware:
     ) -> None:
         self._app = app
         self._max_body = max_body_bytes
-        self._histogram = request_histogram(registry)
+        self._series = lru_cache(_SERIES)(request_histogram(registry).labels)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,7 +79,9 @@ class RequestMiddleware:
             response = problem_response(413, self._too_large(), instance=instance_of(scope))
             await response(scope, receive, send)
             return
-        await self._app(scope, self._limited(receive), send)
+        if announced is None:  # none, or in chunks; an announced length is the server's to enforce
+            receive = self._limited(receive)
+        await self._app(scope, receive, send)
 
     def _limited(self, receive: Receive) -> Receive:
         received = 0
@@ -111,7 +115,7 @@ class RequestMiddleware:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = route_template(scope)
         status = exchange.status or 499  # the client went away before an answer began
-        self._histogram.labels(method, route, status).observe(seconds)
+        self._series(method, route, status).observe(seconds)
         if route not in _QUIET:
             fields = {"method": method, "route": route, "status": status}
             log.info("request", extra={**fields, "milliseconds": round(seconds * 1000, 1)})

@@ -98,17 +98,22 @@ def instance_of(scope: Scope) -> str:
     return str(raw.decode("ascii", "replace"))[:2_000]
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101  registered for this class alone
+def render(error: Problem, instance: str) -> Response:
+    """The answer that tells of this error; for middleware, which no handler stands around."""
     return problem_response(
         error.status,
         error.detail,
-        instance=instance_of(request.scope),
+        instance=instance,
         type_=error.type,
         title=error.heading(),
         headers=error.headers,
         extensions=error.extensions,
     )
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101  registered for this class alone
+    return render(error, instance_of(request.scope))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -1,0 +1,53 @@
+"""`python -m app` serves the gateway; `python -m app doctor` says why a token is refused."""
+
+import argparse
+import asyncio
+import sys
+
+import uvicorn
+
+from app.config import Settings
+from app.main import create_app
+from app.protocol import BoundedHttpProtocol
+
+_GRACE_SECONDS = 8
+
+
+def server_config(settings: Settings, host: str, port: int) -> uvicorn.Config:
+    """How uvicorn serves this app and no other: bounded heads, no banner, no forged addresses."""
+    return uvicorn.Config(
+        lambda: create_app(settings),
+        factory=True,
+        host=host,
+        port=port,
+        http=BoundedHttpProtocol.bounded(settings.max_head_bytes, settings.client_head_seconds),
+        ws="none",
+        loop="uvloop",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m app", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9000)
+    doctor = commands.add_parser("doctor", help="check the settings, and a token if given")
+    doctor.add_argument("token", nargs="?", help="an access token; - reads it from standard input")
+    options = parser.parse_args(arguments)
+    settings = Settings()
+    if options.command == "doctor":
+        from app.doctor import examine
+
+        return asyncio.run(examine(settings, options.token))
+    uvicorn.Server(server_config(settings, options.host, options.port)).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

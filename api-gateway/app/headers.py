@@ -1,0 +1,107 @@
+"""Which headers pass, in each direction: two lists of what may, not of what may not.
+
+Hop-by-hop headers (RFC 9110 7.6.1), identity headers of any spelling, cookies and banners are on
+neither list.
+"""
+
+from collections.abc import Iterable
+
+from multidict import CIMultiDict
+
+from app.errors import RequestRefused
+from chassis.tracing import current_trace, parse_traceparent
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_TO_UPSTREAM = {
+    name.lower().encode(): name
+    for name in (
+        "Accept",
+        "Accept-Encoding",
+        "Accept-Language",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-Match",
+        "If-Modified-Since",
+        "If-None-Match",
+        "If-Unmodified-Since",
+        "Last-Event-ID",
+        "Prefer",
+        "User-Agent",
+    )
+}
+_NOT_TO_BE_DROPPED = {*_TO_UPSTREAM, b"authorization", b"content-length", b"host"}
+_TO_CLIENT = frozenset(
+    name.encode()
+    for name in (
+        "allow",
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-security-policy",
+        "content-type",
+        "etag",
+        "expires",
+        "idempotent-replayed",
+        "last-modified",
+        "link",
+        "retry-after",
+        "vary",
+        "www-authenticate",
+    )
+)
+
+
+def values_of(headers: RawHeaders, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in headers if key == name]
+
+
+def for_upstream(
+    headers: RawHeaders, *, token: str | None, address: str, scheme: str, request_id: str
+) -> CIMultiDict[str]:
+    """What the upstream is sent: what may pass, and what only the gateway says.
+
+    Args:
+        token: the verified one; the header is written anew, so that the upstream judges the same.
+        address: the caller's.
+
+    Raises:
+        RequestRefused: `Connection` names a header that must reach the upstream; dropping it would
+            make the request another one (an anonymous one, say).
+    """
+    sent: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers:
+        if name in _TO_UPSTREAM:
+            sent.add(_TO_UPSTREAM[name], value.decode("latin-1"))
+        elif name == b"connection" and not _NOT_TO_BE_DROPPED.isdisjoint(_listed(value)):
+            raise RequestRefused(RequestRefused.example)
+    if token is not None:
+        sent["Authorization"] = f"Bearer {token}"
+    sent["X-Forwarded-For"] = address
+    sent["X-Forwarded-Proto"] = scheme
+    sent["X-Request-ID"] = request_id
+    _continue_trace(headers, sent)
+    return sent
+
+
+def _continue_trace(headers: RawHeaders, sent: CIMultiDict[str]) -> None:
+    """Our own span as parent; the caller's `tracestate` only where their trace goes on."""
+    if (trace := current_trace()) is None:
+        return
+    sent["traceparent"] = trace.traceparent()
+    for name, value in headers:
+        if name == b"tracestate":
+            above = parse_traceparent(next(iter(values_of(headers, b"traceparent")), None))
+            if above is not None and above.trace_id == trace.trace_id:
+                sent.add("tracestate", value.decode("latin-1"))
+
+
+def _listed(value: bytes) -> Iterable[bytes]:
+    return (part.strip().lower() for part in value.split(b","))
+
+
+def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """What of an upstream's answer reaches the client."""
+    return [(name, value) for key, value in headers if (name := key.lower()) in _TO_CLIENT]

@@ -1,0 +1,66 @@
+"""What running the gateway takes: its upstreams by the settings, and its metrics, not for all."""
+
+import hmac
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from app.config import Settings
+from app.errors import NothingHere
+from app.upstreams import Upstream, UpstreamPolicy
+from chassis.breaker import BreakerPolicy
+
+CORS: Mapping[str, Any] = {
+    "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
+    "allow_headers": ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"),
+    "expose_headers": (
+        "Idempotent-Replayed",
+        "Link",
+        "RateLimit",
+        "RateLimit-Policy",
+        "Retry-After",
+        "X-Request-ID",
+        "X-Trace-Id",
+    ),
+}
+"""What a page of a storefront may send and read; its origin is a setting."""
+
+
+def upstreams_of(settings: Settings, registry: CollectorRegistry) -> dict[str, Upstream]:
+    """The four services, by the name that the role table calls them."""
+    in_hand = Gauge(
+        "upstream_calls_in_hand", "Calls that have not ended yet", ["target"], registry=registry
+    )
+    breaker = BreakerPolicy(
+        failures_in_a_row=settings.circuit_failures, reset_timeout=settings.circuit_reset_seconds
+    )
+    usual, patient = (
+        UpstreamPolicy(timeout, settings.upstream_concurrency, breaker)
+        for timeout in (settings.upstream_timeout, settings.upstream_timeout_ai)
+    )
+    rows = {
+        "product-service": (settings.product_service_url, usual),
+        "order-service": (settings.order_service_url, usual),
+        "inventory-service": (settings.inventory_service_url, usual),
+        "ai-service": (settings.ai_service_url, patient),
+    }
+    return {
+        name: Upstream(name, urls, policy, registry, in_hand)
+        for name, (urls, policy) in rows.items()
+    }
+
+
+def private_metrics_router(registry: CollectorRegistry, token: str) -> APIRouter:
+    """`/metrics` for who brings the scrape token; for all others there is nothing there."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/metrics", include_in_schema=False)
+    async def metrics(authorization: Annotated[str, Header()] = "") -> Response:
+        given = authorization.encode("utf-8", "replace")
+        if not token or not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            raise NothingHere(NothingHere.example)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

@@ -1,0 +1,87 @@
+"""Who may do what: the one table. What is not in it is not there (deny by default).
+
+`api_document.py` shows it to people, `door.py` enforces it, and a test compares it with what the
+services offer. Ownership (whose order?) is order-service's to judge, by the same token.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chassis.auth import Identity
+
+
+class Access(StrEnum):
+    """Whom an operation is for; the value says it in words."""
+
+    PUBLIC = "anyone"
+    SIGNED_IN = "anyone with a valid token"
+    CUSTOMER = "the role customer, for their own orders, or the role admin"
+    ADMIN = "the role admin"
+
+    def allows(self, identity: Identity) -> bool:
+        """Whether the bearer of a verified token may."""
+        if self is Access.CUSTOMER:
+            return not identity.roles.isdisjoint(("customer", "admin"))
+        return self is not Access.ADMIN or "admin" in identity.roles
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call that the gateway lets through.
+
+    Attributes:
+        path: the template, as the upstream's OpenAPI document has it.
+        upstream: the service that answers.
+    """
+
+    method: str
+    path: str
+    access: Access
+    upstream: str
+
+
+def _operations(upstream: str, *rows: tuple[str, str, Access]) -> tuple[Operation, ...]:
+    return tuple(Operation(method, path, access, upstream) for method, path, access in rows)
+
+
+TABLE: tuple[Operation, ...] = (
+    *_operations(
+        "product-service",
+        ("GET", "/api/products", Access.PUBLIC),
+        ("GET", "/api/products/search", Access.PUBLIC),
+        ("GET", "/api/products/images/{slug}.svg", Access.PUBLIC),
+        ("GET", "/api/products/{product_id}", Access.PUBLIC),
+        ("POST", "/api/products", Access.ADMIN),
+        ("PUT", "/api/products/{product_id}", Access.ADMIN),
+        ("DELETE", "/api/products/{product_id}", Access.ADMIN),
+    ),
+    *_operations(
+        "order-service",
+        ("POST", "/api/orders", Access.CUSTOMER),
+        ("GET", "/api/orders", Access.ADMIN),
+        ("GET", "/api/orders/me", Access.CUSTOMER),
+        ("GET", "/api/orders/user/{email}", Access.CUSTOMER),
+        ("GET", "/api/orders/{order_id}", Access.CUSTOMER),
+        ("PATCH", "/api/orders/{order_id}/status", Access.ADMIN),
+        ("PATCH", "/api/orders/{order_id}/cancel", Access.CUSTOMER),
+    ),
+    *_operations(
+        "inventory-service",
+        ("GET", "/api/inventory/{product_id}/check", Access.PUBLIC),
+        ("GET", "/api/inventory", Access.ADMIN),
+        ("POST", "/api/inventory", Access.ADMIN),
+        ("GET", "/api/inventory/{product_id}", Access.ADMIN),
+        ("PUT", "/api/inventory/{product_id}", Access.ADMIN),
+        ("DELETE", "/api/inventory/{product_id}", Access.ADMIN),
+        ("PATCH", "/api/inventory/reduce", Access.ADMIN),
+        ("PATCH", "/api/inventory/{product_id}/reduce", Access.ADMIN),
+        ("PATCH", "/api/inventory/{product_id}/restock", Access.ADMIN),
+        ("POST", "/api/inventory/movements/{key}/reverse", Access.ADMIN),
+    ),
+    *_operations(
+        "ai-service",
+        ("POST", "/api/ai/chat", Access.SIGNED_IN),
+        ("GET", "/api/ai/recommendations", Access.SIGNED_IN),
+        ("POST", "/api/ai/suggest", Access.SIGNED_IN),
+    ),
+)

@@ -1,0 +1,268 @@
+"""The services behind the gateway: their addresses in turn, each with its circuit.
+
+A call goes to the next address whose circuit is not open. It is tried once more where that is safe:
+nothing was sent (no connection came about), or nothing can have happened (GET). Answers of any
+status are answers; only silence speaks against an upstream.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiohttp
+from multidict import CIMultiDict
+from prometheus_client import CollectorRegistry, Gauge
+from yarl import URL
+
+from app.errors import SlowRequest, UpstreamAway, UpstreamBroken, UpstreamBusy, UpstreamTimeout
+from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
+from chassis.problems import Problem
+from chassis.retry import ClientPolicy, RetryBudget
+from chassis.upstream import Reason, UpstreamMetrics
+
+CONNECT_SECONDS = 1.0
+KEEPALIVE_SECONDS = 3.0  # below uvicorn's 5: else a POST meets a connection just being closed
+_LARGEST_HEAD = 32_768
+_ATTEMPTS = 3
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_HARMLESS_TWICE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Patience(Protocol):
+    """What ends a wait for an answer that does not come: see `watch.Call`."""
+
+    deadline: float
+
+    def was_late(self) -> bool:
+        """Whether the cancellation just caught was the deadline's."""
+
+
+class Body(Protocol):
+    """A request's body on its way through."""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be sent a second time."""
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the client has sent all of it."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the client's side of it ended early."""
+
+    def content(self) -> bytes | AsyncIterator[bytes] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What is to be sent; the target is path and query as they came."""
+
+    method: str
+    target: str
+    headers: CIMultiDict[str]
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamPolicy:
+    """How one upstream is called. The timeout (seconds) is until an answer begins, attempts and
+    all, and between two parts of it."""
+
+    timeout: float
+    concurrency: int
+    breaker: BreakerPolicy
+
+
+class _Target:
+    """One address of an upstream."""
+
+    def __init__(self, url: str, label: str, policy: UpstreamPolicy, registry: CollectorRegistry):
+        self.url = url
+        self.circuit = AsyncBreaker(label, policy.breaker, registry, is_failure=_is_silence)
+
+
+class Upstream:
+    """One service. Built in the app's factory; `open` and `aclose` belong to its lifespan."""
+
+    def __init__(
+        self,
+        name: str,
+        urls: Sequence[str],
+        policy: UpstreamPolicy,
+        registry: CollectorRegistry,
+        in_hand: Gauge,
+    ) -> None:
+        self.name = name
+        self._policy = policy
+        labels = [name] if len(urls) == 1 else [f"{name}/{n}" for n in range(1, len(urls) + 1)]
+        self._targets = [
+            _Target(url, label, policy, registry) for url, label in zip(urls, labels, strict=True)
+        ]
+        self._turn = 0
+        self._in_hand = 0
+        self._budget = RetryBudget(ClientPolicy())
+        self._metrics = UpstreamMetrics.of(registry)
+        self._session: aiohttp.ClientSession | None = None
+        in_hand.labels(name).set_function(lambda: self._in_hand)
+        self._observe = {
+            outcome: self._metrics.call_seconds.labels(name, outcome).observe
+            for outcome in ("ok", "refused", "aborted", *_OUTCOMES.values())
+        }
+
+    async def open(self) -> None:
+        """Make the connection pool; nobody is called yet."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=10
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_SECONDS, sock_read=self._policy.timeout
+            ),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            trust_env=False,
+            max_line_size=_LARGEST_HEAD,
+            max_field_size=_LARGEST_HEAD,
+        )
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @property
+    def circuits(self) -> list[str]:
+        """`closed`, `half-open` or `open`, for each address."""
+        return [target.circuit.state for target in self._targets]
+
+    async def probe(self) -> None:
+        """For readiness: raises when no address says that it is alive."""
+        assert self._session is not None  # noqa: S101  the lifespan has opened it
+        failures: list[Exception] = []
+        for target in self._targets:
+            try:
+                async with self._session.get(f"{target.url}/health") as response:
+                    response.raise_for_status()
+                    return
+            except Exception as error:
+                failures.append(error)
+        raise failures[0]
+
+    @contextlib.contextmanager
+    def slot(self) -> Iterator[None]:
+        """Room for one call, from its sending to the last byte of its answer.
+
+        Raises:
+            UpstreamBusy: there is none. One slow service must not hold every connection.
+        """
+        if self._in_hand >= self._policy.concurrency:
+            raise UpstreamBusy(
+                f"{self.name} has as many calls in hand as it may; try again shortly."
+            )
+        self._in_hand += 1
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+
+    async def send(self, outgoing: Outgoing, patience: Patience) -> aiohttp.ClientResponse:
+        """The upstream's answer as soon as its head is here; the caller reads and releases it.
+
+        Raises:
+            UpstreamAway, UpstreamTimeout, UpstreamBroken: no answer to pass on.
+            Exception: what broke off the client's side, as the body has it.
+        """
+        started, outcome = time.perf_counter(), "aborted"
+        try:
+            response = await self._tried(outgoing, patience)
+            outcome = "ok" if response.status < 400 else "refused"
+            return response
+        except Problem as error:
+            outcome = _OUTCOMES.get(type(error), "aborted")
+            raise
+        finally:
+            patience.deadline = math.inf
+            self._observe[outcome](time.perf_counter() - started)
+
+    async def _tried(self, outgoing: Outgoing, patience: Patience) -> aiohttp.ClientResponse:
+        patience.deadline = asyncio.get_running_loop().time() + self._policy.timeout
+        self._budget.deposit()
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._sent(outgoing, patience)
+            except TimeoutError as error:  # aiohttp's for a connection is one too
+                if not isinstance(error, _NEVER_SENT):
+                    detail = f"{self.name} did not answer in time.{_doubt(outgoing)}"
+                    raise UpstreamTimeout(detail) from None
+                last: Exception = error
+            except aiohttp.ClientError as error:
+                last = error
+            if attempt == _ATTEMPTS or not self._may_retry(outgoing, last):
+                break
+            self._metrics.retries.labels(self.name).inc()
+        if isinstance(last, _NEVER_SENT):
+            raise UpstreamAway(f"{self.name} cannot be reached.") from last
+        raise UpstreamBroken(f"{self.name} broke off its answer.{_doubt(outgoing)}") from last
+
+    def _may_retry(self, outgoing: Outgoing, error: Exception) -> bool:
+        safe = isinstance(error, _NEVER_SENT) or outgoing.method in _HARMLESS_TWICE
+        return safe and outgoing.body.replayable and self._budget.withdraw()
+
+    async def _sent(self, outgoing: Outgoing, patience: Patience) -> aiohttp.ClientResponse:
+        """One attempt, at the next address whose circuit lets it through."""
+        refusals: list[float] = []
+        for _ in self._targets:
+            target = self._targets[self._turn % len(self._targets)]
+            self._turn += 1
+            try:
+                with target.circuit.guard() as ballot:
+                    response = await self._exchanged(target, outgoing, patience)
+                    if response.status >= 400:
+                        ballot.vote = Vote.REFUSAL
+                    return response
+            except CircuitOpen as error:
+                refusals.append(error.retry_after)
+        raise UpstreamAway(f"{self.name} is away for the moment.", retry_after=min(refusals))
+
+    async def _exchanged(
+        self, target: _Target, outgoing: Outgoing, patience: Patience
+    ) -> aiohttp.ClientResponse:
+        assert self._session is not None  # noqa: S101  the lifespan has opened it
+        body = outgoing.body
+        try:
+            return await self._session.request(
+                outgoing.method,
+                URL(target.url + outgoing.target, encoded=True),
+                headers=outgoing.headers,
+                data=body.content(),
+                allow_redirects=False,
+            )
+        except asyncio.CancelledError:
+            if not patience.was_late():
+                raise
+            raise (TimeoutError if body.arrived else SlowRequest) from None
+        except aiohttp.ClientError:
+            if body.failure is not None:
+                raise body.failure from None  # the client's doing, and no vote on the upstream
+            raise
+
+
+def _is_silence(error: BaseException) -> bool:
+    return isinstance(error, aiohttp.ClientError | TimeoutError)
+
+
+def _doubt(outgoing: Outgoing) -> str:
+    return "" if outgoing.method in _HARMLESS_TWICE else " Whether it acted is not known."
+
+
+_OUTCOMES: dict[type[Problem], str] = {
+    UpstreamAway: Reason.CONNECTION.value,
+    UpstreamTimeout: Reason.TIMEOUT.value,
+    UpstreamBroken: Reason.BAD_ANSWER.value,
+}

@@ -1,9 +1,10 @@
 """A pytest plugin: real servers for integration tests, started at most once in a session.
 
 ``pytest_plugins = ["fleet.testing"]`` in the top conftest.py. Addresses as plain strings:
-``postgres_url``, ``kafka_bootstrap``, ``mongo_url``; the servers themselves, to pause or kill:
-``postgres_server``, ``kafka_server``, ``mongo_server``; and ``mailbox``. An existing server is
-used instead where ``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, or
+``postgres_url``, ``kafka_bootstrap``, ``mongo_url``, ``redis_url``; the servers themselves, to
+pause or kill: ``postgres_server``, ``kafka_server``, ``mongo_server``, ``redis_server``,
+``identity_server``; and ``mailbox``. An existing server is used instead where
+``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, ``TEST_REDIS_URL``, or
 ``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL``, names it; a test that asks for the server itself is
 then skipped with the reason, because a foreign server is not ours to kill.
 """
@@ -31,6 +32,7 @@ from fleet.servers.kafka import KafkaServer
 from fleet.servers.mailbox import MailboxServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer, drop_database, ensure_databases
+from fleet.servers.valkey import ValkeyServer
 
 P = TypeVar("P", bound=Program)
 
@@ -134,6 +136,25 @@ def mongo_url(request: pytest.FixtureRequest) -> str:
         return external
     server: Runner[MongoServer] = request.getfixturevalue("mongo_server")
     return server.program.url()
+
+
+@pytest.fixture(scope="session")
+def redis_server(_workshop: Workshop) -> Iterator[Runner[ValkeyServer]]:
+    """The Valkey server: ``stop()``, ``start()``, ``kill()``, ``pause()``, ``resume()``."""
+    _ours_to_break("TEST_REDIS_URL")
+    runner = _workshop.open(ValkeyServer(_workshop.folder, Port(free_port())))
+    yield runner
+    runner.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The address of a server with Redis's protocol; each test chooses its own keys."""
+    external = os.environ.get("TEST_REDIS_URL")
+    if external:
+        return external
+    server: Runner[ValkeyServer] = request.getfixturevalue("redis_server")
+    return server.program.url
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ FLEET = $(PY) -m fleet
 
 ##@ See it work
 
-.PHONY: demo up down reset status logs seed
+.PHONY: demo up down reset status logs seed token
 demo: setup  ## Start everything, place an order, show its mail; stays until Ctrl-C (once=1: ends)
 	@$(FLEET) demo $(if $(once),--once)
 
@@ -32,7 +32,11 @@ logs: tools  ## Follow the logs: s=order-service (all without), n=40 lines to be
 seed: tools  ## Fill the catalogue and its stock (40 products; a second time changes nothing)
 	@$(FLEET) seed
 
-##@ Break it (s=<service>, or a server: s=kafka, postgres, mongo, mailbox)
+token:  ## Print an access token: u=alice (else bob, admin; p=... if the password is not the name)
+	$(BOOTSTRAP) .venv >&2
+	@$(FLEET) token $(if $(u),"$(u)") $(if $(p),-p "$(p)")
+
+##@ Break it (s=<service>, or a server: s=kafka, postgres, mongo, mailbox, identity)
 
 .PHONY: restart kill pause resume
 restart: tools  ## Stop it if it runs, and start it

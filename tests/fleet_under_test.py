@@ -29,6 +29,7 @@ PORTS = (
     "MONGODB_PORT",
     "MAILBOX_SMTP_PORT",
     "MAILBOX_HTTP_PORT",
+    "KEYCLOAK_PORT",
 )
 SERVICES = ("product-service", "order-service", "inventory-service", "notification-service")
 

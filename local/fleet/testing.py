@@ -2,11 +2,11 @@
 
 ``pytest_plugins = ["fleet.testing"]`` in the top conftest.py. Addresses as plain strings:
 ``postgres_url``, ``kafka_bootstrap``, ``mongo_url``, ``redis_url``; the servers themselves, to
-pause or kill: ``postgres_server``, ``kafka_server``, ``mongo_server``, ``redis_server``,
-``identity_server``; and ``mailbox``. An existing server is used instead where
-``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, ``TEST_REDIS_URL``, or
-``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL``, names it; a test that asks for the server itself is
-then skipped with the reason, because a foreign server is not ours to kill.
+pause or kill: ``postgres_server``, ``kafka_server``, ``mongo_server``, ``redis_server``; and
+``mailbox`` and ``identity_server``. An existing server is used instead where
+``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, ``TEST_REDIS_URL``,
+``TEST_KEYCLOAK_URL``, or ``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL``, names it; a test that asks
+for the server itself is then skipped with the reason, because a foreign server is not ours to kill.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from fleet.identity_client import IdentityProvider
 from fleet.mailbox_client import Mailbox
 from fleet.ports import free_port
 from fleet.program import Port, Program, run_async
 from fleet.runner import Runner
+from fleet.servers.identity import IdentityServer
 from fleet.servers.kafka import KafkaServer
 from fleet.servers.mailbox import MailboxServer
 from fleet.servers.mongo import MongoServer
@@ -155,6 +157,19 @@ def redis_url(request: pytest.FixtureRequest) -> str:
         return external
     server: Runner[ValkeyServer] = request.getfixturevalue("redis_server")
     return server.program.url
+
+
+@pytest.fixture(scope="session")
+def identity_server(request: pytest.FixtureRequest) -> Iterator[IdentityProvider]:
+    """The provider: ``issuer``, ``jwks_url``, ``token("alice")``, ``stop()``, ``start()``."""
+    external = os.environ.get("TEST_KEYCLOAK_URL")
+    if external:
+        yield IdentityProvider(external)
+        return
+    workshop: Workshop = request.getfixturevalue("_workshop")
+    runner = workshop.open(IdentityServer(workshop.folder, Port(free_port())))
+    yield IdentityProvider(runner.program.url, runner)
+    runner.kill()
 
 
 @pytest.fixture(scope="session")

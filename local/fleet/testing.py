@@ -13,13 +13,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -27,7 +21,7 @@ import pytest
 from fleet.identity_client import IdentityProvider
 from fleet.mailbox_client import Mailbox
 from fleet.ports import free_port
-from fleet.program import Port, Program, run_async
+from fleet.program import Port, run_async
 from fleet.runner import Runner
 from fleet.servers.identity import IdentityServer
 from fleet.servers.kafka import KafkaServer
@@ -35,34 +29,7 @@ from fleet.servers.mailbox import MailboxServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer, drop_database, ensure_databases
 from fleet.servers.valkey import ValkeyServer
-
-P = TypeVar("P", bound=Program)
-
-
-class Workshop:
-    """The folder and the guard of one test session's servers."""
-
-    def __init__(self) -> None:
-        """Make the folder (``nobody`` runs PostgreSQL there for root) and start the guard."""
-        self.folder = Path(tempfile.mkdtemp(prefix="fleet-test-", dir=_reachable_by_all()))
-        self.folder.chmod(0o711)
-        self._guard = subprocess.Popen(
-            [sys.executable, "-m", "fleet.guard", str(self.folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def open(self, program: P) -> Runner[P]:
-        """Start a program and return it running."""
-        runner = Runner(program, self.folder)
-        runner.start()
-        return runner
-
-    def remove(self) -> None:
-        """Remove the folder and let the guard go."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._guard.communicate(timeout=10)
+from fleet.workshop import Workshop
 
 
 @pytest.fixture(scope="session")
@@ -185,12 +152,6 @@ def mailbox(request: pytest.FixtureRequest) -> Iterator[Mailbox]:
     runner = workshop.open(server)
     yield Mailbox("127.0.0.1", server.smtp_port, server.url, runner)
     runner.kill()
-
-
-def _reachable_by_all() -> str | None:
-    """A temporary folder whose parents ``nobody`` may pass; the user's own suits everyone else."""
-    shared = "/var/tmp"  # noqa: S108 - mkdtemp makes a name nobody can guess
-    return shared if os.geteuid() == 0 and os.access(shared, os.W_OK) else None
 
 
 def _ours_to_break(variable: str) -> None:

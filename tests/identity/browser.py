@@ -21,21 +21,21 @@ CALLBACK = "http://localhost:3000/cb"
 
 
 class Form(HTMLParser):
-    """The form of a page: where it goes and the names of its fields."""
+    """The form of a page: where it goes, and its fields as they stand there."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.action = ""
-        self.names: set[str] = set()
+        self.fields: dict[str, str] = {}
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         if tag == "form":
-            assert found["method"] == "post"
+            assert (found["method"] or "").lower() == "post"
             self.action = found["action"] or ""
         elif tag == "input":
-            self.names.add(found.get("name") or "")
+            self.fields[found.get("name") or ""] = found.get("value") or ""
 
 
 class Browser:
@@ -54,8 +54,8 @@ class Browser:
         """Fill in the form of a page and send it."""
         assert page.status_code == 200, page.text
         form = Form(page.text)
-        assert {"username", "password"} <= form.names
-        return self.post(form.action, username=username, password=password)
+        assert {"username", "password"} <= form.fields.keys()
+        return self.post(form.action, **form.fields | {"username": username, "password": password})
 
     def _send(self, method: str, url: str, **more: Any) -> httpx2.Response:
         headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx2
 import pytest
@@ -17,7 +18,7 @@ from jose import jwt
 
 from chassis.auth import AuthSettings, Identity, InvalidToken, TokenVerifier
 from fleet.identity_client import IdentityProvider
-from tests.identity.browser import CALLBACK, Browser, Login, returned
+from tests.identity.browser import CALLBACK, Browser, Form, Login, returned
 from tests.identity.conftest import Ask, logged_in
 
 ROLES = {"alice": {"customer"}, "bob": {"customer"}, "admin": {"admin", "customer"}}
@@ -104,7 +105,7 @@ def test_an_access_token_says_who_may_do_what(
     assert (said["email"], said["email_verified"]) == (f"{user}@example.com", True)
     assert said["preferred_username"] == user
     assert said["name"] == f"{said['given_name']} {said['family_name']}"
-    assert uuid.UUID(said["sub"])
+    assert str(uuid.UUID(said["sub"])) == said["sub"]
     assert said["sid"] == tokens["session_state"]
     assert said["exp"] == said["iat"] + 300
     assert abs(said["iat"] - time.time()) < 30
@@ -356,6 +357,11 @@ def test_whoever_must_not_be_asked_and_is_not_logged_in_is_sent_back(
             "invalid_request",
             "Invalid parameter: code_challenge",
         ),
+        (
+            {"code_challenge": "!" * 43},
+            "invalid_request",
+            "Invalid parameter: code_challenge",
+        ),
         ({"response_type": "banana"}, "unsupported_response_type", ""),
         ({"response_type": None}, "invalid_request", "Missing parameter: response_type"),
         (
@@ -418,6 +424,7 @@ def test_the_login_page_runs_nothing_that_a_link_brings(provider: IdentityProvid
     ("changed", "description"),
     [
         ({"code_verifier": "w" * 43}, "PKCE verification failed: Code mismatch"),
+        ({"code_verifier": "!" * 43}, "PKCE verification failed: Invalid code verifier"),
         ({"code_verifier": None}, "PKCE code verifier not specified"),
         ({"redirect_uri": "http://localhost:3000/other"}, "Incorrect redirect_uri"),
     ],
@@ -433,11 +440,20 @@ def test_a_code_is_for_whoever_began_and_is_gone_after_a_wrong_try(
     assert refused(again) == (400, "invalid_grant", "Code not valid")
 
 
-def test_a_code_is_good_once(provider: IdentityProvider, ask: Ask) -> None:
+def test_a_code_is_good_once_and_whoever_repeats_it_ends_what_it_gave(
+    provider: IdentityProvider, ask: Ask
+) -> None:
     login = Login(provider)
     code = login.code()
-    assert ask("token", **login.form(code)).status_code == 200
+    answer = ask("token", **login.form(code))
+    assert answer.status_code == 200
+    tokens = answer.json()
+    assert userinfo(provider, f"Bearer {tokens['access_token']}").status_code == 200
     assert refused(ask("token", **login.form(code))) == (400, "invalid_grant", "Code not valid")
+    assert userinfo(provider, f"Bearer {tokens['access_token']}").status_code == 401
+    form = {"grant_type": "refresh_token", "client_id": "storefront"}
+    again = ask("token", **form, refresh_token=tokens["refresh_token"])
+    assert refused(again)[:2] == (400, "invalid_grant")
 
 
 def test_another_client_cannot_use_a_code(provider: IdentityProvider, ask: Ask) -> None:
@@ -533,6 +549,16 @@ def test_userinfo_refuses_with_a_header_and_no_body(
         assert answer.content == b""
 
 
+def test_userinfo_tells_a_page_that_is_not_listed_nothing(
+    provider: IdentityProvider, alice: dict[str, Any]
+) -> None:
+    for origin, status in (("http://localhost:9000", 200), ("http://evil.example", 403)):
+        headers = {"Origin": origin, "Authorization": f"Bearer {alice['access_token']}"}
+        answer = httpx2.get(f"{provider.endpoints}/userinfo", headers=headers)
+        assert answer.status_code == status
+        assert (answer.headers.get("access-control-allow-origin") == origin) is (status == 200)
+
+
 def test_after_a_logout_nothing_of_that_login_works(provider: IdentityProvider, ask: Ask) -> None:
     tokens = logged_in(ask)
     refresh = {"client_id": "storefront", "refresh_token": tokens["refresh_token"]}
@@ -572,6 +598,19 @@ def test_end_session_logs_the_browser_out_and_sends_it_back(
     form = {"grant_type": "refresh_token", "client_id": "storefront"}
     answer = ask("token", **form, refresh_token=tokens["refresh_token"])
     assert refused(answer) == (400, "invalid_grant", "Session not active")
+
+
+def test_a_browser_without_an_id_token_is_asked_before_it_is_logged_out(
+    provider: IdentityProvider,
+) -> None:
+    login, browser = Login(provider), Browser()
+    returned(browser.log_in(browser.get(login.url()), "alice", "alice"))
+    assert "Do you want to log out?" in browser.get(f"{provider.endpoints}/logout").text
+    assert returned(browser.get(login.url(prompt="none")))["code"]
+    form = Form(browser.get(f"{provider.endpoints}/logout").text)
+    done = browser.post(urljoin(provider.issuer, form.action), **form.fields)
+    assert "You are logged out" in done.text
+    assert returned(browser.get(login.url(prompt="none")))["error"] == "login_required"
 
 
 @pytest.mark.parametrize(

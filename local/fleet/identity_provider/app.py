@@ -15,7 +15,7 @@ from fleet.identity_provider.grants import check_grant_type, client_of, refresh_
 from fleet.identity_provider.pages import error_page, style
 from fleet.identity_provider.provider import Provider
 from fleet.identity_provider.realm import Client
-from fleet.identity_provider.tokens import live_claims, person
+from fleet.identity_provider.tokens import live_claims, person, speaks_for
 from fleet.identity_provider.wire import form_of, query_of, with_basic_client
 
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -70,11 +70,12 @@ async def token(request: Request) -> Response:
     provider = _provider(request)
     form = with_basic_client(await form_of(request), request.headers.get("authorization"))
     check_grant_type(form)
+    request.state.cors = _cors(request)  # from here on a page may read why it was refused
     client = client_of(provider, form)
     if not _is_from(request, client):
-        return JSONResponse({"error": "Invalid origin"}, 403, _NOT_STORED)
-    request.state.cors = _cors(request)
-    return JSONResponse(tokens(provider, client, form), headers=_NOT_STORED | request.state.cors)
+        return _foreign_origin()
+    headers = _NOT_STORED | _cors(request)
+    return JSONResponse(tokens(provider, client, form), headers=headers)
 
 
 @router.api_route(f"{_PROTOCOL}/userinfo", methods=["GET", "POST"])
@@ -83,21 +84,20 @@ async def userinfo(request: Request) -> Response:
     provider = _provider(request)
     scheme, _, access = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        return _challenge(provider, 401)
+        return _challenge(request, 401)
     claims = live_claims(provider, access.strip())
-    if claims is None:
-        return _challenge(provider, 401, "invalid_token", "Token verification failed")
+    client = provider.realm.clients.get(claims["azp"]) if claims else None
+    if claims is None or client is None:
+        return _challenge(request, 401, "invalid_token", "Token verification failed")
+    if not _is_from(request, client):
+        return _foreign_origin()
     if "openid" not in claims["scope"].split():
-        return _challenge(provider, 403, "insufficient_scope", "Missing openid scope")
-    client = provider.realm.clients.get(claims["azp"])
-    session = provider.sessions.find(claims["sid"]) if "sid" in claims else None
-    if client is None or ("sid" in claims and session is None):
-        return _challenge(provider, 401, "invalid_token", "user_session_not_found")
-    user = session.user if session else provider.realm.service_user(client)
+        return _challenge(request, 403, "insufficient_scope", "Missing openid scope")
+    user = speaks_for(provider, client, claims)
     if user is None:
-        return _challenge(provider, 401, "invalid_token", "user_session_not_found")
-    cors = _cors(request) if _is_from(request, client) else {}
-    return JSONResponse({"sub": user.id, **person(user)}, headers=_NOT_STORED | cors)
+        return _challenge(request, 401, "invalid_token", "user_session_not_found")
+    headers = _NOT_STORED | _cors(request)
+    return JSONResponse({"sub": user.id, **person(user)}, headers=headers)
 
 
 @router.get(f"{_PROTOCOL}/auth")
@@ -125,7 +125,7 @@ async def end_session(request: Request) -> Response:
     """Log out, for a browser that a client has sent here."""
     provider = _provider(request)
     try:
-        return login.end(provider, query_of(request))
+        return login.end(provider, query_of(request), request.cookies.get(login.COOKIE))
     except Refused as refused:
         return error_page(provider.realm, refused.description)
 
@@ -186,8 +186,13 @@ def _public(request: Request, document: dict[str, Any]) -> Response:
     return JSONResponse(document, headers={"Cache-Control": "no-cache"} | _cors(request))
 
 
-def _challenge(provider: Provider, status: int, error: str = "", description: str = "") -> Response:
-    said = f'Bearer realm="{provider.realm.name}"'
+def _foreign_origin() -> Response:
+    return JSONResponse({"error": "Invalid origin"}, 403, _NOT_STORED)
+
+
+def _challenge(request: Request, status: int, error: str = "", description: str = "") -> Response:
+    said = f'Bearer realm="{_provider(request).realm.name}"'
     if error:
         said += f', error="{error}", error_description="{description}"'
-    return Response(status_code=status, headers=_NOT_STORED | {"WWW-Authenticate": said})
+    headers = _NOT_STORED | _cors(request) | {"WWW-Authenticate": said}
+    return Response(status_code=status, headers=headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,9 @@ from fleet.identity_provider.realm import Client, User, same
 from fleet.identity_provider.tokens import Grant, granted_scope, token_answer
 
 Form = Mapping[str, str]
+
+WELL_FORMED = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+"""A code verifier or a code challenge (RFC 7636)."""
 
 _WRONG_CLIENT = "Invalid client or Invalid client credentials"
 _WRONG_USER = "Invalid user credentials"
@@ -73,6 +77,8 @@ def _password(provider: Provider, client: Client, form: Form) -> Grant:
 def _authorization_code(provider: Provider, client: Client, form: Form) -> Grant:
     if "code" not in form:
         raise Refused(400, "invalid_request", "Missing parameter: code")
+    if (stolen := provider.codes.used(form["code"])) is not None:
+        provider.sessions.end(stolen.session_id)
     code = provider.codes.redeem(form["code"])
     session = provider.sessions.find(code.session_id) if code else None
     if code is None or session is None or code.client_id != client.id:
@@ -81,6 +87,8 @@ def _authorization_code(provider: Provider, client: Client, form: Form) -> Grant
         raise Refused(400, "invalid_grant", "Incorrect redirect_uri")
     if "code_verifier" not in form:
         raise Refused(400, "invalid_grant", "PKCE code verifier not specified")
+    if not WELL_FORMED.fullmatch(form["code_verifier"]):
+        raise Refused(400, "invalid_grant", "PKCE verification failed: Invalid code verifier")
     if not same(code.challenge, _s256(form["code_verifier"])):
         raise Refused(400, "invalid_grant", "PKCE verification failed: Code mismatch")
     return Grant(
@@ -138,7 +146,7 @@ def refresh_claims(provider: Provider, client: Client, form: Form) -> Mapping[st
 
 
 def _s256(verifier: str) -> str:
-    digest = hashlib.sha256(verifier.encode("utf-8", "replace")).digest()
+    digest = hashlib.sha256(verifier.encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from fastapi.responses import RedirectResponse, Response
 
 from fleet.identity_provider.errors import Refused
-from fleet.identity_provider.grants import authenticated
+from fleet.identity_provider.grants import WELL_FORMED, authenticated
 from fleet.identity_provider.pages import error_page, logged_out_page, login_page, logout_page
 from fleet.identity_provider.provider import Provider
 from fleet.identity_provider.realm import Client
@@ -22,11 +22,10 @@ from fleet.identity_provider.tokens import granted_scope
 
 COOKIE = "KEYCLOAK_IDENTITY"
 
-_CHALLENGE_LENGTHS = range(43, 129)
 _IMPLICIT = {"code", "token", "id_token"}
-_NO_IMPLICIT = (
+_NOT_ALLOWED = (
     "Client is not allowed to initiate browser login with given response_type. "
-    "Implicit flow is disabled for the client."
+    "{} flow is disabled for the client."
 )
 
 Fields = Mapping[str, str]
@@ -92,13 +91,16 @@ def authenticate(provider: Provider, fields: Fields, form: Fields) -> Response:
     return response
 
 
-def end(provider: Provider, fields: Fields) -> Response:
+def end(provider: Provider, fields: Fields, cookie: str | None) -> Response:
     """Log out with an ID token as the proof of who asks; without one, ask."""
     client_id, hint = fields.get("client_id"), fields.get("id_token_hint")
     if hint is None:
-        query = urlencode(fields)
-        refusal = _check_return(provider, client_id, fields)
-        return refusal or logout_page(provider.realm, f"{provider.endpoints}/logout?{query}")
+        if (refusal := _check_return(provider, client_id, fields)) is not None:
+            return refusal
+        if provider.sessions.of_cookie(cookie) is None:
+            return _leave(provider, fields)
+        action = f"{provider.endpoints}/logout?{urlencode(fields)}"
+        return logout_page(provider.realm, action)
     claims = provider.keys.read(hint)
     if claims is None or claims.get("typ") != "ID" or client_id not in (None, claims["azp"]):
         return error_page(provider.realm, "Invalid parameter: id_token_hint")
@@ -121,7 +123,7 @@ def end_confirmed(provider: Provider, fields: Fields, cookie: str | None) -> Res
 def _recognise(provider: Provider, fields: Fields) -> _Request | Response:
     """Client and redirect URI first: until both are known to belong together, nobody is sent on."""
     client = provider.realm.clients.get(fields.get("client_id", ""))
-    if client is None or not client.standard_flow:
+    if client is None:
         return error_page(provider.realm, "Client not found.")
     redirect_uri = fields.get("redirect_uri", "")
     if not client.may_return_to(redirect_uri):
@@ -137,8 +139,11 @@ def _refusal(request: _Request) -> Response | None:
         return request.refuse("invalid_request", "Missing parameter: response_type")
     if response_type != "code":
         if _IMPLICIT.issuperset(response_type.split()) and response_type:
-            return request.refuse("unauthorized_client", _NO_IMPLICIT, in_fragment=True)
+            detail = _NOT_ALLOWED.format("Implicit")
+            return request.refuse("unauthorized_client", detail, in_fragment=True)
         return request.refuse("unsupported_response_type")
+    if not request.client.standard_flow:
+        return request.refuse("unauthorized_client", _NOT_ALLOWED.format("Standard"))
     if fields.get("response_mode", "query") not in ("query", "fragment"):
         return request.refuse("invalid_request", "Invalid parameter: response_mode")
     return _challenge_refusal(request) or _scope_refusal(request)
@@ -154,7 +159,7 @@ def _challenge_refusal(request: _Request) -> Response | None:
         wrong = "Invalid parameter: code challenge method is not matching the configured one"
     elif challenge is None:
         wrong = "Missing parameter: code_challenge"
-    elif len(challenge) not in _CHALLENGE_LENGTHS:
+    elif not WELL_FORMED.fullmatch(challenge):
         wrong = "Invalid parameter: code_challenge"
     return request.refuse("invalid_request", wrong) if wrong else None
 

@@ -121,6 +121,7 @@ class Codes:
     def __init__(self, now: Clock = time.time) -> None:
         self._now = now
         self._kept: Recent[Code] = Recent(MOST_CODES)
+        self._used: Recent[Code] = Recent(MOST_CODES)
 
     @property
     def now(self) -> float:
@@ -136,4 +137,11 @@ class Codes:
     def redeem(self, name: str) -> Code | None:
         """The code, used up by this very look, whatever comes of it."""
         code = self._kept.take(name)
-        return code if code is not None and self._now() <= code.issued + CODE_SECONDS else None
+        if code is None:
+            return None
+        self._used.put(name, code)
+        return code if self._now() <= code.issued + CODE_SECONDS else None
+
+    def used(self, name: str) -> Code | None:
+        """A code that somebody has redeemed before: who comes second, or came first, stole it."""
+        return self._used.get(name)

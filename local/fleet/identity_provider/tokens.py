@@ -146,3 +146,11 @@ def live_claims(provider: Provider, token: str) -> Mapping[str, Any] | None:
     if claims is None or claims.get("typ") != "Bearer" or claims.get("exp", 0) < time.time():
         return None
     return claims if claims.get("iss") == provider.issuer else None
+
+
+def speaks_for(provider: Provider, client: Client, claims: Mapping[str, Any]) -> User | None:
+    """The user of an access token, as long as the login that it came from goes on."""
+    if "sid" not in claims:
+        return provider.realm.service_user(client)
+    session = provider.sessions.find(claims["sid"])
+    return session.user if session is not None else None

@@ -53,12 +53,17 @@ resume: tools  ## Let it go on (SIGCONT)
 
 ##@ Work on it
 
-.PHONY: check test setup setup-dev lock clean
+.PHONY: check test test-keycloak setup setup-dev lock clean
 check: setup-dev  ## Lint, format and types of everything
 	@$(PY) local/check.py
 
 test: setup-dev  ## All tests: libraries, launcher, services, end to end (s=order-service: only those)
 	@$(PY) local/run_tests.py $(s)
+
+test-keycloak: setup-dev  ## The identity tests on a real Keycloak: KEYCLOAK_URL=http://localhost:8081
+	@test -n "$(KEYCLOAK_URL)" || { echo "Say which: make test-keycloak KEYCLOAK_URL=http://localhost:8081" \
+		"(it must have imported docker/keycloak/realm-export.json, with that URL as its hostname)" >&2; exit 1; }
+	@TEST_KEYCLOAK_URL="$(KEYCLOAK_URL)" $(PY) -m pytest -q tests/identity
 
 setup:  ## Make the environments that running needs (done by the others when needed)
 	$(BOOTSTRAP)
@@ -80,4 +85,4 @@ tools:
 help:  ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile

@@ -13,6 +13,12 @@ Ask = Callable[..., httpx2.Response]
 
 @pytest.fixture(scope="session")
 def provider(identity_server: IdentityProvider) -> IdentityProvider:
+    """One that does not answer at all is one sentence, not a failure of every test."""
+    try:
+        document = f"{identity_server.issuer}/.well-known/openid-configuration"
+        httpx2.get(document, timeout=30).raise_for_status()
+    except httpx2.HTTPError as error:
+        pytest.exit(f"No realm answers at {identity_server.issuer}: {error}", returncode=1)
     return identity_server
 
 

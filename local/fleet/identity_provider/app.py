@@ -154,7 +154,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _no_such_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     known = f"{_provider(request).path}/"
-    if request.url.path.startswith("/realms/") and not f"{request.url.path}/".startswith(known):
+    path = request.scope["path"]
+    if path.startswith("/realms/") and not f"{path}/".startswith(known):
         return JSONResponse({"error": "Realm does not exist"}, 404)
     return JSONResponse({"error": f"HTTP {error.status_code} {error.detail}"}, error.status_code)
 

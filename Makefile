@@ -10,7 +10,7 @@ FLEET = $(PY) -m fleet
 
 ##@ See it work
 
-.PHONY: demo up down reset status logs seed
+.PHONY: demo up down reset status logs seed token
 demo: setup  ## Start everything, place an order, show its mail; stays until Ctrl-C (once=1: ends)
 	@$(FLEET) demo $(if $(once),--once)
 
@@ -32,7 +32,11 @@ logs: tools  ## Follow the logs: s=order-service (all without), n=40 lines to be
 seed: tools  ## Fill the catalogue and its stock (40 products; a second time changes nothing)
 	@$(FLEET) seed
 
-##@ Break it (s=<service>, or a server: s=kafka, postgres, mongo, mailbox)
+token:  ## Print an access token: u=alice (else bob, admin; p=... if the password is not the name)
+	$(BOOTSTRAP) .venv >&2
+	@$(FLEET) token $(if $(u),"$(u)") $(if $(p),-p "$(p)")
+
+##@ Break it (s=<service>, or a server: s=kafka, postgres, mongo, mailbox, identity)
 
 .PHONY: restart kill pause resume
 restart: tools  ## Stop it if it runs, and start it
@@ -49,12 +53,17 @@ resume: tools  ## Let it go on (SIGCONT)
 
 ##@ Work on it
 
-.PHONY: check test setup setup-dev lock clean
+.PHONY: check test test-keycloak setup setup-dev lock clean
 check: setup-dev  ## Lint, format and types of everything
 	@$(PY) local/check.py
 
 test: setup-dev  ## All tests: libraries, launcher, services, end to end (s=order-service: only those)
 	@$(PY) local/run_tests.py $(s)
+
+test-keycloak: setup-dev  ## The identity tests on a real Keycloak: KEYCLOAK_URL=http://localhost:8081
+	@test -n "$(KEYCLOAK_URL)" || { echo "Say which: make test-keycloak KEYCLOAK_URL=http://localhost:8081" \
+		"(it must have imported docker/keycloak/realm-export.json, with that URL as its hostname)" >&2; exit 1; }
+	@TEST_KEYCLOAK_URL="$(KEYCLOAK_URL)" $(PY) -m pytest -q tests/identity
 
 setup:  ## Make the environments that running needs (done by the others when needed)
 	$(BOOTSTRAP)
@@ -76,4 +85,4 @@ tools:
 help:  ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile

@@ -6,6 +6,8 @@ import pytest
 
 from tests.fleet_under_test import Fleet, Shop
 
+pytest_plugins = ["fleet.testing"]
+
 
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[Fleet]:

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from fleet.mailbox_client import Mailbox
 from fleet.ports import free_port
-from fleet.testing import Workshop
+from fleet.workshop import Workshop
 
 ROOT = Path(__file__).parent.parent
 PORTS = (
@@ -29,6 +29,7 @@ PORTS = (
     "MONGODB_PORT",
     "MAILBOX_SMTP_PORT",
     "MAILBOX_HTTP_PORT",
+    "KEYCLOAK_PORT",
 )
 SERVICES = ("product-service", "order-service", "inventory-service", "notification-service")
 

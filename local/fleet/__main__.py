@@ -10,7 +10,7 @@ from fleet import control, launch
 from fleet.composition import Fleet
 from fleet.errors import FleetError
 from fleet.settings import Settings
-from fleet.terminal import complain, paint
+from fleet.terminal import complain, paint, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +49,9 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
             from fleet.seed import seed
 
             seed(fleet)
+        case "token":
+            answer = fleet.identity.log_in(options.user, options.password or options.user)
+            say(answer["access_token"])
         case "demo":
             from fleet.demo import demo
 
@@ -68,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("seed", help="fill the catalogue and its stock")
     demo = commands.add_parser("demo", help="start, order, show the mail, stay until Ctrl-C")
     demo.add_argument("--once", action="store_true", help="end after the mail")
+    token = commands.add_parser("token", help="print an access token of a demo user")
+    token.add_argument("user", nargs="?", default="alice")
+    token.add_argument("-p", "--password", default="", help="the user's name unless told")
     logs = commands.add_parser("logs", help="follow the logs")
     logs.add_argument("name", nargs="?", default="", help="whose; all without a name")
     logs.add_argument("-n", "--lines", type=int, default=40, help="how many to begin with")

@@ -13,9 +13,11 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from fleet.errors import FleetError, NotReady
+from fleet.identity_client import IdentityProvider
 from fleet.mailbox_client import Mailbox
 from fleet.program import HOST, Command, Program
 from fleet.runner import Runner
+from fleet.servers.identity import IdentityServer
 from fleet.servers.kafka import KafkaServer, create_topics
 from fleet.servers.mailbox import MailboxServer
 from fleet.servers.mongo import MongoServer
@@ -96,6 +98,7 @@ class Fleet:
         self._compose_mongo()
         self._compose_kafka()
         self._compose_mailbox()
+        self.identity = self._compose_identity()
         for service in present(settings.root):
             self._compose_service(service)
 
@@ -193,6 +196,21 @@ class Fleet:
         self._server(self._mailbox)
         self._addresses["smtp_host"] = HOST
         self._addresses["smtp_port"] = str(self._mailbox.smtp_port)
+
+    def _compose_identity(self) -> IdentityProvider:
+        """The provider of all tokens; nothing waits for it at its start."""
+        url = self.settings.given("KEYCLOAK_URL")
+        if url is None:
+            server = IdentityServer(self.settings.state, self.settings.port("KEYCLOAK_PORT", 8081))
+            self._server(server)
+            url = server.url
+        else:
+            port = 443 if url.startswith("https://") else 80
+            self._external("identity", url, port, "KEYCLOAK_URL")
+        provider = IdentityProvider(url)
+        self._addresses["oidc_issuer"] = provider.issuer
+        self._addresses["oidc_jwks_url"] = provider.jwks_url
+        return provider
 
     def _compose_service(self, service: Service) -> None:
         env = {"ENVIRONMENT": "local", **self._fill(service.defaults), **self.settings.env}

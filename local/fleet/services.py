@@ -30,6 +30,8 @@ class Service:
 
 
 _BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "{kafka}"}
+_IDENTITY = {"OIDC_ISSUER": "{oidc_issuer}", "OIDC_JWKS_URL": "{oidc_jwks_url}"}
+"""No need of anybody's: the keys are fetched when the first token comes."""
 
 SERVICES = (
     Service(
@@ -71,6 +73,7 @@ SERVICES = (
         defaults={
             "INVENTORY_SERVICE_URL": "{inventory_service}",
             "PRODUCT_SERVICE_URL": "{product_service}",
+            **_IDENTITY,
         },
         migrations=True,
         api="/api/orders",
@@ -93,12 +96,14 @@ SERVICES = (
             "ORDER_SERVICE_URL": "{order_service}",
             "INVENTORY_SERVICE_URL": "{inventory_service}",
             "AI_SERVICE_URL": "{ai_service}",
+            "METRICS_TOKEN": "local-metrics",
+            **_IDENTITY,
         },
     ),
 )
 
-RESERVED_PORTS: Mapping[str, int] = {"KEYCLOAK_PORT": 8081, "KAFKA_UI_PORT": 8090}
-"""Kept free for what comes later: identity and the page that shows the topics."""
+RESERVED_PORTS: Mapping[str, int] = {"KAFKA_UI_PORT": 8090}
+"""Kept free for what comes later: the page that shows the topics."""
 
 
 def present(root: Path) -> list[Service]:

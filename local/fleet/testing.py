@@ -1,64 +1,35 @@
 """A pytest plugin: real servers for integration tests, started at most once in a session.
 
 ``pytest_plugins = ["fleet.testing"]`` in the top conftest.py. Addresses as plain strings:
-``postgres_url``, ``kafka_bootstrap``, ``mongo_url``; the servers themselves, to pause or kill:
-``postgres_server``, ``kafka_server``, ``mongo_server``; and ``mailbox``. An existing server is
-used instead where ``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, or
-``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL``, names it; a test that asks for the server itself is
-then skipped with the reason, because a foreign server is not ours to kill.
+``postgres_url``, ``kafka_bootstrap``, ``mongo_url``, ``redis_url``; the servers themselves, to
+pause or kill: ``postgres_server``, ``kafka_server``, ``mongo_server``, ``redis_server``; and
+``mailbox`` and ``identity_server``. An existing server is used instead where
+``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, ``TEST_REDIS_URL``,
+``TEST_KEYCLOAK_URL``, or ``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL``, names it; a test that asks
+for the server itself is then skipped with the reason, because a foreign server is not ours to kill.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from fleet.identity_client import IdentityProvider
 from fleet.mailbox_client import Mailbox
 from fleet.ports import free_port
-from fleet.program import Port, Program, run_async
+from fleet.program import Port, run_async
 from fleet.runner import Runner
+from fleet.servers.identity import IdentityServer
 from fleet.servers.kafka import KafkaServer
 from fleet.servers.mailbox import MailboxServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer, drop_database, ensure_databases
-
-P = TypeVar("P", bound=Program)
-
-
-class Workshop:
-    """The folder and the guard of one test session's servers."""
-
-    def __init__(self) -> None:
-        """Make the folder (``nobody`` runs PostgreSQL there for root) and start the guard."""
-        self.folder = Path(tempfile.mkdtemp(prefix="fleet-test-", dir=_reachable_by_all()))
-        self.folder.chmod(0o711)
-        self._guard = subprocess.Popen(
-            [sys.executable, "-m", "fleet.guard", str(self.folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    def open(self, program: P) -> Runner[P]:
-        """Start a program and return it running."""
-        runner = Runner(program, self.folder)
-        runner.start()
-        return runner
-
-    def remove(self) -> None:
-        """Remove the folder and let the guard go."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._guard.communicate(timeout=10)
+from fleet.servers.valkey import ValkeyServer
+from fleet.workshop import Workshop
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +108,38 @@ def mongo_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
+def redis_server(_workshop: Workshop) -> Iterator[Runner[ValkeyServer]]:
+    """The Valkey server: ``stop()``, ``start()``, ``kill()``, ``pause()``, ``resume()``."""
+    _ours_to_break("TEST_REDIS_URL")
+    runner = _workshop.open(ValkeyServer(_workshop.folder, Port(free_port())))
+    yield runner
+    runner.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The address of a server with Redis's protocol; each test chooses its own keys."""
+    external = os.environ.get("TEST_REDIS_URL")
+    if external:
+        return external
+    server: Runner[ValkeyServer] = request.getfixturevalue("redis_server")
+    return server.program.url
+
+
+@pytest.fixture(scope="session")
+def identity_server(request: pytest.FixtureRequest) -> Iterator[IdentityProvider]:
+    """The provider: ``issuer``, ``jwks_url``, ``token("alice")``, ``stop()``, ``start()``."""
+    external = os.environ.get("TEST_KEYCLOAK_URL")
+    if external:
+        yield IdentityProvider(external)
+        return
+    workshop: Workshop = request.getfixturevalue("_workshop")
+    runner = workshop.open(IdentityServer(workshop.folder, Port(free_port())))
+    yield IdentityProvider(runner.program.url, runner)
+    runner.kill()
+
+
+@pytest.fixture(scope="session")
 def mailbox(request: pytest.FixtureRequest) -> Iterator[Mailbox]:
     """A mailbox: addresses, ``messages()``, ``wait_for()``, ``clear()``, ``stop()``/``start()``."""
     smtp, page = os.environ.get("TEST_SMTP_URL"), os.environ.get("TEST_MAILBOX_URL")
@@ -149,12 +152,6 @@ def mailbox(request: pytest.FixtureRequest) -> Iterator[Mailbox]:
     runner = workshop.open(server)
     yield Mailbox("127.0.0.1", server.smtp_port, server.url, runner)
     runner.kill()
-
-
-def _reachable_by_all() -> str | None:
-    """A temporary folder whose parents ``nobody`` may pass; the user's own suits everyone else."""
-    shared = "/var/tmp"  # noqa: S108 - mkdtemp makes a name nobody can guess
-    return shared if os.geteuid() == 0 and os.access(shared, os.W_OK) else None
 
 
 def _ours_to_break(variable: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -38,16 +39,23 @@ SERVICE = dedent('''
     ''')
 PORTS = (
     *("PRODUCT_SERVICE_PORT", "NOTIFICATION_SERVICE_PORT", "POSTGRES_PORT", "MONGODB_PORT"),
-    *("MAILBOX_SMTP_PORT", "MAILBOX_HTTP_PORT"),
+    *("MAILBOX_SMTP_PORT", "MAILBOX_HTTP_PORT", "KEYCLOAK_PORT", "GATEWAY_PORT"),
 )
-FOREIGN = ("MONGODB_URL", "SMTP_HOST", "ORDER_DATABASE_URL", "INVENTORY_DATABASE_URL")
+FOREIGN = (
+    "KEYCLOAK_URL",
+    "MONGODB_URL",
+    "SMTP_HOST",
+    "ORDER_DATABASE_URL",
+    "INVENTORY_DATABASE_URL",
+)
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str) -> Iterator[Path]:
-    """A checkout with a product-service, free ports, and a broker that is somebody else's."""
+    """A checkout with two services, free ports, and a broker that is somebody else's."""
     root = tmp_path_factory.mktemp("checkout")
     _write_service(root, "product-service", SERVICE)
+    _write_service(root, "api-gateway", SERVICE)
     with pytest.MonkeyPatch.context() as patch:
         for name in (*PORTS, *FOREIGN, "FLEET_STATE"):
             patch.delenv(name, raising=False)
@@ -98,6 +106,52 @@ def test_a_service_is_told_the_address_of_its_server(running: Fleet) -> None:
     port = os.environ["MONGODB_PORT"]
     assert env["mongodb_url"] == f"mongodb://127.0.0.1:{port}/?directConnection=true"
     assert env["environment"] == "local"
+
+
+def test_a_service_is_told_whose_tokens_to_trust(running: Fleet) -> None:
+    _, env = running.service("api-gateway").ask("/env")
+    issuer = f"http://localhost:{os.environ['KEYCLOAK_PORT']}/realms/microservices"
+    assert env["oidc_issuer"] == issuer
+    assert env["oidc_jwks_url"] == f"{issuer}/protocol/openid-connect/certs"
+
+
+def test_a_keycloak_of_ones_own_is_used_instead(
+    stopped: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYCLOAK_URL", "https://login.example.com/")
+    fleet = Fleet(Settings.load())
+    assert not fleet.runs_itself("identity")
+    assert fleet.identity.issuer == "https://login.example.com/realms/microservices"
+    (external,) = (one for one in fleet.externals if one.name == "identity")
+    assert (external.host, external.port) == ("login.example.com", 443)
+
+
+def test_a_token_is_printed_and_nothing_else(
+    running: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["token", "bob"]) == 0
+    printed, said = capsys.readouterr()
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", printed, re.ASCII)
+    assert said == ""
+
+
+def test_a_wrong_password_prints_no_token_and_says_what_to_do(
+    running: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["token", "bob", "--password", "wrong"]) == 1
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert "refused 'bob'" in said
+    assert "p=..." in said
+
+
+def test_without_the_fleet_there_is_no_token(
+    stopped: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["token", "alice"]) == 1
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert "Start the fleet: make up" in said
 
 
 def test_status_shows_every_process_and_its_needs(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 from email.message import EmailMessage
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -17,6 +19,7 @@ from fleet.runner import Runner
 from fleet.servers.kafka import KafkaServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer
+from fleet.servers.valkey import ValkeyServer
 from fleet.topics import TOPICS
 
 
@@ -107,6 +110,35 @@ def test_the_mongo_server_answers_a_ping_and_restarts(mongo_server: Runner[Mongo
     mongo_server.kill()
     mongo_server.start()
     mongo_server.program.check()
+
+
+def _ask(redis_url: str, command: str) -> str:
+    address = urlsplit(redis_url)
+    with socket.create_connection((address.hostname, address.port), timeout=2) as connection:
+        connection.sendall(f"{command}\r\n".encode())
+        return connection.recv(256).decode()
+
+
+def test_the_redis_server_keeps_its_counts_in_memory_only(
+    redis_server: Runner[ValkeyServer], redis_url: str
+) -> None:
+    assert _ask(redis_url, "INCR count") == ":1\r\n"
+    assert _ask(redis_url, "INCR count") == ":2\r\n"
+    redis_server.stop()
+    redis_server.start()
+    assert _ask(redis_url, "INCR count") == ":1\r\n"
+
+
+def test_a_paused_redis_server_takes_connections_and_answers_nobody(
+    redis_server: Runner[ValkeyServer], redis_url: str
+) -> None:
+    redis_server.pause()
+    try:
+        with pytest.raises(NotReady):
+            redis_server.program.check()
+    finally:
+        redis_server.resume()
+    redis_server.program.check()
 
 
 def test_a_mail_sent_over_smtp_is_found_over_the_api(mailbox: Mailbox) -> None:

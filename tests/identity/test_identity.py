@@ -1,0 +1,689 @@
+"""The identity provider answers as Keycloak does: this file passes on both.
+
+On the fleet's own in `make test`; on a Keycloak with docker/keycloak/realm-export.json by
+`make test-keycloak KEYCLOAK_URL=...`. Nothing here asks which one it is.
+"""
+
+import base64
+import hashlib
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx2
+import pytest
+from jose import jwt
+
+from chassis.auth import AuthSettings, Identity, InvalidToken, TokenVerifier
+from fleet.identity_client import IdentityProvider
+from tests.identity.browser import CALLBACK, Browser, Form, Login, returned
+from tests.identity.conftest import Ask, logged_in
+
+ROLES = {"alice": {"customer"}, "bob": {"customer"}, "admin": {"admin", "customer"}}
+REPORTING = {"client_id": "reporting", "client_secret": "reporting-demo-secret"}
+PASSWORD = {"grant_type": "password", "client_id": "storefront"}
+ALICE = {**PASSWORD, "username": "alice", "password": "alice"}
+WRONG_CLIENT = "Invalid client or Invalid client credentials"
+DOCS = "http://127.0.0.1:9000/docs/oauth2-redirect"
+
+
+def claims(token: str) -> dict[str, Any]:
+    """What a token says; whether it is true is the verifier's test."""
+    found: dict[str, Any] = jwt.get_unverified_claims(token)
+    return found
+
+
+def refused(answer: httpx2.Response) -> tuple[int, str, str]:
+    said = answer.json()
+    return answer.status_code, said["error"], said.get("error_description", "")
+
+
+# --- the documents ---
+
+
+def test_the_discovery_document_names_every_address(provider: IdentityProvider) -> None:
+    found = httpx2.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+    assert found["issuer"] == provider.issuer
+    assert found["jwks_uri"] == provider.jwks_url
+    assert found["token_endpoint"] == f"{provider.endpoints}/token"
+    assert found["authorization_endpoint"] == f"{provider.endpoints}/auth"
+    assert found["userinfo_endpoint"] == f"{provider.endpoints}/userinfo"
+    assert found["end_session_endpoint"] == f"{provider.endpoints}/logout"
+    assert "S256" in found["code_challenge_methods_supported"]
+    grants = {"password", "authorization_code", "refresh_token", "client_credentials"}
+    assert grants <= set(found["grant_types_supported"])
+
+
+def test_the_issuer_is_the_same_whatever_host_is_asked(provider: IdentityProvider) -> None:
+    url = provider.issuer.replace("localhost", "127.0.0.1")
+    found = httpx2.get(f"{url}/.well-known/openid-configuration").json()
+    assert found["issuer"] == provider.issuer
+
+
+def test_the_key_set_has_a_key_that_signs_and_one_that_must_not(
+    provider: IdentityProvider, alice: dict[str, Any]
+) -> None:
+    answer = httpx2.get(provider.jwks_url)
+    assert answer.headers["cache-control"] == "no-cache"
+    keys = {key["use"]: key for key in answer.json()["keys"]}
+    assert {use: key["alg"] for use, key in keys.items()} == {"sig": "RS256", "enc": "RSA-OAEP"}
+    assert all(key["kty"] == "RSA" and "d" not in key for key in keys.values())
+    assert keys["sig"]["kid"] != keys["enc"]["kid"]
+    header = jwt.get_unverified_header(alice["access_token"])
+    assert header == {"alg": "RS256", "typ": "JWT", "kid": keys["sig"]["kid"]}
+
+
+def test_another_realm_does_not_exist(provider: IdentityProvider) -> None:
+    answer = httpx2.post(provider.endpoints.replace("microservices", "nowhere") + "/token")
+    assert (answer.status_code, answer.json()) == (404, {"error": "Realm does not exist"})
+
+
+# --- a password ---
+
+
+@pytest.mark.parametrize("user", ROLES)
+def test_an_access_token_says_who_may_do_what(
+    provider: IdentityProvider, ask: Ask, user: str
+) -> None:
+    answer = ask("token", **PASSWORD, username=user, password=user)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    tokens = answer.json()
+    assert tokens.keys() == {
+        *("access_token", "expires_in", "refresh_token", "refresh_expires_in", "token_type"),
+        *("not-before-policy", "session_state", "scope"),
+    }
+    assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 300)
+    said = claims(tokens["access_token"])
+    assert said["iss"] == provider.issuer
+    assert said["aud"] == "ecommerce-api"
+    assert said["typ"] == "Bearer"
+    assert said["azp"] == "storefront"
+    assert set(said["realm_access"]["roles"]) == ROLES[user]
+    assert (said["email"], said["email_verified"]) == (f"{user}@example.com", True)
+    assert said["preferred_username"] == user
+    assert said["name"] == f"{said['given_name']} {said['family_name']}"
+    assert str(uuid.UUID(said["sub"])) == said["sub"]
+    assert said["sid"] == tokens["session_state"]
+    assert said["exp"] == said["iat"] + 300
+    assert abs(said["iat"] - time.time()) < 30
+    assert "http://localhost:9000" in said["allowed-origins"]
+    assert set(said["scope"].split()) == {"profile", "email"}
+
+
+def test_a_users_subject_stays_the_same_and_is_nobody_elses(ask: Ask) -> None:
+    def subject(user: str) -> str:
+        tokens = ask("token", **PASSWORD, username=user, password=user).json()
+        return str(claims(tokens["access_token"])["sub"])
+
+    assert subject("alice") == subject("alice@example.com".partition("@")[0])
+    assert len({subject(user) for user in ROLES}) == len(ROLES)
+
+
+def test_the_e_mail_address_is_a_user_name_too_in_any_case(ask: Ask) -> None:
+    answer = ask("token", **PASSWORD, username="Alice@Example.com", password="alice")
+    assert claims(answer.json()["access_token"])["preferred_username"] == "alice"
+
+
+def test_only_with_openid_there_is_an_id_token(
+    provider: IdentityProvider, alice: dict[str, Any]
+) -> None:
+    assert set(alice["scope"].split()) == {"openid", "profile", "email"}
+    said = claims(alice["id_token"])
+    half = hashlib.sha256(alice["access_token"].encode()).digest()[:16]
+    assert said["at_hash"] == base64.urlsafe_b64encode(half).rstrip(b"=").decode()
+    assert (said["typ"], said["aud"], said["azp"]) == ("ID", "storefront", "storefront")
+    assert said["iss"] == provider.issuer
+    assert said["sub"] == claims(alice["access_token"])["sub"]
+    assert "realm_access" not in said
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ({**ALICE, "password": "wrong"}, (400, "invalid_grant", "Invalid user credentials")),
+        ({**ALICE, "username": "nobody"}, (400, "invalid_grant", "Invalid user credentials")),
+        ({**PASSWORD, "username": "alice"}, (400, "invalid_grant", "Invalid user credentials")),
+        ({**PASSWORD, "password": "x"}, (401, "invalid_request", "Missing parameter: username")),
+        ({**ALICE, "client_id": "unknown"}, (401, "invalid_client", WRONG_CLIENT)),
+        ({"grant_type": "password"}, (401, "invalid_client", WRONG_CLIENT)),
+        ({**ALICE, "grant_type": "x"}, (400, "unsupported_grant_type", "Unsupported grant_type")),
+        (
+            {"client_id": "storefront"},
+            (400, "invalid_request", "Missing form parameter: grant_type"),
+        ),
+        (
+            {"grant_type": "client_credentials", "client_id": "storefront"},
+            (401, "unauthorized_client", "Public client not allowed to retrieve service account"),
+        ),
+        (
+            {**ALICE, **REPORTING},
+            (400, "unauthorized_client", "Client not allowed for direct access grants"),
+        ),
+        (
+            {**ALICE, "scope": "openid nosuch"},
+            (400, "invalid_scope", "Invalid scopes: openid nosuch"),
+        ),
+        (
+            {**ALICE, "scope": "offline_access"},
+            (400, "not_allowed", "Offline tokens not allowed for the user or client"),
+        ),
+        (
+            {"grant_type": "refresh_token", "client_id": "storefront"},
+            (400, "invalid_request", "No refresh token"),
+        ),
+        (
+            {"grant_type": "refresh_token", "client_id": "storefront", "refresh_token": "x.y.z"},
+            (400, "invalid_grant", "Invalid refresh token"),
+        ),
+        (
+            {"grant_type": "authorization_code", "client_id": "storefront"},
+            (400, "invalid_request", "Missing parameter: code"),
+        ),
+        (
+            {"grant_type": "authorization_code", "client_id": "storefront", "code": "x"},
+            (400, "invalid_grant", "Code not valid"),
+        ),
+        (
+            {"grant_type": "client_credentials", **REPORTING, "client_secret": "wrong"},
+            (401, "unauthorized_client", WRONG_CLIENT),
+        ),
+        (
+            {"grant_type": "client_credentials", "client_id": "reporting"},
+            (401, "unauthorized_client", WRONG_CLIENT),
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_told(
+    ask: Ask, form: dict[str, str], expected: tuple[int, str, str]
+) -> None:
+    answer = ask("token", **form)
+    assert refused(answer) == expected
+    assert answer.headers["content-type"].startswith("application/json")
+
+
+def test_a_parameter_that_comes_twice_is_refused(provider: IdentityProvider) -> None:
+    answer = httpx2.post(
+        f"{provider.endpoints}/token",
+        content="grant_type=password&client_id=storefront&username=alice&username=bob&password=bob",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert refused(answer) == (400, "invalid_request", "duplicated parameter")
+
+
+def test_a_json_body_is_no_form(provider: IdentityProvider) -> None:
+    answer = httpx2.post(f"{provider.endpoints}/token", json=ALICE)
+    missing = "Missing form parameter: grant_type"
+    assert refused(answer) == (400, "invalid_request", missing)
+
+
+def test_a_huge_form_is_refused(ask: Ask) -> None:
+    assert ask("token", **ALICE, more="x" * 200_000).status_code == 413
+
+
+def test_tokens_are_not_to_be_had_by_get(provider: IdentityProvider) -> None:
+    answer = httpx2.get(f"{provider.endpoints}/token", params=ALICE)
+    assert refused(answer) == (405, "HTTP 405 Method Not Allowed", "")
+
+
+# --- a refresh token, and a client's own account ---
+
+
+def test_a_refresh_token_gives_new_tokens_of_the_same_login(ask: Ask) -> None:
+    first = logged_in(ask)
+    form = {"grant_type": "refresh_token", "client_id": "storefront"}
+    answer = ask("token", **form, refresh_token=first["refresh_token"])
+    assert answer.status_code == 200
+    second = answer.json()
+    assert second["session_state"] == first["session_state"]
+    assert second.keys() == first.keys()
+    was, now = claims(first["access_token"]), claims(second["access_token"])
+    assert was["jti"] != now["jti"]
+    assert (was["sub"], was["sid"], was["realm_access"]) == (
+        *(now["sub"], now["sid"], now["realm_access"]),
+    )
+    again = ask("token", **form, refresh_token=first["refresh_token"])
+    assert again.status_code == 200
+
+
+def test_another_kind_of_token_refreshes_nothing(ask: Ask, alice: dict[str, Any]) -> None:
+    form = {"grant_type": "refresh_token", "client_id": "storefront"}
+    for kind in ("access_token", "id_token"):
+        answer = ask("token", **form, refresh_token=alice[kind])
+        assert refused(answer) == (400, "invalid_grant", "Invalid refresh token")
+
+
+def test_another_client_refreshes_nothing(ask: Ask, alice: dict[str, Any]) -> None:
+    form = {"grant_type": "refresh_token", "refresh_token": alice["refresh_token"]}
+    status, error, why = refused(ask("token", **form, **REPORTING))
+    assert (status, error) == (400, "invalid_grant")
+    assert "Token client and authorized client don't match" in why
+
+
+def test_a_client_with_a_secret_speaks_for_itself_without_roles(
+    provider: IdentityProvider, ask: Ask
+) -> None:
+    answer = ask("token", grant_type="client_credentials", **REPORTING)
+    assert answer.status_code == 200
+    tokens = answer.json()
+    assert "refresh_token" not in tokens
+    said = claims(tokens["access_token"])
+    assert (said["iss"], said["aud"]) == (provider.issuer, "ecommerce-api")
+    assert (said["typ"], said["azp"]) == ("Bearer", "reporting")
+    assert said["preferred_username"] == "service-account-reporting"
+    assert "realm_access" not in said
+    assert "email" not in said
+
+
+def test_a_client_may_name_itself_in_the_authorization_header(provider: IdentityProvider) -> None:
+    answer = httpx2.post(
+        f"{provider.endpoints}/token",
+        data={"grant_type": "client_credentials"},
+        auth=(REPORTING["client_id"], REPORTING["client_secret"]),
+    )
+    assert answer.status_code == 200
+
+
+# --- a browser ---
+
+
+def test_a_person_logs_in_and_the_client_gets_tokens(provider: IdentityProvider, ask: Ask) -> None:
+    login, browser = Login(provider), Browser()
+    page = browser.get(login.url())
+    assert page.headers["content-type"].startswith("text/html")
+    assert "no-store" in page.headers["cache-control"]
+    assert page.headers["x-frame-options"] == "SAMEORIGIN"
+    assert "<title>Sign in to Microservices</title>" in page.text
+    back = returned(browser.log_in(page, "alice", "alice"))
+    assert (back["state"], back["iss"]) == ("s1", provider.issuer)
+    answer = ask("token", **login.form(back["code"]))
+    assert answer.status_code == 200, answer.text
+    tokens = answer.json()
+    assert tokens["session_state"] == back["session_state"]
+    said, access = claims(tokens["id_token"]), claims(tokens["access_token"])
+    assert (said["nonce"], said["aud"], said["acr"]) == ("n1", "storefront", "1")
+    assert abs(said["auth_time"] - time.time()) < 30
+    assert (access["typ"], access["aud"]) == ("Bearer", "ecommerce-api")
+    assert access["preferred_username"] == "alice"
+
+
+def test_a_wrong_password_shows_the_form_again_and_why(provider: IdentityProvider) -> None:
+    browser = Browser()
+    page = browser.get(Login(provider).url())
+    again = browser.log_in(page, "alice", "wrong")
+    assert again.status_code == 200
+    assert "Invalid username or password." in again.text
+    assert returned(browser.log_in(again, "alice", "alice"))["code"]
+
+
+def test_who_is_logged_in_is_not_asked_again(provider: IdentityProvider, ask: Ask) -> None:
+    browser = Browser()
+    first = returned(browser.log_in(browser.get(Login(provider).url()), "bob", "bob"))
+    for prompt in (None, "none"):
+        login = Login(provider)
+        back = returned(browser.get(login.url(prompt=prompt, state="s2")))
+        assert back["session_state"] == first["session_state"]
+        assert back["state"] == "s2"
+        tokens = ask("token", **login.form(back["code"])).json()
+        assert claims(tokens["id_token"])["acr"] == "0"
+        assert claims(tokens["access_token"])["preferred_username"] == "bob"
+    assert browser.get(Login(provider).url(prompt="login")).status_code == 200
+
+
+def test_whoever_must_not_be_asked_and_is_not_logged_in_is_sent_back(
+    provider: IdentityProvider,
+) -> None:
+    back = returned(Browser().get(Login(provider).url(prompt="none")))
+    assert back == {"error": "login_required", "state": "s1", "iss": provider.issuer}
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "description"),
+    [
+        (
+            {"code_challenge": None, "code_challenge_method": None},
+            "invalid_request",
+            "Missing parameter: code_challenge_method",
+        ),
+        (
+            {"code_challenge_method": "plain"},
+            "invalid_request",
+            "Invalid parameter: code challenge method is not matching the configured one",
+        ),
+        (
+            {"code_challenge": "short"},
+            "invalid_request",
+            "Invalid parameter: code_challenge",
+        ),
+        (
+            {"code_challenge": "!" * 43},
+            "invalid_request",
+            "Invalid parameter: code_challenge",
+        ),
+        ({"response_type": "banana"}, "unsupported_response_type", ""),
+        ({"response_type": None}, "invalid_request", "Missing parameter: response_type"),
+        (
+            {"response_type": "token"},
+            "unauthorized_client",
+            "Client is not allowed to initiate browser login with given response_type. "
+            "Implicit flow is disabled for the client.",
+        ),
+        ({"scope": "openid nosuch"}, "invalid_scope", "Invalid scopes: openid nosuch"),
+    ],
+)
+def test_a_client_that_asks_wrongly_is_told(
+    provider: IdentityProvider, changed: dict[str, str | None], error: str, description: str
+) -> None:
+    back = returned(Browser().get(Login(provider).url(**changed)))
+    assert (back["error"], back.get("error_description", "")) == (error, description)
+    assert (back["state"], back["iss"]) == ("s1", provider.issuer)
+
+
+@pytest.mark.parametrize(
+    "redirect_uri",
+    [
+        "http://evil.example/",
+        "http://localhost/",
+        "http://localhost.evil.example:3000/",
+        "http://localhost:3000@evil.example/",
+        "http://127.0.0.1:9000@evil.example/",
+        "http://localhost:abc/",
+        "https://localhost:3000/",
+        "http://localhost:3000\\@evil.example/",
+        "http://localhost:3000/../cb",
+        "javascript:alert(1)//http://localhost:3000",
+        "",
+        None,
+    ],
+)
+def test_nobody_is_sent_to_a_foreign_page(
+    provider: IdentityProvider, redirect_uri: str | None
+) -> None:
+    answer = Browser().get(Login(provider).url(redirect_uri=redirect_uri))
+    assert answer.status_code == 400
+    assert "location" not in answer.headers
+    assert "Invalid parameter: redirect_uri" in answer.text
+
+
+def test_an_unknown_client_is_sent_nowhere(provider: IdentityProvider) -> None:
+    answer = Browser().get(Login(provider).url(client_id="unknown"))
+    assert answer.status_code == 400
+    assert "Client not found." in answer.text
+
+
+def test_the_login_page_runs_nothing_that_a_link_brings(provider: IdentityProvider) -> None:
+    nasty = '"><script>alert(1)</script>'
+    page = Browser().get(Login(provider).url(state=nasty, nonce=nasty, login_hint=nasty))
+    assert page.status_code == 200
+    assert "<script>alert(1)" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "description"),
+    [
+        ({"code_verifier": "w" * 43}, "PKCE verification failed: Code mismatch"),
+        ({"code_verifier": "!" * 43}, "PKCE verification failed: Invalid code verifier"),
+        ({"code_verifier": None}, "PKCE code verifier not specified"),
+        ({"redirect_uri": "http://localhost:3000/other"}, "Incorrect redirect_uri"),
+    ],
+)
+def test_a_code_is_for_whoever_began_and_is_gone_after_a_wrong_try(
+    provider: IdentityProvider, ask: Ask, changed: dict[str, str | None], description: str
+) -> None:
+    login = Login(provider)
+    code = login.code()
+    answer = ask("token", **login.form(code, **changed))
+    assert refused(answer) == (400, "invalid_grant", description)
+    again = ask("token", **login.form(code))
+    assert refused(again) == (400, "invalid_grant", "Code not valid")
+
+
+def test_a_code_is_good_once_and_whoever_repeats_it_ends_what_it_gave(
+    provider: IdentityProvider, ask: Ask
+) -> None:
+    login = Login(provider)
+    code = login.code()
+    answer = ask("token", **login.form(code))
+    assert answer.status_code == 200
+    tokens = answer.json()
+    assert userinfo(provider, f"Bearer {tokens['access_token']}").status_code == 200
+    assert refused(ask("token", **login.form(code))) == (400, "invalid_grant", "Code not valid")
+    assert userinfo(provider, f"Bearer {tokens['access_token']}").status_code == 401
+    form = {"grant_type": "refresh_token", "client_id": "storefront"}
+    again = ask("token", **form, refresh_token=tokens["refresh_token"])
+    assert refused(again)[:2] == (400, "invalid_grant")
+
+
+def test_another_client_cannot_use_a_code(provider: IdentityProvider, ask: Ask) -> None:
+    login = Login(provider)
+    answer = ask("token", **(login.form(login.code()) | REPORTING))
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "invalid_grant"
+
+
+# --- pages of other origins ---
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:9000", "http://127.0.0.1:9000"])
+def test_the_gateways_api_page_can_log_somebody_in(
+    provider: IdentityProvider, ask: Ask, origin: str
+) -> None:
+    login, browser, page = Login(provider), Browser(), f"{origin}/docs/oauth2-redirect"
+    back = returned(browser.log_in(browser.get(login.url(redirect_uri=page)), "bob", "bob"), page)
+    form = login.form(back["code"], redirect_uri=page)
+    answer = ask("token", headers={"Origin": origin}, **form)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == origin
+
+
+def test_a_listed_page_may_read_a_refusal_too(ask: Ask) -> None:
+    answer = ask("token", headers={"Origin": "http://localhost:3000"}, **ALICE | {"password": "x"})
+    assert answer.status_code == 400
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:9001", "null"])
+def test_a_page_that_is_not_listed_gets_no_token(ask: Ask, origin: str) -> None:
+    answer = ask("token", headers={"Origin": origin}, **ALICE)
+    assert (answer.status_code, answer.json()) == (403, {"error": "Invalid origin"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_preflight_is_answered(provider: IdentityProvider) -> None:
+    origin = "http://localhost:9000"
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    answer = httpx2.options(f"{provider.endpoints}/token", headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    assert "authorization" in answer.headers["access-control-allow-headers"].lower()
+
+
+# --- userinfo and the end ---
+
+
+def userinfo(provider: IdentityProvider, authorization: str | None) -> httpx2.Response:
+    headers = {"Authorization": authorization} if authorization is not None else {}
+    return httpx2.get(f"{provider.endpoints}/userinfo", headers=headers)
+
+
+def test_userinfo_tells_who_a_token_speaks_for(
+    provider: IdentityProvider, alice: dict[str, Any]
+) -> None:
+    answer = userinfo(provider, f"Bearer {alice['access_token']}")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "sub": claims(alice["access_token"])["sub"],
+        "email_verified": True,
+        "name": "Alice Archer",
+        "preferred_username": "alice",
+        "given_name": "Alice",
+        "family_name": "Archer",
+        "email": "alice@example.com",
+    }
+
+
+def test_userinfo_refuses_with_a_header_and_no_body(
+    provider: IdentityProvider, ask: Ask, alice: dict[str, Any]
+) -> None:
+    without_openid = ask("token", **ALICE).json()["access_token"]
+    realm, failed = 'Bearer realm="microservices"', "Token verification failed"
+    invalid = f'{realm}, error="invalid_token", error_description="{failed}"'
+    missing = f'{realm}, error="insufficient_scope", error_description="Missing openid scope"'
+    for authorization, status, challenge in (
+        (None, 401, realm),
+        ("Basic YTpi", 401, realm),
+        ("Bearer a.b.c", 401, invalid),
+        (f"Bearer {alice['id_token']}", 401, invalid),
+        (f"Bearer {alice['refresh_token']}", 401, invalid),
+        (f"Bearer {without_openid}", 403, missing),
+    ):
+        answer = userinfo(provider, authorization)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (status, challenge)
+        assert answer.content == b""
+
+
+def test_userinfo_tells_a_page_that_is_not_listed_nothing(
+    provider: IdentityProvider, alice: dict[str, Any]
+) -> None:
+    for origin, status in (("http://localhost:9000", 200), ("http://evil.example", 403)):
+        headers = {"Origin": origin, "Authorization": f"Bearer {alice['access_token']}"}
+        answer = httpx2.get(f"{provider.endpoints}/userinfo", headers=headers)
+        assert answer.status_code == status
+        assert (answer.headers.get("access-control-allow-origin") == origin) is (status == 200)
+
+
+def test_after_a_logout_nothing_of_that_login_works(provider: IdentityProvider, ask: Ask) -> None:
+    tokens = logged_in(ask)
+    refresh = {"client_id": "storefront", "refresh_token": tokens["refresh_token"]}
+    assert ask("logout", **refresh).status_code == 204
+    answer = ask("token", grant_type="refresh_token", **refresh)
+    assert refused(answer) == (400, "invalid_grant", "Session not active")
+    answer = userinfo(provider, f"Bearer {tokens['access_token']}")
+    assert answer.status_code == 401
+    assert 'error_description="user_session_not_found"' in answer.headers["www-authenticate"]
+    assert ask("logout", **refresh).status_code == 204
+
+
+def test_a_logout_needs_a_refresh_token_of_the_client(ask: Ask, alice: dict[str, Any]) -> None:
+    answer = ask("logout", client_id="storefront", refresh_token="a.b.c")
+    assert refused(answer) == (400, "invalid_grant", "Invalid refresh token")
+    answer = ask("logout", **REPORTING, refresh_token=alice["refresh_token"])
+    assert answer.status_code == 400
+    form = {"grant_type": "refresh_token", "client_id": "storefront"}
+    assert ask("token", **form, refresh_token=alice["refresh_token"]).status_code == 200
+
+
+def test_end_session_logs_the_browser_out_and_sends_it_back(
+    provider: IdentityProvider, ask: Ask
+) -> None:
+    login, browser = Login(provider), Browser()
+    back = returned(browser.log_in(browser.get(login.url()), "alice", "alice"))
+    tokens = ask("token", **login.form(back["code"])).json()
+    query = {
+        "id_token_hint": tokens["id_token"],
+        "post_logout_redirect_uri": "http://localhost:3000/bye",
+        "state": "x1",
+    }
+    answer = browser.get(f"{provider.endpoints}/logout?{httpx2.QueryParams(query)}")
+    assert answer.status_code == 302
+    assert answer.headers["location"] == "http://localhost:3000/bye?state=x1"
+    assert returned(browser.get(login.url(prompt="none")))["error"] == "login_required"
+    form = {"grant_type": "refresh_token", "client_id": "storefront"}
+    answer = ask("token", **form, refresh_token=tokens["refresh_token"])
+    assert refused(answer) == (400, "invalid_grant", "Session not active")
+
+
+def test_a_browser_without_an_id_token_is_asked_before_it_is_logged_out(
+    provider: IdentityProvider,
+) -> None:
+    login, browser = Login(provider), Browser()
+    returned(browser.log_in(browser.get(login.url()), "alice", "alice"))
+    assert "Do you want to log out?" in browser.get(f"{provider.endpoints}/logout").text
+    assert returned(browser.get(login.url(prompt="none")))["code"]
+    form = Form(browser.get(f"{provider.endpoints}/logout").text)
+    done = browser.post(urljoin(provider.issuer, form.action), **form.fields)
+    assert "You are logged out" in done.text
+    assert returned(browser.get(login.url(prompt="none")))["error"] == "login_required"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"post_logout_redirect_uri": "http://evil.example/"}, 400),
+        ({"post_logout_redirect_uri": "http://localhost:3000@evil.example/"}, 400),
+        ({"id_token_hint": "a.b.c", "post_logout_redirect_uri": CALLBACK}, 400),
+        ({"id_token_hint": None, "post_logout_redirect_uri": CALLBACK}, 400),
+        ({"id_token_hint": None}, 200),
+    ],
+)
+def test_a_link_from_anywhere_ends_no_login(
+    provider: IdentityProvider, ask: Ask, query: dict[str, str | None], status: int
+) -> None:
+    tokens = logged_in(ask)
+    sent = {"id_token_hint": tokens["id_token"], **query}
+    given = {name: value for name, value in sent.items() if value is not None}
+    answer = Browser().get(f"{provider.endpoints}/logout?{httpx2.QueryParams(given)}")
+    assert answer.status_code == status
+    assert "location" not in answer.headers
+    form = {"grant_type": "refresh_token", "client_id": "storefront"}
+    assert ask("token", **form, refresh_token=tokens["refresh_token"]).status_code == 200
+
+
+# --- our own verifier ---
+
+
+@pytest.fixture(scope="module")
+async def verifier(provider: IdentityProvider) -> AsyncIterator[TokenVerifier]:
+    settings = AuthSettings(oidc_issuer=provider.issuer, oidc_jwks_url=provider.jwks_url)
+    verifier = TokenVerifier(settings)
+    yield verifier
+    await verifier.aclose()
+
+
+@pytest.mark.parametrize("user", ROLES)
+async def test_our_verifier_takes_an_access_token_for_who_it_is(
+    provider: IdentityProvider, verifier: TokenVerifier, user: str
+) -> None:
+    token = provider.token(user)
+    said = claims(token)
+    assert await verifier.verify(token) == Identity(
+        said["sub"], f"{user}@example.com", frozenset(ROLES[user]), said["exp"]
+    )
+
+
+async def test_our_verifier_takes_a_clients_own_token_and_finds_no_role(
+    verifier: TokenVerifier, ask: Ask
+) -> None:
+    tokens = ask("token", grant_type="client_credentials", **REPORTING).json()
+    identity = await verifier.verify(tokens["access_token"])
+    assert (identity.email, identity.roles) == (None, frozenset())
+
+
+@pytest.mark.parametrize("kind", ["id_token", "refresh_token"])
+async def test_our_verifier_takes_no_other_kind_of_token(
+    verifier: TokenVerifier, alice: dict[str, Any], kind: str
+) -> None:
+    with pytest.raises(InvalidToken):
+        await verifier.verify(alice[kind])
+
+
+async def test_our_verifier_takes_no_token_that_was_altered(
+    verifier: TokenVerifier, alice: dict[str, Any]
+) -> None:
+    head, body, signature = alice["access_token"].split(".")
+    said = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+    forged = base64.urlsafe_b64encode(said.replace(b'"customer"', b'"admin"')).rstrip(b"=").decode()
+    assert forged != body
+    with pytest.raises(InvalidToken):
+        await verifier.verify(f"{head}.{forged}.{signature}")
+
+
+def test_a_helper_asks_for_a_token_once(provider: IdentityProvider) -> None:
+    assert provider.token("bob") == provider.token("bob")

@@ -225,6 +225,7 @@ class Fleet:
             self.settings.root / service.name,
             env,
             migrations=service.migrations,
+            own_server=service.own_server,
         )
         self._add(program, service.needs, is_service=True)
 

@@ -20,7 +20,14 @@ class ServiceProgram(Program):
     """One service, started with the interpreter of the environment in its own folder."""
 
     def __init__(
-        self, name: str, port: Port, folder: Path, env: Mapping[str, str], *, migrations: bool
+        self,
+        name: str,
+        port: Port,
+        folder: Path,
+        env: Mapping[str, str],
+        *,
+        migrations: bool,
+        own_server: bool = False,
     ) -> None:
         """``env`` is the whole environment, addresses included."""
         super().__init__(name, [port])
@@ -29,6 +36,7 @@ class ServiceProgram(Program):
         self._env = {key: value for key, value in env.items() if key not in _NOT_INHERITED}
         self._env["PYTHONUNBUFFERED"] = "1"
         self._migrations = migrations
+        self._own_server = own_server
 
     @property
     def url(self) -> str:
@@ -65,11 +73,15 @@ class ServiceProgram(Program):
 
     def command(self) -> Command:
         """uvicorn with the app's factory; eight seconds for requests in hand when it must stop."""
-        argv = [
-            *(str(self._python), "-m", "uvicorn", "app.main:create_app", "--factory"),
-            *("--host", HOST, "--port", str(self.port), "--http", "httptools", "--loop", "uvloop"),
-            *("--no-access-log", "--timeout-graceful-shutdown", "8"),
-        ]
+        address = ("--host", HOST, "--port", str(self.port))
+        if self._own_server:
+            argv = [str(self._python), "-m", "app", *address]
+        else:
+            argv = [
+                *(str(self._python), "-m", "uvicorn", "app.main:create_app", "--factory"),
+                *(*address, "--http", "httptools", "--loop", "uvloop"),
+                *("--no-access-log", "--timeout-graceful-shutdown", "8"),
+            ]
         return Command(argv, self._env, self._folder)
 
     def check(self) -> None:

@@ -25,6 +25,8 @@ class Service:
     defaults: Mapping[str, str] = field(default_factory=dict)
     """Set so unless the user has set it."""
     migrations: bool = False
+    own_server: bool = False
+    """Started by ``python -m app``, which knows how uvicorn must serve it."""
     api: str = ""
     """The path that its API begins with; empty for a service without one."""
 
@@ -91,6 +93,7 @@ SERVICES = (
         "api-gateway",
         "GATEWAY_PORT",
         9000,
+        own_server=True,
         defaults={
             "PRODUCT_SERVICE_URL": "{product_service}",
             "ORDER_SERVICE_URL": "{order_service}",

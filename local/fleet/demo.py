@@ -15,12 +15,13 @@ from fleet.composition import Fleet, Part
 from fleet.identity import Identity
 from fleet.launch import down, up
 from fleet.mailbox_client import Message
-from fleet.orders import await_mail, basket, place
+from fleet.orders import USER, await_mail, basket, place
 from fleet.seed import seed
 from fleet.services import present
 from fleet.terminal import complain, paint, say
 
 _LOOK_EVERY = 0.5
+_AUTHORIZATION = '-H "Authorization: Bearer $TOKEN"'
 
 
 def demo(fleet: Fleet, *, once: bool) -> None:
@@ -55,9 +56,10 @@ def _leave(fleet: Fleet, before: list[str]) -> None:
 
 def _order(fleet: Fleet, began: float) -> None:
     products = seed(fleet)
-    body = basket(products)
+    token = fleet.identity.log_in(USER, USER)["access_token"]
+    say(f"Logged in as {USER} at {fleet.identity.issuer}.")
     asked = time.monotonic()
-    order = place(fleet, body)
+    order = place(fleet, basket(products), token)
     say(
         f"Order {paint(order['order_number'], 'bold')}: {order['status']}, "
         f"total {order['total_amount']:.2f}, answered in {(time.monotonic() - asked) * 1000:.0f} ms"
@@ -86,13 +88,15 @@ def _show_addresses(fleet: Fleet) -> None:
     say()
     if mailbox is not None:
         say(f"Mailbox       {mailbox.url}")
+    gateway = fleet.service("api-gateway").url
+    say(f"Everything    {gateway}/docs  (all services, behind one door)")
     for service in present(fleet.settings.root):
         if service.api:
             say(f"API           {fleet.service(service.name).url}/docs  ({service.name})")
-    products, orders = fleet.service("product-service"), fleet.service("order-service")
     say("\nTry it:")
-    say(f"  curl '{products.url}/api/products/search?q=coffee'")
-    say(f"  curl {orders.url}/api/orders/user/alice@example.com")
+    say(f"  TOKEN=$(make -s token u={USER})   # valid for five minutes")
+    say(f"  curl '{gateway}/api/products/search?q=coffee'")
+    say(f"  curl {gateway}/api/orders/me {_AUTHORIZATION}")
     say(f"  {_curl_order(fleet)}")
     say(
         "\nBreak it, in another terminal: make status | kill s=... | pause s=kafka | resume s=kafka"
@@ -103,8 +107,8 @@ def _show_addresses(fleet: Fleet) -> None:
 def _curl_order(fleet: Fleet) -> str:
     body: dict[str, Any] = basket(seed_sample(fleet))
     text = json.dumps(body, ensure_ascii=False).replace("'", "\\u0027")
-    url = fleet.service("order-service").url
-    return f"curl -X POST {url}/api/orders -H 'Content-Type: application/json' -d '{text}'"
+    url = fleet.service("api-gateway").url
+    return f"curl {url}/api/orders {_AUTHORIZATION} -H 'Content-Type: application/json' -d '{text}'"
 
 
 def seed_sample(fleet: Fleet) -> list[dict[str, Any]]:

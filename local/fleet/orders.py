@@ -12,6 +12,7 @@ from fleet.mailbox_client import Mailbox, Message
 from fleet.runner import wait_until
 from fleet.terminal import say
 
+USER = "alice"
 BUYER = {"customer_name": "Alice Example", "customer_email": "alice@example.com"}
 MAIL_TIMEOUT = 60.0
 _NEWS_EVERY = 2.0
@@ -31,17 +32,16 @@ def basket(products: list[dict[str, Any]]) -> dict[str, Any]:
     return {**BUYER, "items": items}
 
 
-def place(fleet: Fleet, body: dict[str, Any]) -> dict[str, Any]:
-    """POST the order at order-service; its own key makes a repeat harmless."""
+def place(fleet: Fleet, body: dict[str, Any], token: str) -> dict[str, Any]:
+    """POST the order at the gateway; its own key makes a repeat harmless."""
     import httpx2
 
-    url = fleet.service("order-service").url + "/api/orders"
+    url = fleet.service("api-gateway").url + "/api/orders"
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid.uuid4())}
     try:
-        answer = httpx2.post(
-            url, json=body, headers={"Idempotency-Key": str(uuid.uuid4())}, timeout=10
-        )
+        answer = httpx2.post(url, json=body, headers=headers, timeout=10)
     except httpx2.TransportError as error:
-        raise FleetError(f"order-service did not answer ({error}). See: make status") from error
+        raise FleetError(f"api-gateway did not answer ({error}). See: make status") from error
     if answer.status_code != 201:
         raise FleetError(f"The order was refused with {answer.status_code}: {answer.text[:500]}")
     order: dict[str, Any] = answer.json()

@@ -65,6 +65,9 @@ test-keycloak: setup-dev  ## The identity tests on a real Keycloak: KEYCLOAK_URL
 		"(it must have imported docker/keycloak/realm-export.json, with that URL as its hostname)" >&2; exit 1; }
 	@TEST_KEYCLOAK_URL="$(KEYCLOAK_URL)" $(PY) -m pytest -q tests/identity
 
+bench: setup  ## What the gateway costs, beside two other forwarders (needs wrk; some 2 minutes)
+	@$(PY) benchmarks/forwarding
+
 setup:  ## Make the environments that running needs (done by the others when needed)
 	$(BOOTSTRAP)
 

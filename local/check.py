@@ -50,7 +50,7 @@ def checks() -> list[Check]:
             types(folder, folder / "venv" / "bin" / "python", "app", "tests")
             for folder in service_folders()
         ),
-        types(ROOT, TOOLS / "bin" / "python", "tests"),
+        types(ROOT, TOOLS / "bin" / "python", "tests", "benchmarks/forwarding/__main__.py"),
     ]
 
 

@@ -636,6 +636,17 @@ def test_a_link_from_anywhere_ends_no_login(
     assert ask("token", **form, refresh_token=tokens["refresh_token"]).status_code == 200
 
 
+def test_another_kind_of_token_is_no_proof_for_a_logout(
+    provider: IdentityProvider, ask: Ask
+) -> None:
+    tokens = logged_in(ask)
+    for kind in ("access_token", "refresh_token"):
+        query = {"id_token_hint": tokens[kind], "post_logout_redirect_uri": CALLBACK}
+        answer = Browser().get(f"{provider.endpoints}/logout?{httpx2.QueryParams(query)}")
+        assert answer.status_code == 400, kind
+    assert userinfo(provider, f"Bearer {tokens['access_token']}").status_code == 200
+
+
 # --- our own verifier ---
 
 

@@ -37,6 +37,12 @@ SERVICE = dedent('''
             await send({"type": "http.response.body", "body": body})
         return app
     ''')
+OWN_SERVER = dedent("""
+    import sys
+    import uvicorn
+    sys.argv[1:1] = ["app.main:create_app", "--factory"]
+    uvicorn.main()
+    """)
 PORTS = (
     *("PRODUCT_SERVICE_PORT", "NOTIFICATION_SERVICE_PORT", "POSTGRES_PORT", "MONGODB_PORT"),
     *("MAILBOX_SMTP_PORT", "MAILBOX_HTTP_PORT", "KEYCLOAK_PORT", "GATEWAY_PORT"),
@@ -56,6 +62,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str) -> 
     root = tmp_path_factory.mktemp("checkout")
     _write_service(root, "product-service", SERVICE)
     _write_service(root, "api-gateway", SERVICE)
+    (root / "api-gateway" / "app" / "__main__.py").write_text(OWN_SERVER, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         for name in (*PORTS, *FOREIGN, "FLEET_STATE"):
             patch.delenv(name, raising=False)

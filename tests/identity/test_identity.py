@@ -80,6 +80,11 @@ def test_another_realm_does_not_exist(provider: IdentityProvider) -> None:
     assert (answer.status_code, answer.json()) == (404, {"error": "Realm does not exist"})
 
 
+def test_another_path_does_not_exist(provider: IdentityProvider) -> None:
+    answer = httpx2.get(f"{provider.endpoints}/nowhere")
+    assert (answer.status_code, answer.json()) == (404, {"error": "HTTP 404 Not Found"})
+
+
 # --- a password ---
 
 

@@ -53,7 +53,11 @@ async def certs(request: Request) -> Response:
     return _public(request, _provider(request).keys.public_set())
 
 
-@router.options("/{path:path}")
+@router.options("/.well-known/openid-configuration")
+@router.options(f"{_PROTOCOL}/certs")
+@router.options(f"{_PROTOCOL}/token")
+@router.options(f"{_PROTOCOL}/userinfo")
+@router.options(f"{_PROTOCOL}/logout")
 async def preflight(request: Request) -> Response:
     """Say yes to any origin, as Keycloak does: the request itself is what is refused."""
     headers = _cors(request) | {
@@ -154,7 +158,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _no_such_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     known = f"{_provider(request).path}/"
-    path = request.scope["path"]
+    path = request.url.path
     if path.startswith("/realms/") and not f"{path}/".startswith(known):
         return JSONResponse({"error": "Realm does not exist"}, 404)
     return JSONResponse({"error": f"HTTP {error.status_code} {error.detail}"}, error.status_code)

@@ -29,8 +29,8 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 def query_of(request: Request) -> dict[str, str]:
-    """The fields of the query; from the scope, for `request.url` cannot be had of every Host."""
-    return fields_of(request.scope["query_string"].decode("latin-1"))
+    """The fields of the query."""
+    return fields_of(request.url.query)
 
 
 def fields_of(text: str) -> dict[str, str]:

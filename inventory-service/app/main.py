@@ -11,6 +11,7 @@ from app.metrics import StockMetrics
 from app.parameters import EncodedPaths
 from app.routes.inventory_routes import items, movements
 from chassis.database import Database
+from chassis.docs import install_docs
 from chassis.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(EncodedPaths)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
+    install_docs(app)
     needs = (
         Dependency("database", database.ping, critical=True),
         Dependency("kafka", producer.probe),

@@ -13,6 +13,7 @@ from app.kafka.consumer import build_consumer
 from app.kafka.sent_mails import SentMailsTopic
 from app.services.letters import Letters
 from app.services.notification_service import NotificationService
+from chassis.docs import install_docs
 from chassis.health import health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
@@ -36,6 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title=title, version="0.1.0", description=__doc__, lifespan=lifespan)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
+    install_docs(app)
     app.include_router(health_router(settings.service_name, dependencies(app)))
     app.include_router(metrics_router(registry))
     return app

@@ -14,6 +14,7 @@ from app.services.placing import OrderPlacing
 from app.services.recovery import RecoveryLoop
 from chassis.auth import TokenVerifier
 from chassis.database import Database
+from chassis.docs import install_docs
 from chassis.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
@@ -26,9 +27,8 @@ from chassis.relay import OutboxRelay
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
-    registry = new_registry()
+    registry, database = new_registry(), Database(settings)
     metrics = OrderMetrics(registry)
-    database = Database(settings)
     inventory = InventoryClient(settings.inventory_service_url, registry)
     verifier = TokenVerifier(settings)
     producer = EventProducer.of(settings, settings.service_name, registry)
@@ -53,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.cancelling = OrderCancelling(database, inventory, settings)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
+    install_docs(app)
     needs = (
         Dependency("database", database.ping, critical=True),
         Dependency("inventory-service", inventory.ping),

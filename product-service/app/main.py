@@ -10,6 +10,7 @@ from app.database import Database
 from app.repositories.product_repository import MongoProductRepository
 from app.routes import image_routes, product_routes
 from app.services.product_service import ProductService
+from chassis.docs import install_docs
 from chassis.health import Dependency, health_router
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     registry = new_registry()
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
+    install_docs(app)
     app.include_router(image_routes.router)
     app.include_router(product_routes.router)
     dependencies = (

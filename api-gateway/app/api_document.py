@@ -1,0 +1,174 @@
+"""The API of all services as one OpenAPI document: what the role table lets through, for whom."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from app.errors import (
+    Forbidden,
+    QuotaExceeded,
+    Unauthenticated,
+    UpstreamAway,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamTimeout,
+)
+from app.policy import Access, Operation
+from app.service_document import Component, ServiceDocument, references, rewritten
+from chassis.problems import PROBLEM_SCHEMA, Problem, problem_responses
+
+SCOPES = {"openid": "who you are", "email": "your address: your orders are found by it"}
+
+_GATEWAY = "api-gateway"
+_ABOUT = (
+    "All services, through the gateway. *Authorize* logs you in at the identity provider; "
+    "*Try it out* then calls with your token. Limits hold for each caller and route group; the "
+    "RateLimit headers of every answer say how much is left."
+)
+_ANYWHERE = (
+    Unauthenticated,
+    QuotaExceeded,
+    UpstreamBroken,
+    UpstreamAway,
+    UpstreamBusy,
+    UpstreamTimeout,
+)
+_LOGIN = [{"login": list(SCOPES)}, {"bearer": []}]
+
+_Names = Mapping[str, Callable[[Component], str]]
+
+
+def merged_document(
+    documents: Mapping[str, ServiceDocument | None], table: Iterable[Operation], issuer: str
+) -> dict[str, Any]:
+    """One document of many.
+
+    Args:
+        documents: by service; None for one whose document was never had.
+        issuer: the identity provider's realm as browsers see it.
+    """
+    known = {service: document for service, document in documents.items() if document is not None}
+    components = {service: document.components for service, document in known.items()}
+    components[_GATEWAY] = {("schemas", "Problem"): PROBLEM_SCHEMA}
+    names = _names(components)
+    paths: dict[str, dict[str, Any]] = {}
+    ids: set[str] = set()
+    for operation in table:
+        document = known.get(operation.upstream)
+        offered = document.operations.get((operation.method, operation.path)) if document else None
+        if offered is None or not operation.path.startswith("/api/"):
+            continue
+        shown = _operation(operation, offered, names)
+        if "operationId" in shown:
+            shown["operationId"] = _unused(shown["operationId"], operation.upstream, ids)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = shown
+    return {
+        "openapi": "3.1.0",
+        "info": _info([service for service, document in documents.items() if document is None]),
+        "tags": [{"name": service, "description": known[service].about} for service in known],
+        "paths": paths,
+        "components": {
+            **_gathered(components, names),
+            "securitySchemes": _security_schemes(issuer),
+        },
+    }
+
+
+def _info(absent: list[str]) -> dict[str, str]:
+    about = _ABOUT
+    if absent:
+        about += f"\n\n**Not shown, since their documents could not be had: {', '.join(absent)}.**"
+    return {"title": "The shop's API", "version": "1.0.0", "description": about}
+
+
+def _security_schemes(issuer: str) -> dict[str, Any]:
+    protocol = f"{issuer.rstrip('/')}/protocol/openid-connect"
+    token = {"tokenUrl": f"{protocol}/token", "scopes": SCOPES}
+    code = {"authorizationUrl": f"{protocol}/auth", "refreshUrl": f"{protocol}/token", **token}
+    return {
+        "login": {
+            "type": "oauth2",
+            "description": "In a browser the authorization code, with PKCE; in scripts a password.",
+            "flows": {"authorizationCode": code, "password": token},
+        },
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "An access token that you have already.",
+        },
+    }
+
+
+def _operation(operation: Operation, offered: dict[str, Any], names: _Names) -> dict[str, Any]:
+    shown: dict[str, Any] = rewritten(offered, names[operation.upstream])
+    public = operation.access is Access.PUBLIC
+    for_whom = f"**For {operation.access.value}.**"
+    shown["description"] = "\n\n".join(filter(None, [for_whom, shown.get("description")]))
+    shown["tags"] = [operation.upstream]
+    shown["security"] = [] if public else _LOGIN
+    own: tuple[type[Problem], ...] = _ANYWHERE if public else (*_ANYWHERE, Forbidden)
+    for status, answer in problem_responses(*own).items():
+        if status != 422:  # the service's to say; the gateway reads no bodies
+            shown["responses"].setdefault(str(status), rewritten(answer, names[_GATEWAY]))
+    shown["responses"] = dict(sorted(shown["responses"].items()))
+    return shown
+
+
+def _unused(wanted: str, service: str, taken: set[str]) -> str:
+    """An operationId that no other operation of the document has."""
+    while wanted in taken:
+        wanted = f"{service}_{wanted}"
+    taken.add(wanted)
+    return wanted
+
+
+def _names(components: Mapping[str, Mapping[Component, Any]]) -> _Names:
+    """What each service's components are called here: their own names, but for those that differ.
+
+    A component differs as soon as something that it refers to does.
+    """
+    holders: dict[Component, list[str]] = {}
+    for service, own in components.items():
+        for component in own:
+            holders.setdefault(component, []).append(service)
+    shared = {component for component, services in holders.items() if len(services) > 1}
+    differing: set[Component] = set()
+    found = {c for c in shared if len({_text(components[s][c]) for s in holders[c]}) > 1}
+    while found:
+        differing |= found
+        found = {
+            component
+            for component in shared - differing
+            if not differing.isdisjoint(references(components[holders[component][0]][component]))
+        }
+    taken = set(holders) - differing
+    renamed: dict[tuple[str, Component], str] = {}
+    for section, name in sorted(differing):
+        for service in holders[section, name]:
+            new = f"{service.removesuffix('-service')}_{name}"
+            while (section, new) in taken:
+                new += "_"
+            taken.add((section, new))
+            renamed[service, (section, name)] = new
+
+    def of(service: str) -> Callable[[Component], str]:
+        return lambda component: renamed.get((service, component), component[1])
+
+    return {service: of(service) for service in components}
+
+
+def _text(content: Any) -> str:
+    """For comparing: to Python 1 equals true, in JSON it does not."""
+    return json.dumps(content, sort_keys=True)
+
+
+def _gathered(
+    components: Mapping[str, Mapping[Component, Any]], names: _Names
+) -> dict[str, dict[str, Any]]:
+    gathered: dict[str, dict[str, Any]] = {}
+    for service, own in components.items():
+        for component, content in own.items():
+            section = gathered.setdefault(component[0], {})
+            section[names[service](component)] = rewritten(content, names[service])
+    return {section: dict(sorted(members.items())) for section, members in gathered.items()}

@@ -42,6 +42,7 @@ class DocumentStore:
 
     Args:
         issuer: the identity provider's realm as browsers see it.
+        seconds: that a fetch may take.
         clock: monotonic seconds.
     """
 
@@ -49,10 +50,13 @@ class DocumentStore:
         self,
         upstreams: Mapping[str, DocumentSource],
         issuer: str,
+        *,
+        seconds: float = FETCH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._upstreams = upstreams
         self._issuer = issuer
+        self._seconds = seconds
         self._clock = clock
         self._documents: dict[str, ServiceDocument | None] = dict.fromkeys(upstreams)
         self._merged = b""
@@ -87,7 +91,7 @@ class DocumentStore:
     async def _update(self, service: str) -> None:
         wanted = [operation for operation in TABLE if operation.upstream == service]
         try:
-            async with asyncio.timeout(FETCH_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 content = await _fetched(self._upstreams[service])
             self._documents[service] = read_document(content, wanted)
         except (Problem, ClientError, TimeoutError, MalformedDocument) as error:

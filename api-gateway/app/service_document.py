@@ -104,9 +104,7 @@ def _member(key: str, value: Any, name: Callable[[Component], str], depth: int) 
         return _renamed(value, name)
     copy = rewritten(value, name, depth)
     if key == "discriminator" and isinstance(copy, dict) and isinstance(copy.get("mapping"), dict):
-        copy["mapping"] = {
-            case: _renamed(target, name) for case, target in copy["mapping"].items()
-        }
+        copy["mapping"] = {case: _renamed(target, name) for case, target in copy["mapping"].items()}
     return copy
 
 

@@ -1,0 +1,197 @@
+"""Fetching the services' documents from real servers: seldom, bounded, and kept."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from app.config import Settings
+from app.document_store import LARGEST, REFETCH_SECONDS, DocumentStore
+from app.operations import upstreams_of
+from tests.unit.documents import a_document, an_operation
+
+NOWHERE = "http://127.0.0.1:9"
+PRODUCTS = a_document({("GET", "/api/products"): an_operation()})
+ORDERS = a_document({("POST", "/api/orders"): an_operation()})
+
+
+@dataclass
+class Service:
+    """A server whose only answer is what the test sets; a number is a status without a body."""
+
+    answer: bytes | int = b""
+    asked: int = 0
+    sent: int = 0
+    trickles: bool = False
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self.let_go.set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        assert request.raw_path == "/openapi.json"
+        self.asked += 1
+        await self.let_go.wait()
+        if isinstance(self.answer, int):
+            return web.Response(status=self.answer, headers={"Location": "/elsewhere"})
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        size = 1 if self.trickles else 65_536
+        for start in range(0, len(self.answer), size):
+            part = self.answer[start : start + size]
+            await response.write(part)
+            self.sent += len(part)
+            await asyncio.sleep(0.02 if self.trickles else 0)
+        await response.write_eof()
+        return response
+
+
+async def serve(service: Service) -> web.AppRunner:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", service.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", service.port)
+    await site.start()
+    assert site._server is not None
+    service.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    return runner
+
+
+@dataclass
+class Surroundings:
+    products: Service
+    orders: Service
+    store: DocumentStore
+    now: float = 0.0
+
+    async def paths(self) -> set[str]:
+        return set(json.loads(await self.store.merged())["paths"])
+
+    async def about(self) -> str:
+        return str(json.loads(await self.store.merged())["info"]["description"])
+
+    def later(self) -> None:
+        self.now += REFETCH_SECONDS
+
+
+@pytest.fixture
+async def around() -> AsyncIterator[Surroundings]:
+    products, orders = Service(PRODUCTS), Service(ORDERS)
+    runners = [await serve(products), await serve(orders)]
+    settings = Settings(
+        product_service_url=(products.url,),
+        order_service_url=(orders.url,),
+        inventory_service_url=(NOWHERE,),
+        ai_service_url=(NOWHERE,),
+    )
+    upstreams = upstreams_of(settings, CollectorRegistry())
+    for upstream in upstreams.values():
+        await upstream.open()
+    store = DocumentStore(upstreams, "http://id.test", seconds=0.5, clock=lambda: here.now)
+    here = Surroundings(products, orders, store)
+    yield here
+    for service in (products, orders):
+        service.let_go.set()
+    await store.aclose()
+    for upstream in upstreams.values():
+        await upstream.aclose()
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def test_however_many_ask_it_is_fetched_once_and_not_again_for_30_seconds(
+    around: Surroundings,
+) -> None:
+    answers = await asyncio.gather(*(around.store.merged() for _ in range(50)))
+    assert len(set(answers)) == 1
+    assert await around.paths() == {"/api/products", "/api/orders"}
+    around.now += REFETCH_SECONDS - 0.001
+    await around.paths()
+    assert around.products.asked == 1
+    around.now += 0.001
+    await asyncio.gather(*(around.store.merged() for _ in range(50)))
+    assert around.products.asked == 2
+
+
+async def test_a_caller_who_hangs_up_does_not_cut_off_the_fetch(around: Surroundings) -> None:
+    around.products.let_go.clear()
+    impatient = asyncio.create_task(around.store.merged())
+    patient = asyncio.create_task(around.store.merged())
+    while not around.products.asked:
+        await asyncio.sleep(0.001)
+    impatient.cancel()
+    await asyncio.gather(impatient, return_exceptions=True)
+    around.products.let_go.set()
+    assert "/api/products" in json.loads(await patient)["paths"]
+    assert around.products.asked == 1
+
+
+async def test_a_service_that_was_never_there_is_named_until_it_comes(
+    around: Surroundings,
+) -> None:
+    around.orders.answer = 503
+    assert await around.paths() == {"/api/products"}
+    assert "order-service" in await around.about()
+    around.orders.answer = ORDERS
+    around.later()
+    assert "/api/orders" in await around.paths()
+    assert "order-service" not in await around.about()
+    assert "ai-service" in await around.about()
+
+
+BAD_ANSWERS: dict[str, bytes | int] = {
+    "an error": 500,
+    "a redirect": 307,
+    "no document": b"<html>",
+    "a document cut off": ORDERS[:-20],
+    "other shapes": b'{"paths": []}',
+    "too large": b" " * (LARGEST + 1) + ORDERS,
+}
+
+
+@pytest.mark.parametrize("answer", BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
+async def test_nonsense_leaves_the_last_good_document(
+    around: Surroundings, answer: bytes | int
+) -> None:
+    whole = await around.store.merged()
+    around.orders.answer = answer
+    around.later()
+    assert await around.store.merged() == whole
+    assert around.orders.asked == 2
+    around.orders.answer = a_document({("GET", "/api/orders"): an_operation()})
+    around.later()
+    assert json.loads(await around.store.merged())["paths"]["/api/orders"].keys() == {"get"}
+
+
+async def test_of_an_endless_document_little_is_read(around: Surroundings) -> None:
+    around.orders.answer = b" " * 100_000_000
+    assert await around.paths() == {"/api/products"}
+    assert around.orders.sent < 20 * LARGEST
+
+
+async def test_a_service_that_hangs_holds_the_page_up_once_and_not_for_long(
+    around: Surroundings,
+) -> None:
+    around.orders.let_go.clear()
+    began = asyncio.get_running_loop().time()
+    assert await around.paths() == {"/api/products"}
+    assert asyncio.get_running_loop().time() - began < 2
+    assert await around.paths() == {"/api/products"}
+    assert around.orders.asked == 1
+
+
+async def test_a_document_that_trickles_in_is_cut_off_as_well(around: Surroundings) -> None:
+    around.orders.trickles = True
+    assert await around.paths() == {"/api/products"}
+    assert around.orders.sent < 100

@@ -1,0 +1,220 @@
+"""Merging: nothing but what the role table lets through, and every reference still right."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel, Field
+
+from app.api_document import merged_document
+from app.policy import Access, Operation
+from app.service_document import ServiceDocument, read_document
+from chassis.problems import PROBLEM_SCHEMA, install_problem_handlers, problem_responses
+from tests.unit.documents import (
+    LIST,
+    ORDERS,
+    PLACE,
+    PRODUCTS,
+    TABLE,
+    a_document,
+    an_operation,
+    reference,
+)
+
+ISSUER = "http://localhost:8081/realms/microservices"
+
+
+def merge(documents: dict[str, bytes | None]) -> dict[str, Any]:
+    """Merged and valid; None stands for a service that is away."""
+    read: dict[str, ServiceDocument | None] = {
+        service: read_document(content, [o for o in TABLE if o.upstream == service])
+        if content is not None
+        else None
+        for service, content in documents.items()
+    }
+    document = merged_document(read, TABLE, ISSUER)
+    OpenAPIV31SpecValidator(document).validate()
+    return document
+
+
+def products(
+    schema: Any = True, schemas: dict[str, Any] | None = None, **more: Any
+) -> dict[str, bytes | None]:
+    operations = {("GET", "/api/products"): an_operation(schema, **more)}
+    return {PRODUCTS: a_document(operations, schemas, about="The catalogue")}
+
+
+def orders(
+    schema: Any = True, schemas: dict[str, Any] | None = None, **more: Any
+) -> dict[str, bytes | None]:
+    return {ORDERS: a_document({("POST", "/api/orders"): an_operation(schema, **more)}, schemas)}
+
+
+def schema_of(document: dict[str, Any], operation: Operation) -> Any:
+    found = document["paths"][operation.path][operation.method.lower()]
+    return found["responses"]["200"]["content"]["application/json"]["schema"]
+
+
+def test_each_service_is_a_tag_with_its_own_words() -> None:
+    document = merge(products(tags=["things"]) | orders())
+    assert document["tags"] == [
+        {"name": PRODUCTS, "description": "The catalogue"},
+        {"name": ORDERS, "description": ""},
+    ]
+    assert document["paths"]["/api/products"]["get"]["tags"] == [PRODUCTS]
+
+
+def test_an_operation_says_for_whom_it_is_and_asks_for_a_token_unless_for_anyone() -> None:
+    document = merge(products(description="All of them.") | orders())
+    listing, placing = document["paths"]["/api/products"]["get"], document["paths"]["/api/orders"]
+    assert listing["description"] == "**For anyone.**\n\nAll of them."
+    assert listing["security"] == []
+    assert placing["post"]["description"] == f"**For {Access.CUSTOMER.value}.**"
+    assert {name for way in placing["post"]["security"] for name in way} == {"login", "bearer"}
+
+
+def test_the_gateways_own_answers_stand_beside_the_services() -> None:
+    own = an_operation()["responses"] | {"503": {"description": "Closed on Sundays"}}
+    document = merge(products() | orders(responses=own))
+    listing = document["paths"]["/api/products"]["get"]["responses"]
+    placing = document["paths"]["/api/orders"]["post"]["responses"]
+    assert list(listing) == ["200", "401", "429", "502", "503", "504"]
+    assert list(placing) == ["200", "401", "403", "429", "502", "503", "504"]
+    assert placing["503"] == {"description": "Closed on Sundays"}
+    content = listing["401"]["content"]
+    assert content["application/problem+json"]["schema"] == reference("Problem")
+    assert document["components"]["schemas"]["Problem"] == PROBLEM_SCHEMA
+
+
+def test_schemas_that_are_the_same_keep_their_name() -> None:
+    schemas = {"Item": {"properties": {"of": reference("Unit")}}, "Unit": {"type": "string"}}
+    one, other = reference("Item"), reference("Item")
+    document = merge(products(one, schemas) | orders(other, schemas))
+    assert document["components"]["schemas"].keys() == {"Item", "Unit", "Problem"}
+    assert schema_of(document, LIST) == schema_of(document, PLACE) == reference("Item")
+
+
+def test_schemas_that_differ_are_named_by_service_and_so_is_what_refers_to_them() -> None:
+    """Page is the same text twice, but of different Items."""
+    page = {"items": reference("Item")}
+    catalogue = {"Page": page, "Item": {"type": "string"}, "Same": {}}
+    ordering = {"Page": page, "Item": {"type": "integer"}, "Same": {}}
+    both = {"anyOf": [reference("Page"), reference("Same")]}
+    document = merge(products(both, catalogue) | orders(both, ordering))
+    schemas = document["components"]["schemas"]
+    assert schemas["product_Item"] == {"type": "string"}
+    assert schemas["order_Item"] == {"type": "integer"}
+    assert schemas["product_Page"] == {"items": reference("product_Item")}
+    assert schemas["order_Page"] == {"items": reference("order_Item")}
+    assert schemas.keys() - {"Problem"} == {
+        f"{service}_{name}" for service in ("product", "order") for name in ("Page", "Item")
+    } | {"Same"}
+    assert schema_of(document, PLACE) == {"anyOf": [reference("order_Page"), reference("Same")]}
+
+
+def test_one_and_true_are_different_although_python_says_the_same() -> None:
+    one, true = {"A": {"default": 1}}, {"A": {"default": True}}
+    document = merge(products(reference("A"), one) | orders(reference("A"), true))
+    assert document["components"]["schemas"].keys() == {"product_A", "order_A", "Problem"}
+
+
+def test_a_new_name_takes_none_that_is_there() -> None:
+    catalogue = {"A": {"type": "string"}, "product_A": {"type": "null"}}
+    both = {"anyOf": [reference("A"), reference("product_A")]}
+    other = {"A": {"type": "integer"}}
+    document = merge(products(both, catalogue) | orders(reference("A"), other))
+    schemas = document["components"]["schemas"]
+    assert schemas["product_A"] == {"type": "null"}
+    assert schemas["product_A_"] == {"type": "string"}
+    assert schema_of(document, LIST)["anyOf"] == [reference("product_A_"), reference("product_A")]
+
+
+def test_a_service_with_another_idea_of_a_problem_keeps_its_own() -> None:
+    document = merge(products(reference("Problem"), {"Problem": {"type": "string"}}))
+    listing = document["paths"]["/api/products"]["get"]["responses"]
+    assert schema_of(document, LIST) == reference("product_Problem")
+    own = listing["429"]["content"]["application/problem+json"]["schema"]
+    assert own == reference("api-gateway_Problem")
+
+
+def test_discriminators_point_to_the_renamed_schemas() -> None:
+    def schemas(kind: str) -> dict[str, Any]:
+        mapping = {"cat": reference("Cat")["$ref"], "dog": "Dog"}
+        discriminator = {"propertyName": "kind", "mapping": mapping}
+        pet = {"oneOf": [reference("Cat"), reference("Dog")], "discriminator": discriminator}
+        return {"Pet": pet, "Cat": {"title": kind}, "Dog": {"title": "dog"}}
+
+    pet = reference("Pet")
+    document = merge(products(pet, schemas("a")) | orders(pet, schemas("b")))
+    pets = document["components"]["schemas"]["order_Pet"]
+    assert pets["oneOf"] == [reference("order_Cat"), reference("Dog")]
+    assert pets["discriminator"]["mapping"] == {
+        "cat": "#/components/schemas/order_Cat",
+        "dog": "#/components/schemas/Dog",
+    }
+
+
+def test_two_operations_with_one_id_get_two() -> None:
+    document = merge(products(operationId="do") | orders(operationId="do"))
+    assert document["paths"]["/api/products"]["get"]["operationId"] == "do"
+    assert document["paths"]["/api/orders"]["post"]["operationId"] == "order-service_do"
+
+
+def test_a_service_that_is_away_is_named_and_the_others_are_there() -> None:
+    document = merge(products() | {ORDERS: None})
+    assert list(document["paths"]) == ["/api/products"]
+    assert [tag["name"] for tag in document["tags"]] == [PRODUCTS]
+    assert ORDERS in document["info"]["description"]
+    assert PRODUCTS not in document["info"]["description"]
+
+
+def test_without_any_service_there_is_still_a_document() -> None:
+    assert merge({PRODUCTS: None, ORDERS: None})["paths"] == {}
+
+
+def test_only_addresses_under_api_are_shown_whatever_the_table_says() -> None:
+    metrics = Operation("GET", "/metrics", Access.PUBLIC, PRODUCTS)
+    content = a_document({("GET", "/metrics"): an_operation()})
+    documents: dict[str, ServiceDocument | None] = {PRODUCTS: read_document(content, [metrics])}
+    assert merged_document(documents, [metrics], ISSUER)["paths"] == {}
+
+
+def test_the_page_logs_in_where_the_issuer_is() -> None:
+    scheme = merge(products())["components"]["securitySchemes"]["login"]
+    assert scheme["flows"]["authorizationCode"]["authorizationUrl"] == (
+        f"{ISSUER}/protocol/openid-connect/auth"
+    )
+    tokens = {flow["tokenUrl"] for flow in scheme["flows"].values()}
+    assert tokens == {f"{ISSUER}/protocol/openid-connect/token"}
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    friends: list["Dog"] = []
+
+
+class Shelf(BaseModel):
+    pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]]
+
+
+def test_what_fastapi_writes_comes_through_whole() -> None:
+    app = FastAPI()
+    install_problem_handlers(app)
+
+    @app.post("/api/products", responses=problem_responses())
+    def create(shelf: Shelf) -> Shelf:
+        """Put pets on a shelf."""
+        return shelf
+
+    theirs = app.openapi()["paths"]["/api/products"]["post"]
+    ours = merge({PRODUCTS: json.dumps(app.openapi()).encode()})["paths"]["/api/products"]["post"]
+    assert ours["requestBody"] == theirs["requestBody"]
+    assert ours["summary"] == "Create"
+    assert ours["description"].endswith("Put pets on a shelf.")
+    assert "for the role admin" in ours["description"].lower()

@@ -13,14 +13,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
-from aiohttp import ClientError, ClientResponse
+from aiohttp import ClientResponse
 from multidict import CIMultiDict
 
 from app.api_document import merged_document
 from app.policy import TABLE
 from app.service_document import MalformedDocument, ServiceDocument, read_document
-from app.upstreams import Outgoing
-from chassis.problems import Problem
+from app.upstreams import Outgoing, Patience
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class DocumentSource(Protocol):
 
     def slot(self) -> contextlib.AbstractContextManager[None]: ...
 
-    async def send(self, outgoing: Outgoing) -> ClientResponse: ...
+    async def send(self, outgoing: Outgoing, patience: Patience) -> ClientResponse: ...
 
 
 class DocumentStore:
@@ -80,8 +79,7 @@ class DocumentStore:
     async def aclose(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
 
     async def _refetch(self) -> None:
         await asyncio.gather(*(self._update(service) for service in self._upstreams))
@@ -94,9 +92,18 @@ class DocumentStore:
             async with asyncio.timeout(self._seconds):
                 content = await _fetched(self._upstreams[service])
             self._documents[service] = read_document(content, wanted)
-        except (Problem, ClientError, TimeoutError, MalformedDocument) as error:
+        except Exception as error:  # whatever it is, the other services' documents are shown
             fields = {"upstream": service, "error": type(error).__name__, "reason": str(error)}
             log.warning("API document not fetched", extra=fields)
+
+
+class _Unhurried:
+    """A call that nobody's departure ends; `asyncio.timeout` bounds it."""
+
+    deadline = math.inf
+
+    def was_late(self) -> bool:
+        return False
 
 
 class _NoBody:
@@ -112,7 +119,8 @@ class _NoBody:
 async def _fetched(upstream: DocumentSource) -> bytes:
     headers = CIMultiDict({"Accept": "application/json", "Accept-Encoding": "identity"})
     with upstream.slot():
-        response = await upstream.send(Outgoing("GET", "/openapi.json", headers, _NoBody()))
+        outgoing = Outgoing("GET", "/openapi.json", headers, _NoBody())
+        response = await upstream.send(outgoing, _Unhurried())
         try:
             if response.status != 200:
                 raise MalformedDocument(f"the answer was {response.status}")

@@ -126,22 +126,14 @@ def _unused(wanted: str, service: str, taken: set[str]) -> str:
 def _names(components: Mapping[str, Mapping[Component, Any]]) -> _Names:
     """What each service's components are called here: their own names, but for those that differ.
 
-    A component differs as soon as something that it refers to does.
+    Args:
+        components: by service.
     """
     holders: dict[Component, list[str]] = {}
     for service, own in components.items():
         for component in own:
             holders.setdefault(component, []).append(service)
-    shared = {component for component, services in holders.items() if len(services) > 1}
-    differing: set[Component] = set()
-    found = {c for c in shared if len({_text(components[s][c]) for s in holders[c]}) > 1}
-    while found:
-        differing |= found
-        found = {
-            component
-            for component in shared - differing
-            if not differing.isdisjoint(references(components[holders[component][0]][component]))
-        }
+    differing = _differing(components, holders)
     taken = set(holders) - differing
     renamed: dict[tuple[str, Component], str] = {}
     for section, name in sorted(differing):
@@ -156,6 +148,32 @@ def _names(components: Mapping[str, Mapping[Component, Any]]) -> _Names:
         return lambda component: renamed.get((service, component), component[1])
 
     return {service: of(service) for service in components}
+
+
+def _differing(
+    components: Mapping[str, Mapping[Component, Any]], holders: Mapping[Component, list[str]]
+) -> set[Component]:
+    """Components that two services have and not both alike.
+
+    One differs as soon as something that it refers to does, at whatever distance.
+    """
+    users: dict[Component, set[Component]] = {}
+    found: list[Component] = []
+    for component, services in holders.items():
+        if len(services) < 2:
+            continue
+        contents = [components[service][component] for service in services]
+        if len({_text(content) for content in contents}) > 1:
+            found.append(component)
+        for used in references(contents[0]):
+            users.setdefault(used, set()).add(component)
+    differing: set[Component] = set()
+    while found:
+        component = found.pop()
+        if component not in differing:
+            differing.add(component)
+            found += users.get(component, ())
+    return differing
 
 
 def _text(content: Any) -> str:

@@ -1,7 +1,8 @@
 """The services' documents as last seen, and the merged one made of them.
 
 Nothing is fetched until somebody asks; then all at once, at most every 30 s, by one task however
-many ask. A service that is away, or sends nonsense, keeps the last good document.
+many ask. A service that is away, or sends nonsense, keeps the last good document. Reading and
+merging, some milliseconds each, is done in a thread: the gateway's loop forwards meanwhile.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 REFETCH_SECONDS = 30.0
 FETCH_SECONDS = 3.0
-LARGEST = 1_000_000
+LARGEST = 500_000
 
 
 class DocumentSource(Protocol):
@@ -83,15 +84,17 @@ class DocumentStore:
 
     async def _refetch(self) -> None:
         await asyncio.gather(*(self._update(service) for service in self._upstreams))
-        document = merged_document(self._documents, TABLE, self._issuer)
-        self._merged = json.dumps(document).encode("ascii")
+        self._merged = await asyncio.to_thread(self._merge)
+
+    def _merge(self) -> bytes:
+        return json.dumps(merged_document(self._documents, TABLE, self._issuer)).encode("ascii")
 
     async def _update(self, service: str) -> None:
         wanted = [operation for operation in TABLE if operation.upstream == service]
         try:
             async with asyncio.timeout(self._seconds):
                 content = await _fetched(self._upstreams[service])
-            self._documents[service] = read_document(content, wanted)
+            self._documents[service] = await asyncio.to_thread(read_document, content, wanted)
         except Exception as error:  # whatever it is, the other services' documents are shown
             fields = {"upstream": service, "error": type(error).__name__, "reason": str(error)}
             log.warning("API document not fetched", extra=fields)

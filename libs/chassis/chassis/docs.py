@@ -44,7 +44,11 @@ _PAGE = """\
 _REDIRECT_PAGE = """\
 <!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Logged in</title></head>
+<head>
+<meta charset="utf-8">
+<title>Logging in</title>
+<link rel="icon" href="favicon-32x32.png">
+</head>
 <body><script src="oauth2-redirect.js"></script></body>
 </html>
 """

@@ -13,7 +13,9 @@ from starlette.types import ASGIApp
 
 from app.addresses import Directory
 from app.admission import Admission
+from app.api_page import install_api_page
 from app.config import Settings
+from app.document_store import DocumentStore
 from app.forwarding import Forwarder
 from app.operations import CORS, private_metrics_router, upstreams_of
 from app.policy import TABLE
@@ -34,6 +36,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     verifier = TokenVerifier(settings)
     quota = Quota(settings, registry)
     upstreams = upstreams_of(settings, registry)
+    documents = DocumentStore(upstreams, settings.oidc_issuer)
     watch = Watch()
 
     @asynccontextmanager
@@ -44,13 +47,17 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             for upstream in upstreams.values():
                 stack.push_async_callback(upstream.aclose)
                 await upstream.open()
+            stack.push_async_callback(documents.aclose)
             watch.start()
             gc.collect()
             gc.freeze()
             yield
 
-    pages = FastAPI(title="api-gateway", version="1.0.0", lifespan=lifespan, redirect_slashes=False)
+    pages = FastAPI(
+        title="api-gateway", lifespan=lifespan, redirect_slashes=False, openapi_url=None
+    )
     install_problem_handlers(pages)
+    install_api_page(pages, documents, settings.oidc_issuer)
     needs = [Dependency(name, upstream.probe) for name, upstream in upstreams.items()]
     needs.append(Dependency("identity-provider", verifier.probe))
     if quota.shared is not None:

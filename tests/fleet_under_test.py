@@ -30,6 +30,7 @@ PORTS = (
     "MAILBOX_SMTP_PORT",
     "MAILBOX_HTTP_PORT",
     "KEYCLOAK_PORT",
+    "GATEWAY_PORT",
 )
 SERVICES = ("product-service", "order-service", "inventory-service", "notification-service")
 
@@ -68,7 +69,8 @@ class Fleet:
         return await asyncio.to_thread(self, *command)
 
     def url(self, service: str) -> str:
-        return f"http://127.0.0.1:{self._ports[service.upper().replace('-', '_') + '_PORT']}"
+        variable = service.removeprefix("api-").upper().replace("-", "_") + "_PORT"
+        return f"http://127.0.0.1:{self._ports[variable]}"
 
     @property
     def kafka(self) -> str:

@@ -1,0 +1,82 @@
+"""What the integration tests share: one scripted upstream, a provider, and a gateway to them."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from app.config import Settings
+from tests.fakes import FakeProvider, FakeUpstream
+from tests.gateways import SCRAPE_TOKEN, Gateway, serving
+
+pytest_plugins = ["fleet.testing"]
+
+_AREAS = ("product", "order", "inventory", "ai")
+MakeSettings = Callable[..., Settings]
+MakeGateway = Callable[..., Gateway]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _settings_of_the_tests_alone() -> None:
+    """Not of the shell that started them."""
+    for name in Settings.model_fields:
+        os.environ.pop(name.upper(), None)
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider().serve() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def _upstream() -> Iterator[FakeUpstream]:
+    with FakeUpstream().serve() as fake:
+        yield fake
+
+
+@pytest.fixture
+def upstream(_upstream: FakeUpstream) -> FakeUpstream:
+    """All four services; answers 200 unless the test gives it another script."""
+    _upstream.reset()
+    return _upstream
+
+
+@pytest.fixture(scope="session")
+def settings_of(provider: FakeProvider, _upstream: FakeUpstream) -> MakeSettings:
+    """Settings whose services are `upstream` and whose limits are out of the way."""
+
+    def make(**changes: Any) -> Settings:
+        urls = {f"{area}_service_url": _upstream.url for area in _AREAS}
+        usual = {
+            "environment": "test",
+            "log_level": "ERROR",
+            "oidc_jwks_url": provider.jwks_url,
+            "rate_limit_default": "1000000/minute",
+            "rate_limit_ai": "1000000/minute",
+            "metrics_token": SCRAPE_TOKEN,
+        }
+        return Settings(**(urls | usual | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def _gateway(settings_of: MakeSettings) -> Iterator[Gateway]:
+    with serving(settings_of(circuit_failures=1_000_000)) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(_gateway: Gateway, upstream: FakeUpstream) -> Gateway:
+    """With the usual settings; its circuits never open, for all tests share it."""
+    return _gateway
+
+
+@pytest.fixture
+def gateway_of(settings_of: MakeSettings, upstream: FakeUpstream) -> Iterator[MakeGateway]:
+    """Makes a gateway with settings of the test's own."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(serving(settings_of(**changes)))

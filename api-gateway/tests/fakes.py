@@ -1,0 +1,288 @@
+"""What stands around the gateway in tests: a scripted upstream and an identity provider.
+
+Both are real servers in a thread of their own, so that what the gateway does to its event loop, or
+the test to its own, does not change what they do.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from jose import jwk, jwt
+
+ISSUER = "http://localhost:8081/realms/microservices"
+_KEPT = 65_536
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@contextmanager
+def loop_in_a_thread(name: str) -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that runs as long as the block does."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name=name, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@dataclass
+class Seen:
+    """One request as it came over the wire; of a large body only the beginning is kept."""
+
+    method: str
+    target: bytes
+    headers: Headers
+    at: float
+    body: bytes = b""
+    size: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header."""
+        wanted = name.lower().encode()
+        return [value.decode("latin-1") for key, value in self.headers if key.lower() == wanted]
+
+    def header(self, name: str) -> str | None:
+        """The only value of a header; None where there is none."""
+        values = self.all(name)
+        assert len(values) <= 1, f"{name}: {values}"
+        return values[0] if values else None
+
+    def add(self, part: bytes) -> None:
+        self.size += len(part)
+        self.digest.update(part)
+        self.body += part[: max(0, _KEPT - len(self.body))]
+
+
+class Wire:
+    """The connection that a script answers on."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self._writer = writer
+        self.keep = True
+
+    async def answer(
+        self, status: int = 200, body: bytes = b"{}", headers: Headers | None = None
+    ) -> None:
+        """A whole answer; a content-length and a JSON type unless the headers have theirs."""
+        given = headers or []
+        names = {name.lower() for name, _ in given}
+        pairs = [*given]
+        if b"content-length" not in names:
+            pairs.append((b"Content-Length", b"%d" % len(body)))
+        if b"content-type" not in names:
+            pairs.append((b"Content-Type", b"application/json"))
+        lines = [b"HTTP/1.1 %d Scripted" % status, *(n + b": " + v for n, v in pairs), b"", b""]
+        await self.send(b"\r\n".join(lines) + body)
+
+    async def begin_chunks(self, content_type: bytes = b"text/event-stream") -> None:
+        """The head of an answer whose parts come by `chunk`."""
+        await self.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: "
+            + content_type
+            + b"\r\n\r\n"
+        )
+
+    async def chunk(self, part: bytes) -> None:
+        """One part; an empty one is the last."""
+        await self.send(b"%x\r\n%b\r\n" % (len(part), part))
+
+    async def send(self, raw: bytes) -> None:
+        self._writer.write(raw)
+        await self._writer.drain()
+
+    def drop(self) -> None:
+        """Close the connection."""
+        self.keep = False
+        self._writer.close()
+
+    async def until_gone(self) -> None:
+        """Wait until the other side has closed the connection."""
+        with contextlib.suppress(ConnectionError):
+            await self.reader.read()
+        self.keep = False
+
+
+Script = Callable[[Seen, Wire], Awaitable[None]]
+
+
+async def plain(seen: Seen, wire: Wire) -> None:
+    """200 and an empty object."""
+    await wire.answer()
+
+
+async def hang(seen: Seen, wire: Wire) -> None:
+    """The request is read and never answered."""
+    await wire.until_gone()
+
+
+async def drop(seen: Seen, wire: Wire) -> None:
+    """The request has run; the connection is closed without a word."""
+    wire.drop()
+
+
+def answering(status: int = 200, body: bytes = b"{}", headers: Headers | None = None) -> Script:
+    """The same answer to everyone."""
+
+    async def script(seen: Seen, wire: Wire) -> None:
+        await wire.answer(status, body, headers)
+
+    return script
+
+
+def in_turn(*scripts: Script) -> Script:
+    """Each script once, then the last one for ever."""
+    left = list(scripts)
+
+    async def script(seen: Seen, wire: Wire) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(seen, wire)
+
+    return script
+
+
+class FakeUpstream:
+    """A service that does to each request what the script says.
+
+    Attributes:
+        requests: what came, `/health` aside; added before the body has been read.
+        complete: how many of them came with their whole body.
+        connections: how many are open now.
+    """
+
+    def __init__(self) -> None:
+        self.script: Script = plain
+        self.requests: list[Seen] = []
+        self.complete = 0
+        self.connections = 0
+        self.url = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def reset(self) -> None:
+        self.script = plain
+        self.requests = []
+        self.complete = 0
+
+    @contextmanager
+    def serve(self, port: int = 0) -> Iterator["FakeUpstream"]:
+        with loop_in_a_thread("upstream") as loop:
+            start = asyncio.start_server(self._serve, "127.0.0.1", port, backlog=1024)
+            server = asyncio.run_coroutine_threadsafe(start, loop).result(10)
+            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            yield self
+            asyncio.run_coroutine_threadsafe(self._close(server), loop).result(10)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    async def _close(self, server: asyncio.Server) -> None:
+        server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self.connections += 1
+        wire = Wire(reader, writer)
+        try:
+            while wire.keep:
+                await self._one(wire)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the gateway hung up, or the test is over
+        finally:
+            self.connections -= 1
+            writer.close()
+
+    async def _one(self, wire: Wire) -> None:
+        head = await wire.reader.readuntil(b"\r\n\r\n")
+        first, *lines = head[:-4].split(b"\r\n")
+        method, target, _ = first.split(b" ")
+        pairs = [(k, v.strip()) for k, _, v in (line.partition(b":") for line in lines)]
+        seen = Seen(method.decode(), target, pairs, time.monotonic())
+        is_probe = target == b"/health"
+        if not is_probe:
+            self.requests.append(seen)
+        await _read_body(wire.reader, seen)
+        if not is_probe:
+            self.complete += 1
+        await self.script(seen, wire)
+
+
+async def _read_body(reader: asyncio.StreamReader, seen: Seen) -> None:
+    if seen.header("transfer-encoding") is None:
+        left = int(seen.header("content-length") or 0)
+        while left:
+            part = await reader.read(min(left, _KEPT))
+            if not part:
+                raise ConnectionError("the body ended early")
+            left -= len(part)
+            seen.add(part)
+        return
+    while size := int(await reader.readline(), 16):
+        seen.add((await reader.readexactly(size + 2))[:-2])
+    await reader.readexactly(2)
+
+
+class FakeProvider:
+    """One signing key, its key set over real HTTP, tokens by request."""
+
+    def __init__(self) -> None:
+        self.pem = self._new_pem()
+        self.fetches = 0
+        self.jwks_url = ""
+
+    def token(self, name: str = "alice", *roles: str, **changes: Any) -> str:
+        """An access token of `<name>@example.com`; a change to None takes a claim away."""
+        now = int(time.time())
+        claims = {
+            "iss": ISSUER,
+            "aud": "ecommerce-api",
+            "sub": f"sub-of-{name}",
+            "typ": "Bearer",
+            "iat": now,
+            "exp": now + 300,
+            "azp": "storefront",
+            "email": f"{name}@example.com",
+            "email_verified": True,
+            "realm_access": {"roles": list(roles or ("customer",))},
+        } | changes
+        present = {key: value for key, value in claims.items() if value is not None}
+        return str(jwt.encode(present, self.pem, algorithm="RS256", headers={"kid": "k1"}))
+
+    @contextmanager
+    def serve(self) -> Iterator["FakeProvider"]:
+        upstream = FakeUpstream()
+        upstream.script = self._answer
+        with upstream.serve():
+            self.jwks_url = f"{upstream.url}/certs"
+            yield self
+
+    async def _answer(self, seen: Seen, wire: Wire) -> None:
+        self.fetches += 1
+        public = jwk.construct(self.pem, "RS256").public_key().to_dict()
+        keys = [{**public, "kid": "k1", "use": "sig"}]
+        await wire.answer(body=json.dumps({"keys": keys}).encode())
+
+    @staticmethod
+    def _new_pem() -> str:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

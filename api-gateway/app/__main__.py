@@ -20,7 +20,11 @@ def server_config(settings: Settings, host: str, port: int) -> uvicorn.Config:
         factory=True,
         host=host,
         port=port,
-        http=BoundedHttpProtocol.bounded(settings.max_head_bytes, settings.client_head_seconds),
+        http=BoundedHttpProtocol.bounded(
+            max_head_bytes=settings.max_head_bytes,
+            head_seconds=settings.client_head_seconds,
+            stall_seconds=settings.client_stall_seconds,
+        ),
         ws="none",
         loop="uvloop",
         proxy_headers=bool(settings.trusted_proxies),

@@ -74,27 +74,25 @@ class Address:
 class _Shape:
     """One path template and its operations by method."""
 
-    segments: tuple[str | None, ...]  # None: any
+    pattern: re.Pattern[str]  # of the decoded path; each parameter is some text without a slash
     operations: dict[str, Operation] = field(default_factory=dict)
 
-    def fits(self, segments: tuple[str, ...]) -> bool:
-        pairs = zip(self.segments, segments, strict=True)
-        return all(given if wanted is None else wanted == given for wanted, given in pairs)
+
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)))
 
 
 class Directory:
     """The table of operations, ready to be searched; literal segments come before parameters."""
 
     def __init__(self, table: Iterable[Operation]) -> None:
-        shapes: dict[tuple[str | None, ...], _Shape] = {}
-        for operation in table:
-            parts = operation.path[1:].split("/")
-            key = tuple(None if "{" in part else part for part in parts)
-            shapes.setdefault(key, _Shape(key)).operations[operation.method] = operation
-        self._by_length: dict[int, list[_Shape]] = {}
+        shapes: dict[str, _Shape] = {}
+        for row in table:
+            shape = shapes.setdefault(row.path, _Shape(_pattern(row.path)))
+            shape.operations[row.method] = row
+        literal_first = sorted(shapes, key=lambda path: ["{" in part for part in path.split("/")])
+        self._shapes = [shapes[path] for path in literal_first]
         self.look_up = lru_cache(_REMEMBERED)(self._look_up)
-        for shape in sorted(shapes.values(), key=lambda s: [part is None for part in s.segments]):
-            self._by_length.setdefault(len(shape.segments), []).append(shape)
 
     def _look_up(self, method: str, raw_path: bytes) -> Address:
         """What a path names; `look_up` remembers the last ones.
@@ -103,16 +101,16 @@ class Directory:
             MalformedAddress: as `segments_of`.
         """
         segments = segments_of(raw_path)
-        found = self._find(method, segments)
+        found = self._find(method, "/" + "/".join(segments))
         group = segments[1] if segments[0] == "api" and len(segments) > 1 else ""
         if isinstance(found, Operation):
             return Address(segments[0] == "api", group, found)
         return Address(segments[0] == "api", group, None, found)
 
-    def _find(self, method: str, segments: tuple[str, ...]) -> Operation | frozenset[str]:
+    def _find(self, method: str, path: str) -> Operation | frozenset[str]:
         known: set[str] = set()
-        for shape in self._by_length.get(len(segments), ()):
-            if shape.fits(segments):
+        for shape in self._shapes:
+            if shape.pattern.fullmatch(path):
                 if (operation := shape.operations.get(method)) is not None:
                     return operation
                 known |= shape.operations.keys()

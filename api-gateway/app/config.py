@@ -43,7 +43,7 @@ class Settings(ServiceSettings, AuthSettings):
     )
     client_head_seconds: float = Field(default=10.0, gt=0, description="for a request's head")
     client_stall_seconds: float = Field(
-        default=30.0, gt=0, description="without the client taking any of its answer"
+        default=30.0, gt=0, description="for a client to take some 50 KB of its answer"
     )
     max_head_bytes: int = Field(default=32_768, gt=0, description="request line and headers")
 

@@ -3,20 +3,22 @@
 The platform's hot path: no request or response object, one pass over each list of headers.
 """
 
-import asyncio
+import logging
 from collections.abc import Mapping
 
 import aiohttp
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.admission import Visit
 from app.bodies import ClientBody, ClientGone
 from app.config import Settings
-from app.errors import Forbidden, MethodUnknown, NothingHere, Unauthenticated
+from app.errors import Forbidden, MethodUnknown, NothingHere, Unauthenticated, UpstreamBroken
 from app.headers import for_client, for_upstream
 from app.policy import Access, Operation
 from app.upstreams import Outgoing, Upstream
 from app.watch import Watch
+
+log = logging.getLogger(__name__)
 
 
 class Forwarder:
@@ -26,7 +28,6 @@ class Forwarder:
         self._upstreams = upstreams
         self._watch = watch
         self._body_seconds = settings.client_body_seconds
-        self._stall_seconds = settings.client_stall_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit: Visit = scope["gateway.visit"]
@@ -48,26 +49,36 @@ class Forwarder:
             with upstream.slot(), self._watch.over(receive, body) as call:
                 response = await upstream.send(outgoing, call)
                 try:
-                    await self._relay(response, send)
+                    await self._relay(upstream.name, response, send)
                 finally:
                     response.close()  # gives a connection back that was read to the end
         except ClientGone:
             return
 
-    async def _relay(self, response: aiohttp.ClientResponse, send: Send) -> None:
-        headers = for_client(response.raw_headers)
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    async def _relay(self, name: str, response: aiohttp.ClientResponse, send: Send) -> None:
+        """Pass the answer on. One that breaks off breaks off for the client, too: it must not look
+        whole, so nothing is said and uvicorn closes the connection."""
+        await send(_start(name, response))
         reader = response.content
         more = True
-        while more:
-            chunk = await reader.readany()
-            more = not reader.at_eof()
-            message = {"type": "http.response.body", "body": chunk, "more_body": more}
-            if not more:
-                await send(message)
-                return
-            async with asyncio.timeout(self._stall_seconds):
-                await send(message)
+        try:
+            while more:
+                chunk = await reader.readany()
+                more = not reader.at_eof()
+                await send({"type": "http.response.body", "body": chunk, "more_body": more})
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("answer broken off", extra={"target": name, "error": type(error).__name__})
+
+
+def _start(name: str, response: aiohttp.ClientResponse) -> Message:
+    """The answer's head; raises UpstreamBroken where it is none that may be passed on."""
+    try:
+        if not 200 <= response.status <= 599:
+            raise ValueError("not a final status")
+        headers = for_client(response.raw_headers)
+    except ValueError:
+        raise UpstreamBroken(f"{name} gave an answer that is none.") from None
+    return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
 def _allowed(visit: Visit) -> Operation:

@@ -4,6 +4,7 @@ Hop-by-hop headers (RFC 9110 7.6.1), identity headers of any spelling, cookies a
 neither list.
 """
 
+import re
 from collections.abc import Iterable
 
 from multidict import CIMultiDict
@@ -52,6 +53,7 @@ _TO_CLIENT = frozenset(
         "www-authenticate",
     )
 )
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def values_of(headers: RawHeaders, name: bytes) -> list[str]:
@@ -74,7 +76,7 @@ def for_upstream(
     sent: CIMultiDict[str] = CIMultiDict()
     for name, value in headers:
         if name in _TO_UPSTREAM:
-            sent.add(_TO_UPSTREAM[name], value.decode("latin-1"))
+            sent.add(_TO_UPSTREAM[name], _text(value))
         elif name == b"connection" and not _NOT_TO_BE_DROPPED.isdisjoint(_listed(value)):
             raise RequestRefused(RequestRefused.example)
     if token is not None:
@@ -95,7 +97,12 @@ def _continue_trace(headers: RawHeaders, sent: CIMultiDict[str]) -> None:
         if name == b"tracestate":
             above = parse_traceparent(next(iter(values_of(headers, b"traceparent")), None))
             if above is not None and above.trace_id == trace.trace_id:
-                sent.add("tracestate", value.decode("latin-1"))
+                sent.add("tracestate", _text(value))
+
+
+def _text(value: bytes) -> str:
+    """As aiohttp will encode it again: what is no UTF-8 is lost either way."""
+    return value.decode("utf-8", "replace")
 
 
 def _listed(value: bytes) -> Iterable[bytes]:
@@ -103,5 +110,12 @@ def _listed(value: bytes) -> Iterable[bytes]:
 
 
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-    """What of an upstream's answer reaches the client."""
-    return [(name, value) for key, value in headers if (name := key.lower()) in _TO_CLIENT]
+    """What of an upstream's answer reaches the client.
+
+    Raises:
+        ValueError: a value holds a control character, which might end a line for somebody.
+    """
+    passed = [(name, value) for key, value in headers if (name := key.lower()) in _TO_CLIENT]
+    if _CONTROL.search(b"".join([value for _, value in passed])):
+        raise ValueError("a control character in a header")
+    return passed

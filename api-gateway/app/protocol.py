@@ -12,6 +12,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 _DRAIN_SECONDS = 5.0
+_LINGER_SECONDS = 1.0
 
 
 class _Refused(Exception):
@@ -19,7 +20,8 @@ class _Refused(Exception):
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Refuses a head that is too large (431) or too slow (408), drops trailers.
+    """Refuses a head that is too large (431) or too slow (408), drops trailers, cuts off a client
+    that does not read its answer.
 
     After an early answer the rest of the request's body is let in for a few seconds, so that the
     client can read the answer; then the connection is closed.
@@ -27,18 +29,28 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     max_head_bytes = 32_768
     head_seconds = 10.0
+    stall_seconds = 30.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._asked = False  # whether there is a `cycle`
         self._head_done = False
-        self._head_bytes = 0
+        self._unread = 0  # bytes since the parser last had a head or a part of a body complete
         self._refusal: HTTPStatus | None = None
+        self._is_refused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def bounded(cls, max_head_bytes: int, head_seconds: float) -> type["BoundedHttpProtocol"]:
+    def bounded(
+        cls, *, max_head_bytes: int, head_seconds: float, stall_seconds: float
+    ) -> type["BoundedHttpProtocol"]:
         """The class with other bounds: uvicorn makes the instances."""
-        bounds = {"max_head_bytes": max_head_bytes, "head_seconds": head_seconds}
+        bounds = {
+            "max_head_bytes": max_head_bytes,
+            "head_seconds": head_seconds,
+            "stall_seconds": stall_seconds,
+        }
         return type(cls.__name__, (cls,), bounds)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -50,36 +62,54 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._head_done:
-            self._head_bytes += len(data)
+        if self._is_refused:
+            return
+        self._unread += len(data)
         super().data_received(data)
-        if not self._head_done:
-            if self._head_bytes > self.max_head_bytes:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            elif self._head_bytes and self._timer is None:
-                self._close_in(self.head_seconds)
+        if self._unread > self.max_head_bytes:  # trailers and the like grow in the parser, too
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif not self._head_done and self._unread and self._timer is None:
+            self._close_in(self.head_seconds)
 
     def on_headers_complete(self) -> None:
         self._cancel_timer()
-        if self._head_bytes > self.max_head_bytes:  # which may be the body's beginning as well
+        if self._unread > self.max_head_bytes:  # which may be the body's beginning as well
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self.max_head_bytes:
                 self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
                 raise _Refused
+        if b"#" in self.url or self.parser.get_http_version() == "0.9":
+            raise _Refused
         super().on_headers_complete()
+        self._asked = True
         self.headers = []  # trailers go here, out of the request's sight
         self._head_done = True
-        self._head_bytes = 0
+        self._unread = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._cancel_timer()
+        if not self.cycle.response_complete:  # else the connection ends with the early answer's
+            self._cancel_timer()
         super().on_message_complete()
         self._head_done = False
+        self._unread = 0
 
     def on_response_complete(self) -> None:
         if self._head_done and not self.transport.is_closing():
             self._close_in(_DRAIN_SECONDS)  # the body still comes in, and nobody wants it
         super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(self.stall_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
 
     def send_400_response(self, msg: str) -> None:
         """What the parser refused, as a problem document like every other refusal."""
@@ -95,7 +125,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _time_is_up(self) -> None:
-        if self._head_bytes and not self._head_done:
+        if self._unread and not self._head_done and not self._is_refused:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         else:
             self.transport.close()
@@ -103,21 +133,42 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus) -> None:
         if self.transport.is_closing():
             return
-        problem = {
-            "type": "about:blank",
-            "title": status.phrase,
-            "status": status.value,
-            "detail": _DETAILS[status],
-            "instance": "",
-            "trace_id": None,
-        }
-        body = json.dumps(problem).encode("ascii")
-        head = (
-            b"content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-        )
-        self.transport.write(STATUS_LINE[status.value] + head + body)
-        self.transport.close()
+        self._is_refused = True
+        if self._owes_an_answer():  # which the refusal would be taken for, or for a part of it
+            self.transport.close()
+            return
+        if self._asked:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(_refusal(status))
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._close_in(_LINGER_SECONDS)  # closed with bytes unread, the client might not see it
+
+    def _owes_an_answer(self) -> bool:
+        """Whether an answer has begun, or is due to a request that was complete."""
+        if self.pipeline:
+            return True
+        if not self._asked or self.cycle.response_complete:
+            return False
+        return self.cycle.response_started or not self.cycle.more_body
+
+
+def _refusal(status: HTTPStatus) -> bytes:
+    problem = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": _DETAILS[status],
+        "instance": "",
+        "trace_id": None,
+    }
+    body = json.dumps(problem).encode("ascii")
+    head = (
+        b"content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
+        b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+    )
+    return STATUS_LINE[status.value] + head + body
 
 
 _DETAILS = {

@@ -93,7 +93,7 @@ class Gateway:
         raw = target.encode("latin-1") if isinstance(target, str) else target
         first = b"%b %b HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n" % (method.encode(), raw)
         answer = await self.raw(first + lines + b"\r\n" + (body or b""))
-        found = replies(answer, head_only=method == "HEAD")
+        found = [r for r in replies(answer, head_only=method == "HEAD") if r.status >= 200]
         assert len(found) == 1, answer
         return found[0]
 

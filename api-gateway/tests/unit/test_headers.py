@@ -1,0 +1,150 @@
+"""Promises 43 and 47: what passes is on a list; all else stays here."""
+
+import pytest
+
+from app.errors import RequestRefused
+from app.headers import RawHeaders, for_client, for_upstream
+from chassis.tracing import continue_trace
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+
+
+def sent(headers: RawHeaders, token: str | None = None) -> dict[str, list[str]]:
+    """What the upstream is sent, by lower-case name."""
+    passed = for_upstream(
+        headers, token=token, address="10.1.2.3", scheme="http", request_id="request-1"
+    )
+    return {name.lower(): passed.getall(name) for name in passed}
+
+
+OURS = {
+    "x-forwarded-for": ["10.1.2.3"],
+    "x-forwarded-proto": ["http"],
+    "x-request-id": ["request-1"],
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"x-user-id",
+        b"x_user_id",
+        b"x.user.id",
+        b"x-user-roles",
+        b"x-email",
+        b"x-authenticated-user",
+        b"x-auth-request-email",
+        b"remote-user",
+        b"remote_user",
+        b"x-real-ip",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-forwarded-user",
+        b"x_forwarded_for",
+        b"forwarded",
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x-http-method-override",
+        b"x-request-id",
+        b"authorization",
+        b"authorization_",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"cookie",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"content-length",
+        b"keep-alive",
+        b"upgrade",
+        b"connection",
+        b"host",
+        b"expect",
+        b"via",
+        b"baggage",
+        b"idempotency_key",
+        b"content_type",
+    ],
+)
+def test_promise_43_what_only_the_gateway_says_is_not_taken_from_the_caller(name: bytes) -> None:
+    assert sent([(name, b"forged"), (name, b"twice")]) == OURS
+
+
+def test_what_a_service_needs_to_know_passes_as_it_came() -> None:
+    given: RawHeaders = [
+        (b"accept", b"text/event-stream"),
+        (b"accept", b"application/json"),
+        (b"content-type", b"application/json"),
+        (b"idempotency-key", b"a key"),
+        (b"if-none-match", b'"1"'),
+        (b"user-agent", "Prüfer/1.0 ✓".encode()),
+    ]
+    assert sent(given) == OURS | {
+        "accept": ["text/event-stream", "application/json"],
+        "content-type": ["application/json"],
+        "idempotency-key": ["a key"],
+        "if-none-match": ['"1"'],
+        "user-agent": ["Prüfer/1.0 ✓"],
+    }
+
+
+def test_the_token_is_written_anew_as_it_was_verified() -> None:
+    given: RawHeaders = [(b"authorization", b"bearer   abc")]
+    assert sent(given, token="abc")["authorization"] == ["Bearer abc"]
+
+
+@pytest.mark.parametrize(
+    "named", [b"Authorization", b"close, authorization", b"Idempotency-Key", b"HOST", b"x,Accept"]
+)
+def test_promise_47_connection_may_not_name_what_makes_the_request_what_it_is(
+    named: bytes,
+) -> None:
+    with pytest.raises(RequestRefused):
+        sent([(b"connection", b"keep-alive"), (b"connection", named)])
+
+
+def test_connection_may_name_what_does_not_pass_anyway() -> None:
+    given: RawHeaders = [(b"connection", b"close, X-User-Id, TE"), (b"x-user-id", b"1")]
+    assert sent(given) == OURS
+
+
+def test_our_own_span_is_the_parent_and_the_callers_state_goes_on() -> None:
+    given: RawHeaders = [(b"traceparent", PARENT.encode()), (b"tracestate", b"vendor=1")]
+    with continue_trace(PARENT) as trace:
+        passed = sent(given)
+    assert passed["traceparent"] == [f"00-{TRACE}-{trace.span_id}-01"]
+    assert passed["tracestate"] == ["vendor=1"]
+
+
+@pytest.mark.parametrize("parent", [b"", b"garbage", b"00-0-0-01", PARENT.encode()[:-1] + b"x"])
+def test_state_without_a_trace_that_goes_on_is_dropped(parent: bytes) -> None:
+    with continue_trace(parent.decode()) as trace:
+        passed = sent([(b"traceparent", parent), (b"tracestate", b"vendor=1")])
+    assert passed["traceparent"] == [trace.traceparent()]
+    assert "tracestate" not in passed
+
+
+def test_of_an_answer_only_what_is_on_the_list_reaches_the_client() -> None:
+    given = [
+        (b"Content-Type", b"application/json"),
+        (b"ETag", b'"1"'),
+        (b"Link", b'</api/orders?cursor=1>; rel="next"'),
+        (b"Server", b"uvicorn"),
+        (b"Set-Cookie", b"session=1"),
+        (b"Location", b"http://order-service:8002/"),
+        (b"X-Powered-By", b"PHP"),
+        (b"X-Internal-Host", b"10.0.0.1"),
+        (b"X-Trace-Id", b"1"),
+        (b"X-Request-ID", b"1"),
+        (b"Connection", b"keep-alive"),
+        (b"Keep-Alive", b"timeout=5"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Trailer", b"X"),
+        (b"Upgrade", b"h2c"),
+        (b"Proxy-Authenticate", b"Basic"),
+        (b"RateLimit", b"r=1"),
+        (b"Access-Control-Allow-Origin", b"*"),
+    ]
+    assert [name for name, _ in for_client(given)] == [b"content-type", b"etag", b"link"]

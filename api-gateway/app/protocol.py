@@ -6,6 +6,7 @@ among the headers of a request that the app may already be looking at.
 
 import asyncio
 import json
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +18,15 @@ _LINGER_SECONDS = 1.0
 
 class _Refused(Exception):
     """Raised in the parser's call-back to stop it."""
+
+
+class _Outlet:
+    """What a request's cycle knows of its transport; closing it is the protocol's to do."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -37,7 +47,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_done = False
         self._unread = 0  # bytes since the parser last had a head or a part of a body complete
         self._refusal: HTTPStatus | None = None
-        self._is_refused = False
+        self._is_deaf = False
         self._timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
@@ -55,6 +65,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._outlet = _Outlet(transport, self._end)
         self._close_in(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -62,7 +73,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
+        if self._is_deaf:
             return
         self._unread += len(data)
         super().data_received(data)
@@ -81,6 +92,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if b"#" in self.url or self.parser.get_http_version() == "0.9":
             raise _Refused
         super().on_headers_complete()
+        self.cycle.transport = self._outlet  # type: ignore[assignment]
         self._asked = True
         self.headers = []  # trailers go here, out of the request's sight
         self._head_done = True
@@ -125,15 +137,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _time_is_up(self) -> None:
-        if self._unread and not self._head_done and not self._is_refused:
+        if self._unread and not self._head_done and not self._is_deaf:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         else:
             self.transport.close()
 
     def _refuse(self, status: HTTPStatus) -> None:
-        if self.transport.is_closing():
+        if self._is_deaf or self.transport.is_closing():
             return
-        self._is_refused = True
         if self._owes_an_answer():  # which the refusal would be taken for, or for a part of it
             self.transport.close()
             return
@@ -141,9 +152,25 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.write(_refusal(status))
-        self.transport.write_eof()
-        self.flow.resume_reading()
-        self._close_in(_LINGER_SECONDS)  # closed with bytes unread, the client might not see it
+        self._linger()
+
+    def _end(self) -> None:
+        """The answer was the connection's last."""
+        if self._head_done:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close, but let the client read first: closed with bytes unread, it might lose the answer.
+
+        What still comes in is dropped.
+        """
+        if not self.transport.is_closing():
+            self._is_deaf = True
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self._close_in(_LINGER_SECONDS)
 
     def _owes_an_answer(self) -> bool:
         """Whether an answer has begun, or is due to a request that was complete."""

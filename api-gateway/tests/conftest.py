@@ -1,7 +1,8 @@
 """What the integration tests share: one scripted upstream, a provider, and a gateway to them."""
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -23,6 +24,16 @@ def _settings_of_the_tests_alone() -> None:
     """Not of the shell that started them."""
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
+
+
+@pytest.fixture(autouse=True)
+async def _connections_end_with_the_test() -> AsyncIterator[None]:
+    yield
+    while Gateway.connections:
+        writer = Gateway.connections.pop()
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 @pytest.fixture(scope="session")

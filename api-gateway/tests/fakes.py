@@ -161,14 +161,14 @@ class FakeUpstream:
     Attributes:
         requests: what came, `/health` aside; added before the body has been read.
         complete: how many of them came with their whole body.
-        connections: how many are open now.
+        busy: how many requests are being answered now.
     """
 
     def __init__(self) -> None:
         self.script: Script = plain
         self.requests: list[Seen] = []
         self.complete = 0
-        self.connections = 0
+        self.busy = 0
         self.url = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -201,7 +201,6 @@ class FakeUpstream:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self.connections += 1
         wire = Wire(reader, writer)
         try:
             while wire.keep:
@@ -209,7 +208,6 @@ class FakeUpstream:
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the gateway hung up, or the test is over
         finally:
-            self.connections -= 1
             writer.close()
 
     async def _one(self, wire: Wire) -> None:
@@ -224,7 +222,11 @@ class FakeUpstream:
         await _read_body(wire.reader, seen)
         if not is_probe:
             self.complete += 1
-        await self.script(seen, wire)
+        self.busy += 1
+        try:
+            await self.script(seen, wire)
+        finally:
+            self.busy -= 1
 
 
 async def _read_body(reader: asyncio.StreamReader, seen: Seen) -> None:

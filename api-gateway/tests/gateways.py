@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 import uvicorn
@@ -54,12 +54,17 @@ class Reply:
 class Gateway:
     """A gateway that is listening."""
 
+    connections: ClassVar[list[asyncio.StreamWriter]] = []
+    """Of all gateways; closed when a test ends."""
+
     def __init__(self, port: int) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.connections.append(writer)
+        return reader, writer
 
     async def raw(self, request: bytes, *, seconds: float = 10) -> bytes:
         """Send bytes as they are; all that comes until the gateway closes the connection."""

@@ -23,6 +23,11 @@ class ClientBody:
 
     Args:
         seconds: for all of it to arrive.
+
+    Attributes:
+        arrived: whether the client has sent all of it.
+        is_awaited: whether the client is waited for just now.
+        failure: why the client's side of it ended early.
     """
 
     def __init__(self, headers: RawHeaders, receive: Receive, seconds: float) -> None:
@@ -33,6 +38,7 @@ class ClientBody:
         self._streaming = False
         self._announced: str | None = None
         self.arrived = True
+        self.is_awaited = False
         self.failure: Exception | None = None
         for name, value in headers:
             if name == b"content-length":
@@ -87,11 +93,14 @@ class ClientBody:
 
     async def _next(self) -> tuple[bytes, bool]:
         """The next part, and whether more is to come."""
+        self.is_awaited = True
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
             raise SlowRequest from None
+        finally:
+            self.is_awaited = False
         if message["type"] == "http.disconnect":
             raise ClientGone
         self.arrived = not message.get("more_body", False)

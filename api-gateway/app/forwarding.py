@@ -7,12 +7,12 @@ import logging
 from collections.abc import Mapping
 
 import aiohttp
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.admission import Visit
 from app.bodies import ClientBody, ClientGone
 from app.config import Settings
-from app.errors import Forbidden, MethodUnknown, NothingHere, Unauthenticated, UpstreamBroken
+from app.errors import Forbidden, MethodUnknown, NothingHere, Unauthenticated
 from app.headers import for_client, for_upstream
 from app.policy import Access, Operation
 from app.upstreams import Outgoing, Upstream
@@ -58,7 +58,8 @@ class Forwarder:
     async def _relay(self, name: str, response: aiohttp.ClientResponse, send: Send) -> None:
         """Pass the answer on. One that breaks off breaks off for the client, too: it must not look
         whole, so nothing is said and uvicorn closes the connection."""
-        await send(_start(name, response))
+        headers = for_client(response.raw_headers)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         reader = response.content
         more = True
         try:
@@ -68,17 +69,6 @@ class Forwarder:
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
         except (aiohttp.ClientError, TimeoutError) as error:
             log.warning("answer broken off", extra={"target": name, "error": type(error).__name__})
-
-
-def _start(name: str, response: aiohttp.ClientResponse) -> Message:
-    """The answer's head; raises UpstreamBroken where it is none that may be passed on."""
-    try:
-        if not 200 <= response.status <= 599:
-            raise ValueError("not a final status")
-        headers = for_client(response.raw_headers)
-    except ValueError:
-        raise UpstreamBroken(f"{name} gave an answer that is none.") from None
-    return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
 def _allowed(visit: Visit) -> Operation:

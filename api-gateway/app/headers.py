@@ -110,12 +110,10 @@ def _listed(value: bytes) -> Iterable[bytes]:
 
 
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-    """What of an upstream's answer reaches the client.
+    """What of an upstream's answer reaches the client."""
+    return [(name, value) for key, value in headers if (name := key.lower()) in _TO_CLIENT]
 
-    Raises:
-        ValueError: a value holds a control character, which might end a line for somebody.
-    """
-    passed = [(name, value) for key, value in headers if (name := key.lower()) in _TO_CLIENT]
-    if _CONTROL.search(b"".join([value for _, value in passed])):
-        raise ValueError("a control character in a header")
-    return passed
+
+def is_clean(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether no value holds a control character, which might end a line for somebody."""
+    return _CONTROL.search(b"".join([value for _, value in headers])) is None

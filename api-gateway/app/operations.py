@@ -34,7 +34,9 @@ def upstreams_of(settings: Settings, registry: CollectorRegistry) -> dict[str, U
         "upstream_calls_in_hand", "Calls that have not ended yet", ["target"], registry=registry
     )
     breaker = BreakerPolicy(
-        failures_in_a_row=settings.circuit_failures, reset_timeout=settings.circuit_reset_seconds
+        failures_in_a_row=settings.circuit_failures,
+        rate_calls=4 * settings.circuit_failures,  # half of them failed, or more: it opens, too
+        reset_timeout=settings.circuit_reset_seconds,
     )
     usual, patient = (
         UpstreamPolicy(timeout, settings.upstream_concurrency, breaker)

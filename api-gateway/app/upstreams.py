@@ -18,7 +18,8 @@ from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry, Gauge
 from yarl import URL
 
-from app.errors import SlowRequest, UpstreamAway, UpstreamBroken, UpstreamBusy, UpstreamTimeout
+from app.errors import UpstreamAway, UpstreamBroken, UpstreamBusy, UpstreamTimeout
+from app.headers import is_clean
 from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
 from chassis.problems import Problem
 from chassis.retry import ClientPolicy, RetryBudget
@@ -35,7 +36,8 @@ _HARMLESS_TWICE = frozenset({"GET", "HEAD", "OPTIONS"})
 class Patience(Protocol):
     """What ends a wait for an answer that does not come: see `watch.Call`."""
 
-    deadline: float
+    since: float
+    seconds: float
 
     def was_late(self) -> bool:
         """Whether the cancellation just caught was the deadline's."""
@@ -47,10 +49,6 @@ class Body(Protocol):
     @property
     def replayable(self) -> bool:
         """Whether it can be sent a second time."""
-
-    @property
-    def arrived(self) -> bool:
-        """Whether the client has sent all of it."""
 
     @property
     def failure(self) -> Exception | None:
@@ -132,6 +130,9 @@ class Upstream:
             max_field_size=_LARGEST_HEAD,
         )
 
+        # Else aiohttp sends GET, PUT and DELETE again by itself, unseen and unpaid.
+        self._session._retry_connection = False
+
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -187,11 +188,12 @@ class Upstream:
             outcome = _OUTCOMES.get(type(error), "aborted")
             raise
         finally:
-            patience.deadline = math.inf
+            patience.seconds = math.inf
             self._observe[outcome](time.perf_counter() - started)
 
     async def _tried(self, outgoing: Outgoing, patience: Patience) -> aiohttp.ClientResponse:
-        patience.deadline = asyncio.get_running_loop().time() + self._policy.timeout
+        patience.since = asyncio.get_running_loop().time()
+        patience.seconds = self._policy.timeout
         self._budget.deposit()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -236,7 +238,7 @@ class Upstream:
         assert self._session is not None  # noqa: S101  the lifespan has opened it
         body = outgoing.body
         try:
-            return await self._session.request(
+            response = await self._session.request(
                 outgoing.method,
                 URL(target.url + outgoing.target, encoded=True),
                 headers=outgoing.headers,
@@ -246,11 +248,15 @@ class Upstream:
         except asyncio.CancelledError:
             if not patience.was_late():
                 raise
-            raise (TimeoutError if body.arrived else SlowRequest) from None
+            raise TimeoutError from None
         except aiohttp.ClientError:
             if body.failure is not None:
                 raise body.failure from None  # the client's doing, and no vote on the upstream
             raise
+        if not 200 <= response.status <= 599 or not is_clean(response.raw_headers):
+            response.close()
+            raise aiohttp.ClientPayloadError("its head is none that may be passed on")
+        return response
 
 
 def _is_silence(error: BaseException) -> bool:

@@ -20,10 +20,22 @@ class Call:
     """A context manager around the work for one client; ended quietly when the client has gone.
 
     Attributes:
-        deadline: on the loop's clock; while it is set, work that goes on past it is cancelled.
+        since: when the wait for the upstream began, on the loop's clock; time in which the client
+            keeps the upstream waiting does not count.
+        seconds: work that goes on for longer is cancelled.
     """
 
-    __slots__ = ("_body", "_calls", "_gone", "_late", "_looker", "_receive", "_worker", "deadline")
+    __slots__ = (
+        "_body",
+        "_calls",
+        "_gone",
+        "_late",
+        "_looker",
+        "_receive",
+        "_worker",
+        "seconds",
+        "since",
+    )
 
     def __init__(self, calls: set["Call"], receive: Receive, body: ClientBody) -> None:
         self._calls = calls
@@ -32,7 +44,8 @@ class Call:
         self._worker: asyncio.Task[object] | None = None
         self._looker: asyncio.Task[None] | None = None
         self._gone = self._late = False
-        self.deadline = math.inf
+        self.since = 0.0
+        self.seconds = math.inf
 
     def __enter__(self) -> "Call":
         self._worker = asyncio.current_task()
@@ -63,10 +76,12 @@ class Call:
 
     def look(self, now: float) -> None:
         """One round's look at this call."""
-        if now > self.deadline and not self._late and not self._gone:
+        if self._body.is_awaited:
+            self.since = now
+        elif now > self.since + self.seconds and not self._late and not self._gone:
             self._late = True
             self._cancel()
-        elif self._looker is None and self._body.arrived:  # until then the body reads the channel
+        if self._looker is None and self._body.arrived:  # until then the body reads the channel
             self._looker = asyncio.create_task(self._until_gone(), name="watch for disconnect")
 
     async def _until_gone(self) -> None:

@@ -160,12 +160,14 @@ class FakeUpstream:
 
     Attributes:
         requests: what came, `/health` aside; added before the body has been read.
+        reads_bodies: a service that does not leaves them in its socket.
         complete: how many of them came with their whole body.
         busy: how many requests are being answered now.
     """
 
     def __init__(self) -> None:
         self.script: Script = plain
+        self.reads_bodies = True
         self.requests: list[Seen] = []
         self.complete = 0
         self.busy = 0
@@ -174,6 +176,7 @@ class FakeUpstream:
 
     def reset(self) -> None:
         self.script = plain
+        self.reads_bodies = True
         self.requests = []
         self.complete = 0
 
@@ -219,7 +222,8 @@ class FakeUpstream:
         is_probe = target == b"/health"
         if not is_probe:
             self.requests.append(seen)
-        await _read_body(wire.reader, seen)
+        if self.reads_bodies:
+            await _read_body(wire.reader, seen)
         if not is_probe:
             self.complete += 1
         self.busy += 1
@@ -250,11 +254,15 @@ class FakeProvider:
     def __init__(self) -> None:
         self.pem = self._new_pem()
         self.fetches = 0
+        self._tokens: dict[tuple[str, tuple[str, ...]], tuple[int, str]] = {}
         self.jwks_url = ""
 
     def token(self, name: str = "alice", *roles: str, **changes: Any) -> str:
         """An access token of `<name>@example.com`; a change to None takes a claim away."""
         now = int(time.time())
+        known = self._tokens.get((name, roles))
+        if not changes and known is not None and known[0] > now + 60:
+            return known[1]
         claims = {
             "iss": ISSUER,
             "aud": "ecommerce-api",
@@ -268,7 +276,10 @@ class FakeProvider:
             "realm_access": {"roles": list(roles or ("customer",))},
         } | changes
         present = {key: value for key, value in claims.items() if value is not None}
-        return str(jwt.encode(present, self.pem, algorithm="RS256", headers={"kid": "k1"}))
+        token = str(jwt.encode(present, self.pem, algorithm="RS256", headers={"kid": "k1"}))
+        if not changes:
+            self._tokens[name, roles] = (now + 300, token)
+        return token
 
     @contextmanager
     def serve(self) -> Iterator["FakeProvider"]:

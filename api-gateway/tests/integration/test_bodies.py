@@ -194,6 +194,48 @@ async def test_uploads_that_are_slow_or_broken_off_say_nothing_about_the_service
     assert (await gateway.ask("/api/orders", method="POST", body=b"{}", token=token)).status == 200
 
 
+async def test_time_in_which_the_client_sends_is_not_the_services(
+    gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
+) -> None:
+    gateway = gateway_of(upstream_timeout=0.3)
+    reader, writer = await gateway.connect()
+    writer.write(
+        b"POST /api/orders HTTP/1.1\r\nHost: g\r\nContent-Length: 70010\r\n"
+        b"Authorization: Bearer " + provider.token().encode() + b"\r\n\r\n" + b"a" * 70_000
+    )
+    for _ in range(10):
+        await asyncio.sleep(0.1)
+        writer.write(b"b")
+    assert b" 200 " in await reader.readline()
+    assert upstream.requests[0].size == 70_010
+
+
+async def test_a_service_that_does_not_take_a_body_has_not_answered_in_time(
+    gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
+) -> None:
+    """And its circuit opens, for the client had more to send."""
+    gateway = gateway_of(upstream_timeout=0.3, circuit_failures=2, max_body_bytes=50_000_000)
+    upstream.reads_bodies = False
+
+    over: list[bool] = []
+
+    async def stalled(seen: Seen, wire: Wire) -> None:
+        while not over:
+            await asyncio.sleep(0.01)
+        await wire.until_gone()
+
+    upstream.script = stalled
+    head = b"POST /api/orders HTTP/1.1\r\nHost: g\r\nContent-Length: 40000000\r\n"
+    for expected in (b" 504 ", b" 504 ", b" 503 "):
+        reader, writer = await gateway.connect()
+        writer.write(head + b"Authorization: Bearer " + provider.token().encode() + b"\r\n\r\n")
+        writer.write(b"a" * 40_000_000)
+        assert expected in await reader.readline()
+        writer.transport.abort()
+    over.append(True)
+    await until(lambda: upstream.busy == 0)
+
+
 async def test_slow_uploads_hold_no_slot_of_the_service(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from starlette.types import Receive
 
-from app.errors import SlowRequest
+from app.errors import BodyTooLarge, SlowRequest
 from app.headers import RawHeaders
 
 PREFETCH = 65_536
@@ -23,6 +23,7 @@ class ClientBody:
 
     Args:
         seconds: for all of it to arrive.
+        limit: bytes; however its length was announced.
 
     Attributes:
         arrived: whether the client has sent all of it.
@@ -30,9 +31,13 @@ class ClientBody:
         failure: why the client's side of it ended early.
     """
 
-    def __init__(self, headers: RawHeaders, receive: Receive, seconds: float) -> None:
+    def __init__(
+        self, headers: RawHeaders, receive: Receive, *, seconds: float, limit: int
+    ) -> None:
         self._receive = receive
         self._seconds = seconds
+        self._limit = limit
+        self._received = 0
         self._deadline = 0.0
         self._begun = b""
         self._streaming = False
@@ -60,11 +65,14 @@ class ClientBody:
         """Wait for the body, or for the first part of a large one.
 
         Raises:
+            BodyTooLarge: it is announced to be, or it has become so.
             SlowRequest: it did not come in time.
             ClientGone: the client went away before it was complete.
         """
         if self.arrived:
             return
+        if self._announced is not None and int(self._announced) > self._limit:
+            raise self._too_large()
         self._deadline = asyncio.get_running_loop().time() + self._seconds
         parts: list[bytes] = []
         size, more = 0, True
@@ -103,5 +111,12 @@ class ClientBody:
             self.is_awaited = False
         if message["type"] == "http.disconnect":
             raise ClientGone
+        part: bytes = message.get("body", b"")
+        self._received += len(part)
+        if self._received > self._limit:
+            raise self._too_large()
         self.arrived = not message.get("more_body", False)
-        return bytes(message.get("body", b"")), not self.arrived
+        return part, not self.arrived
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"The body is larger than {self._limit} bytes.")

@@ -70,6 +70,13 @@ class Settings(ServiceSettings, AuthSettings):
         parse(value)
         return value
 
+    @field_validator("rate_limit_storage_uri")
+    @classmethod
+    def _is_a_store(cls, value: str) -> str:
+        if not value.startswith(("memory://", "redis://", "rediss://")):
+            raise ValueError("neither memory:// nor a redis:// or rediss:// address")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -27,12 +27,15 @@ class Forwarder:
     def __init__(self, upstreams: Mapping[str, Upstream], watch: Watch, settings: Settings) -> None:
         self._upstreams = upstreams
         self._watch = watch
+        self._body_bytes = settings.max_body_bytes
         self._body_seconds = settings.client_body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit: Visit = scope["gateway.visit"]
         operation = _allowed(visit)
-        body = ClientBody(visit.headers, receive, self._body_seconds)
+        body = ClientBody(
+            visit.headers, receive, seconds=self._body_seconds, limit=self._body_bytes
+        )
         headers = for_upstream(
             visit.headers,
             token=visit.caller.token,

@@ -100,11 +100,10 @@ class LocalWindows:
 
 
 def _wait(window: _Window, length: int, gone: float) -> int:
-    """Seconds until one more request has slid out: within this window, or when it has ended."""
-    left = length - gone
-    if window.previous:
-        left %= length / window.previous
-    return max(1, math.ceil(left))
+    """Seconds after which one request fewer counts: of the window before, or when this one ends."""
+    old = math.floor(window.previous * (1 - gone / length))
+    end = length * (1 - old / window.previous) if old else length
+    return math.floor(end - gone + 1e-6) + 1
 
 
 class SharedWindows:

@@ -1,0 +1,97 @@
+"""What browsers and operators ask of the gateway itself."""
+
+import json
+
+import pytest
+
+from tests.conftest import MakeGateway
+from tests.fakes import FakeProvider, FakeUpstream
+from tests.gateways import SCRAPE_TOKEN, Gateway
+
+SHOP = "https://shop.example"
+
+
+@pytest.fixture
+def shop(gateway_of: MakeGateway) -> Gateway:
+    return gateway_of(cors_origins=(SHOP, "http://localhost:5173"), rate_limit_default="5/hour")
+
+
+async def test_a_page_of_the_storefront_may_ask_before_it_sends(
+    shop: Gateway, upstream: FakeUpstream
+) -> None:
+    headers = {
+        "Origin": SHOP,
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "authorization, content-type, idempotency-key",
+    }
+    answer = await shop.ask("/api/orders/1/cancel", method="OPTIONS", headers=headers)
+    assert answer.status == 200
+    assert answer.header("access-control-allow-origin") == SHOP
+    assert "PATCH" in str(answer.header("access-control-allow-methods"))
+    assert "Idempotency-Key" in str(answer.header("access-control-allow-headers"))
+    assert answer.header("access-control-allow-credentials") is None
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "https://shop.example.evil", "http://shop.example", "null"]
+)
+async def test_a_page_of_another_origin_may_not(shop: Gateway, origin: str) -> None:
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    answer = await shop.ask("/api/orders", method="OPTIONS", headers=headers)
+    assert answer.status == 400
+    assert answer.header("access-control-allow-origin") is None
+    answer = await shop.ask("/api/products", headers={"Origin": origin})
+    assert answer.header("access-control-allow-origin") is None
+
+
+async def test_refusals_can_be_read_by_the_storefront_too(shop: Gateway) -> None:
+    headers = {"Origin": SHOP}
+    answers = [await shop.ask("/api/orders/me", headers=headers) for _ in range(6)]
+    answers.append(await shop.ask("/api/nothing", headers=headers))
+    assert [answer.status for answer in answers] == [401] * 5 + [429, 404]
+    for answer in answers:
+        answer.problem()
+        assert answer.header("access-control-allow-origin") == SHOP
+        exposed = str(answer.header("access-control-expose-headers"))
+        assert "Retry-After" in exposed
+        assert "RateLimit" in exposed
+        assert "Origin" in str(answer.header("vary"))
+
+
+async def test_without_the_setting_there_is_no_cors(gateway: Gateway) -> None:
+    answer = await gateway.ask("/api/products", headers={"Origin": SHOP})
+    assert answer.header("access-control-allow-origin") is None
+
+
+async def test_metrics_are_for_who_has_the_scrape_token(
+    gateway: Gateway, gateway_of: MakeGateway, provider: FakeProvider
+) -> None:
+    assert (await gateway.ask("/metrics", token=SCRAPE_TOKEN)).status == 200
+    for token in (None, "wrong", SCRAPE_TOKEN + "x", provider.token("admin", "admin")):
+        answer = await gateway.ask("/metrics", token=token)
+        assert answer.status == 404
+        answer.problem()
+    without = gateway_of(metrics_token="")
+    for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer"}):
+        assert (await without.ask("/metrics", headers=headers)).status == 404
+
+
+async def test_health_needs_nobody_and_says_what_it_should(gateway: Gateway) -> None:
+    answer = await gateway.ask("/health")
+    assert (answer.status, json.loads(answer.body)) == (
+        200,
+        {"status": "UP", "service": "api-gateway", "auth_enabled": True},
+    )
+
+
+async def test_labels_come_from_closed_sets(gateway: Gateway) -> None:
+    before = await gateway.ask("/metrics", token=SCRAPE_TOKEN)
+    for n in range(50):
+        await gateway.ask(f"/api/products/{n}?q={n}")
+        await gateway.ask(f"/unknown/{n}", method=f"M{n}" if n % 2 else "GET")
+        await gateway.ask(f"/api/unknown{n}/x")
+    after = await gateway.ask("/metrics", token=SCRAPE_TOKEN)
+    assert after.body.count(b"\n") - before.body.count(b"\n") < 100
+    assert b"/api/products/{product_id}" in after.body
+    assert b"unknown/" not in after.body

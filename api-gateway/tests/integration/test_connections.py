@@ -64,7 +64,8 @@ async def test_trailers_and_chunk_extensions_are_bounded_too(
         if answer.done():
             break
         await asyncio.sleep(0)
-    assert b" 431 " in answer.result()
+    async with asyncio.timeout(5):
+        assert b" 431 " in await answer
     assert upstream.complete == 0
 
 

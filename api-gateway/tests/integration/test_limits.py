@@ -52,12 +52,12 @@ async def test_every_answer_tells_the_standing_and_every_request_counts(
     await of("other", 404, path="/api/nothing")
     await of("products", 405, path="/api/products", method="PATCH", token=bob)
     await of("other", 400, path="/api/orders/../..", token=bob)
-    body = b"a" * 1_000_001
-    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    large = b"a" * 1_000_001
+    post = {"path": "/api/orders", "method": "POST"}
+    await of("orders", 413, **post, token=bob, body=large)
+    in_chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(large), large)
     headers = {"Transfer-Encoding": "chunked"}
-    await of(
-        "orders", 413, path="/api/orders", method="POST", token=bob, body=chunked, headers=headers
-    )
+    await of("orders", 413, **post, token=alice, body=in_chunks, headers=headers)
     assert all([(await gateway.ask("/health")).status == 200 for _ in range(10)])
 
 
@@ -157,7 +157,7 @@ async def readiness(gateway: Gateway) -> str:
 
 
 async def pace_of_health(gateway: Gateway, seconds: float, path: str) -> tuple[float, list[Reply]]:
-    """Ask for a path by fives for some time: the 99th percent of /health's times, and the answers."""
+    """Ask for a path by fives for some time: /health's 99th percentile, and the answers."""
     took, answers = [], []
     asking = True
 

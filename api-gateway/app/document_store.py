@@ -103,7 +103,8 @@ class DocumentStore:
 class _Unhurried:
     """A call that nobody's departure ends; `asyncio.timeout` bounds it."""
 
-    deadline = math.inf
+    since = 0.0
+    seconds = math.inf
 
     def was_late(self) -> bool:
         return False
@@ -112,7 +113,7 @@ class _Unhurried:
 class _NoBody:
     """Of a GET."""
 
-    replayable = arrived = True
+    replayable = True
     failure = None
 
     def content(self) -> bytes | AsyncIterator[bytes] | None:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -121,11 +121,8 @@ async def drip(gateway: Gateway, token: str, first: bytes = b"") -> tuple[bytes,
     return answer, time.monotonic() - began
 
 
-@pytest.fixture
-async def in_a_process(
-    settings_of: MakeSettings, upstream: FakeUpstream
-) -> AsyncIterator[tuple[Gateway, psutil.Process]]:
-    """A gateway whose memory can be measured; impatient with slow bodies."""
+@pytest.fixture(scope="module")
+def _process(settings_of: MakeSettings) -> Iterator[tuple[Gateway, psutil.Process]]:
     settings = settings_of(client_body_seconds=2.0, max_body_bytes=100_000_000)
     environment = {
         name.upper(): " ".join(value) if isinstance(value, tuple) else str(value)
@@ -133,6 +130,14 @@ async def in_a_process(
     }
     with gateway_process(free_port(), **environment) as (gateway, pid):
         yield gateway, psutil.Process(pid)
+
+
+@pytest.fixture
+def in_a_process(
+    _process: tuple[Gateway, psutil.Process], upstream: FakeUpstream
+) -> tuple[Gateway, psutil.Process]:
+    """A gateway whose memory can be measured; impatient with slow bodies."""
+    return _process
 
 
 def megabytes(process: psutil.Process) -> float:

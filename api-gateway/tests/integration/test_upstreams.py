@@ -67,7 +67,7 @@ async def test_a_service_that_is_away_is_503_with_retry_after(gateway_of: MakeGa
 async def test_a_service_that_hangs_is_504_in_time(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    gateway = gateway_of(upstream_timeout=0.5)
+    gateway = gateway_of(upstream_timeout=0.3)
     upstream.script = hang
     token = provider.token()
     took = []
@@ -79,8 +79,8 @@ async def test_a_service_that_hangs_is_504_in_time(
             assert answer.status == 504
     assert "not known" in answer.problem()["detail"]
     assert len(upstream.requests) == 4
-    assert 0.5 <= min(took) < 0.6
-    assert max(took) < 1.0
+    assert 0.3 <= min(took) < 0.4
+    assert max(took) < 0.8  # the machine has other work as well
     await until(lambda: upstream.busy == 0)
 
 

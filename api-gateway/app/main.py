@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from app.addresses import Directory
@@ -18,7 +17,7 @@ from app.api_page import install_api_page
 from app.config import Settings
 from app.document_store import DocumentStore
 from app.forwarding import Forwarder
-from app.operations import CORS, private_metrics_router, upstreams_of
+from app.operations import Cors, private_metrics_router, upstreams_of
 from app.policy import TABLE
 from app.quota import Quota
 from app.watch import Watch
@@ -74,6 +73,6 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         registry=registry,
     )
     if settings.cors_origins:
-        door = CORSMiddleware(door, allow_origins=settings.cors_origins, **CORS)
+        door = Cors(door, settings.cors_origins)
     # bodies.py bounds them: a refusal there counts, and has the headers that every answer has.
     return RequestMiddleware(door, registry=registry, max_body_bytes=sys.maxsize)

@@ -1,18 +1,22 @@
 """What running the gateway takes: its upstreams by the settings, and its metrics, not for all."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from app.config import Settings
 from app.errors import NothingHere
 from app.upstreams import Upstream, UpstreamPolicy
 from chassis.breaker import BreakerPolicy
+from chassis.problems import problem_response
 
-CORS: Mapping[str, Any] = {
+_CORS: Mapping[str, Any] = {
     "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
     "allow_headers": ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"),
     "expose_headers": (
@@ -26,6 +30,20 @@ CORS: Mapping[str, Any] = {
     ),
 }
 """What a page of a storefront may send and read; its origin is a setting."""
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, whose refusal of a preflight is a problem document here."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        super().__init__(app, allow_origins=origins, **_CORS)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        detail = bytes(response.body).decode()
+        return problem_response(400, f"{detail}.", instance="", headers={"Vary": "Origin"})
 
 
 def upstreams_of(settings: Settings, registry: CollectorRegistry) -> dict[str, Upstream]:

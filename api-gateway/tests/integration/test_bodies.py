@@ -118,6 +118,7 @@ async def drip(gateway: Gateway, token: str, first: bytes = b"") -> tuple[bytes,
     finally:
         sending.cancel()
         writer.close()
+    assert b"application/problem+json" in answer
     return answer, time.monotonic() - began
 
 

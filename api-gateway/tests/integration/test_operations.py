@@ -40,6 +40,7 @@ async def test_a_page_of_another_origin_may_not(shop: Gateway, origin: str) -> N
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     answer = await shop.ask("/api/orders", method="OPTIONS", headers=headers)
     assert answer.status == 400
+    answer.problem()
     assert answer.header("access-control-allow-origin") is None
     answer = await shop.ask("/api/products", headers={"Origin": origin})
     assert answer.header("access-control-allow-origin") is None

@@ -218,6 +218,11 @@ async def test_promise_51_a_stalled_store_costs_few_connections_and_little_time(
         peers = [connection.raddr for connection in psutil.Process().net_connections("tcp")]
         return sum(peer[1:] == (port,) for peer in peers)
 
+    async def seconds() -> float:
+        began = time.monotonic()
+        await ask(shared)
+        return time.monotonic() - began
+
     store.pause()
     peak = 0
     try:
@@ -228,6 +233,7 @@ async def test_promise_51_a_stalled_store_costs_few_connections_and_little_time(
             assert {answer.status for answer in answers} <= {200, 429}
             peak = max(peak, connections())
             await asyncio.sleep(0.3)
+        assert min([await seconds() for _ in range(5)]) < 0.1  # nobody waits: its circuit is open
     finally:
         store.resume()
     assert peak <= 64

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import hypothesis
 import pytest
 
 from app.config import Settings
 from tests.fakes import FakeProvider, FakeUpstream
 from tests.gateways import SCRAPE_TOKEN, Gateway, serving
 
+hypothesis.settings.register_profile("suite", deadline=None)  # the machine has other work as well
+hypothesis.settings.load_profile("suite")
 pytest_plugins = ["fleet.testing"]
 
 _AREAS = ("product", "order", "inventory", "ai")

@@ -113,7 +113,7 @@ def shared(gateway_of: MakeGateway, store: Runner[ValkeyServer]) -> Gateway:
     return gateway_of(
         rate_limit_default="20/hour",
         rate_limit_storage_uri=store.program.url,
-        rate_limit_storage_timeout=0.2,
+        rate_limit_storage_timeout=0.4,
     )
 
 
@@ -188,7 +188,7 @@ async def test_promise_51_without_the_store_requests_are_answered_and_still_limi
     getattr(store, fault)()
     try:
         slowest, answers = await pace_of_health(shared, 2, "/api/products")
-        assert slowest <= max(0.02, 2 * usual)  # the second on a machine that is busy
+        assert slowest <= min(0.02 + 2 * usual, 0.2)  # the usual on a machine that is busy
         assert Counter(a.status for a in answers)[200] == 20  # its own count began at zero
         assert answers[-1].status == 429
         assert answers[-1].header("retry-after")
@@ -229,7 +229,7 @@ async def test_promise_51_a_stalled_store_costs_few_connections_and_little_time(
         for _ in range(5):
             began = time.monotonic()
             answers = await asyncio.gather(*(ask(shared) for _ in range(100)))
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 2
             assert {answer.status for answer in answers} <= {200, 429}
             peak = max(peak, connections())
             await asyncio.sleep(0.3)

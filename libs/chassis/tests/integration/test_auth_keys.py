@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 from jose import jwt
 from scripted_peer import Answer, Hang, ScriptedPeer, scripted_peer
-from token_mint import SigningKey, b64, claims, token
 
 from chassis.auth import AuthSettings, InvalidToken, TokenVerifier, UnverifiableToken
 from chassis.keyset import KeysUnavailable
+from fleet.token_mint import SigningKey, b64, claims, token
 
 OLD, NEW = SigningKey.new("old"), SigningKey.new("new")
 

@@ -1,89 +1,53 @@
-"""Tokens as the identity provider makes them, and as a forger would: keys, signing, the table."""
+"""The table of promise 39: tokens and headers that a forger would send, each refused with a 401.
 
-import base64
+Played against the verifier, order-service and the gateway, so that all three refuse the same.
+"""
+
+from __future__ import annotations
+
 import hashlib
 import hmac
 import json
+import re
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.serialization import Encoding
 
-ISSUER = "http://localhost:8081/realms/microservices"
-AUDIENCE = "ecommerce-api"
-Json = dict[str, Any]
+from fleet.token_mint import ISSUER, Json, SigningKey, b64, claims, number, token
 
-
-def b64(data: bytes | Json) -> str:
-    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+_PART = re.compile(r"[A-Za-z0-9_-]{16,}")
 
 
-def number(value: int) -> str:
-    return b64(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+@dataclass(frozen=True)
+class Presented:
+    """A request's Authorization headers, as bytes, and what is wrong with them."""
 
+    name: str
+    headers: tuple[bytes, ...]
 
-@dataclass
-class SigningKey:
-    kid: str
-    private: rsa.RSAPrivateKey
+    def leaked_into(self, text: str) -> set[str]:
+        """What of the token, or of whom it names, another text repeats."""
+        parts = {part for header in self.headers for part in _PART.findall(header.decode("latin-1"))}
+        parts |= {"alice@example.com", "38eee1b1-d9bd-4cd8-b0f5-c72001cb0d81"}
+        return {part for part in parts if part[:48] in text}
 
-    @classmethod
-    def new(cls, kid: str, bits: int = 2048) -> "SigningKey":
-        return cls(kid, rsa.generate_private_key(public_exponent=65537, key_size=bits))
-
-    def jwk(self, **other: str) -> Json:
-        numbers = self.private.public_key().public_numbers()
-        named = {"kid": self.kid, "kty": "RSA", "use": "sig", "alg": "RS256"}
-        return named | {"n": number(numbers.n), "e": number(numbers.e)} | other
-
-    def sign(self, data: bytes) -> bytes:
-        return self.private.sign(data, padding.PKCS1v15(), hashes.SHA256())
-
-    def public(self, encoding: Encoding) -> bytes:
-        return self.private.public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
-
-
-def claims(**changed: Any) -> Json:
-    """An access token's claims as in the recorded samples; a change to None takes a claim away."""
-    now = int(time.time())
-    usual = {
-        "exp": now + 300,
-        "iat": now,
-        "jti": f"onrtro:{uuid.uuid4()}",
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "sub": "38eee1b1-d9bd-4cd8-b0f5-c72001cb0d81",
-        "typ": "Bearer",
-        "azp": "storefront",
-        "realm_access": {"roles": ["customer"]},
-        "scope": "email profile",
-        "email_verified": True,
-        "preferred_username": "alice",
-        "email": "alice@example.com",
-    }
-    return {name: value for name, value in (usual | changed).items() if value is not None}
-
-
-def token(
-    key: SigningKey,
-    payload: Json | bytes | None = None,
-    *,
-    header: Json | bytes | None = None,
-    sign: Callable[[bytes], bytes] | None = None,
-    **header_changes: Any,
-) -> str:
-    """Header, payload and a signature over both, by default the key's own."""
-    if header is None:
-        header = {"alg": "RS256", "typ": "JWT", "kid": key.kid} | header_changes
-        header = {name: value for name, value in header.items() if value is not None}
-    signed = f"{b64(header)}.{b64(claims() if payload is None else payload)}"
-    return f"{signed}.{b64((sign or key.sign)(signed.encode()))}"
+    def flaws(self, status: int, headers: Mapping[str, str], body: bytes) -> list[str]:
+        """What an answer to it lacks, to be the refusal that is promised."""
+        flaws = [] if status == 401 else [f"the status is {status}"]
+        if not headers.get("www-authenticate", "").startswith("Bearer"):
+            flaws.append("there is no challenge")
+        if headers.get("content-type") != "application/problem+json":
+            flaws.append("it is no problem document")
+        elif json.loads(body)["status"] != status:
+            flaws.append("the document tells another status")
+        if self.leaked_into(body.decode("latin-1") + str(dict(headers))):
+            flaws.append("it repeats the token")
+        return flaws
 
 
 def _hmac(secret: bytes, algorithm: str = "sha256") -> Callable[[bytes], bytes]:
@@ -92,25 +56,46 @@ def _hmac(secret: bytes, algorithm: str = "sha256") -> Callable[[bytes], bytes]:
 
 @dataclass
 class Forger:
-    """Knows the public keys, and owns a valid token and keys that are not the provider's."""
+    """Knows the public keys, and owns a valid token and keys that are not the provider's.
+
+    `azp` is forged too: the verifier under test must know the client `storefront` alone.
+    """
 
     key: SigningKey
     encryption: SigningKey
     weak: SigningKey
     stranger: SigningKey
 
-    def key_set(self) -> Json:
+    @classmethod
+    def new(cls) -> Forger:
+        """One with fresh keys."""
+        return cls(
+            key=SigningKey.new("sig-1"),
+            encryption=SigningKey.new("enc-1"),
+            weak=SigningKey.new("weak-1", bits=1024),
+            stranger=SigningKey.new("stranger"),
+        )
+
+    def key_set(self) -> list[Json]:
         """As Keycloak's: an encryption key too, and what a careless provider might add."""
         curve = {"kid": "curve", "kty": "EC", "use": "sig", "alg": "ES256", "crv": "P-256"}
-        return {
-            "keys": [
-                self.encryption.jwk(use="enc", alg="RSA-OAEP"),
-                self.weak.jwk(),
-                curve | {"x": number(3), "y": number(5)},
-                {"kid": "shared", "kty": "oct", "use": "sig", "alg": "HS256", "k": b64(b"k" * 32)},
-                self.key.jwk(),
-            ]
-        }
+        return [
+            self.encryption.jwk(use="enc", alg="RSA-OAEP"),
+            self.weak.jwk(),
+            curve | {"x": number(3), "y": number(5)},
+            {"kid": "shared", "kty": "oct", "use": "sig", "alg": "HS256", "k": b64(b"k" * 32)},
+            self.key.jwk(),
+        ]
+
+    def presented(self) -> list[Presented]:
+        """Promise 39's table as requests carry it."""
+        found = [
+            Presented(name, (b"Bearer " + forged.encode("utf-8", "surrogatepass"),))
+            for name, forged in self.tokens()
+        ]
+        good = token(self.key).encode()
+        found += [Presented(name, headers) for name, headers in _odd_headers(good)]
+        return found
 
     def tokens(self) -> Iterator[tuple[str, str]]:
         """Promise 39's table: what is wrong with it, and the token."""
@@ -274,6 +259,9 @@ class Forger:
         yield "two parts", f"{head}.{payload}"
         yield "four parts", f"{good}.{signature}"
         yield "five parts, a JWE", f"{b64({'alg': 'dir', 'enc': 'A128GCM'})}..iv.text.tag"
+        sealed = b64({"alg": "RSA-OAEP", "enc": "A256GCM", "zip": "DEF", "kid": "enc-1"})
+        yield "a JWE for the encryption key", f"{sealed}.{signature}.iv.{'A' * 4000}.tag"
+        yield "a hundred dots", f"{good}{'.' * 98}"
         yield "dots only", ".."
         yield "a megabyte", f"{head}.{'a' * 1_000_000}.{signature}"
         yield "a long but right token", token(self.key, claims(padding="p" * 8000))
@@ -281,6 +269,8 @@ class Forger:
         yield "a line break at the end", f"{good}\n"
         yield "a blank inside", f"{head}.{payload} .{signature}"
         yield "the other base64 alphabet", f"{head}.{payload}.{signature[:-1]}+"
+        yield "a full stop of another script", f"{head}\u3002{payload}\u3002{signature}"
+        yield "a zero-width joiner", f"{head}.{payload}\u200d.{signature}"
         yield "a full-width letter", f"{head}.{payload}.{signature[:-1]}\uff21"
         yield "a soft hyphen", f"{head}\u00ad.{payload}.{signature}"
         yield "half a surrogate pair", f"{head}.{payload}.\ud800"
@@ -291,6 +281,33 @@ def _rsa(
     key: SigningKey, pad: padding.PSS | padding.PKCS1v15, hashed: hashes.HashAlgorithm
 ) -> Callable[[bytes], bytes]:
     return lambda data: key.private.sign(data, pad, hashed)
+
+
+def _odd_headers(good: bytes) -> Iterator[tuple[str, tuple[bytes, ...]]]:
+    """A good token, but not as the one Authorization header of the form that is asked for."""
+    bearer = b"Bearer " + good
+    yield "the same header twice", (bearer, bearer)
+    yield "a good one, then another scheme", (bearer, b"Basic YWxpY2U6YWxpY2U=")
+    yield "another scheme, then a good one", (b"Basic YWxpY2U6YWxpY2U=", bearer)
+    yield "a good one, then an empty one", (bearer, b"")
+    yield "an empty one, then a good one", (b"", bearer)
+    for scheme in (b"Basic", b"DPoP", b"Digest", b"Token", b"JWT", b"BearerX", b"Bearer:"):
+        yield f"the scheme {scheme.decode()}", (scheme + b" " + good,)
+    yield "the scheme in full-width letters", ("\uff22earer ".encode() + good,)
+    for name, header in {
+        "no scheme": good,
+        "no token": b"Bearer",
+        "nothing": b"",
+        "two in one header": bearer + b", " + bearer,
+        "something behind it": bearer + b" x",
+        "a tab for the blank": b"Bearer\t" + good,
+        "no blank": b"Bearer" + good,
+        "quotes": b'Bearer "' + good + b'"',
+        "a NUL behind it": bearer + b"\x00",
+        "a parameter": b"Bearer token=" + good,
+        "not ASCII": b"Bearer \xe4\xf6\xfc",
+    }.items():
+        yield f"the header has {name}", (header,)
 
 
 def _swapped(genuine: str, payload: Json) -> str:

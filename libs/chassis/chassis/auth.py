@@ -50,7 +50,9 @@ class AuthSettings(BaseSettings):
     ] = Field(default=frozenset(), description="values of `azp`, comma-separated; empty: any")
     oidc_leeway_seconds: int = Field(default=30, ge=0, le=300)
     oidc_max_token_bytes: int = Field(default=8192, gt=0)
-    oidc_keys_ttl_seconds: float = Field(default=300, gt=0, description="then fetched again")
+    oidc_keys_ttl_seconds: float = Field(
+        default=300, gt=0, description="a key that was taken back is trusted no longer than this"
+    )
     oidc_keys_max_age_seconds: float = Field(
         default=3600, gt=0, description="trusted so long while the provider is away"
     )

@@ -29,8 +29,8 @@ class KeySet:
 
     Args:
         url: the JWKS document.
-        ttl: seconds after which the keys are fetched again, in the background. How long a key that
-            was taken back is still trusted.
+        ttl: how long, in seconds, a key that was taken back is still trusted. The keys are fetched
+            again a little earlier, in the background.
         max_age: seconds that keys are trusted while no fetch succeeds.
         clock: monotonic seconds.
     """
@@ -46,6 +46,7 @@ class KeySet:
     ) -> None:
         self._url = url
         self._ttl = ttl
+        self._fresh_for = ttl - min(REFETCH_SECONDS, ttl / 2)
         self._max_age = max_age
         self._clock = clock
         self._http = httpx2.AsyncClient(transport=transport, timeout=FETCH_TIMEOUT, trust_env=False)
@@ -57,16 +58,19 @@ class KeySet:
         self.version = 0  # moves with every change of the keys, so that others can cache
 
     async def ready(self) -> None:
-        """Return when there are keys to trust. Waits for a fetch only where there are none.
+        """Return when there are keys to trust.
+
+        Waits for a fetch where there are none, and where nobody has asked for so long that one may
+        have been taken back; not where the last fetch failed: then it is known who is away.
 
         Raises:
             KeysUnavailable: there are none, and the provider gave none.
         """
         age = self._clock() - self._fetched_at
-        if age < self._ttl:
+        if age < self._fresh_for:
             return
         fetch = self._refetch()
-        if age < self._max_age:
+        if age < self._ttl or (self._failed and age < self._max_age):
             return
         if fetch is not None:
             await asyncio.shield(fetch)

@@ -32,7 +32,9 @@ class Presented:
 
     def leaked_into(self, text: str) -> set[str]:
         """What of the token, or of whom it names, another text repeats."""
-        parts = {part for header in self.headers for part in _PART.findall(header.decode("latin-1"))}
+        parts = {
+            part for header in self.headers for part in _PART.findall(header.decode("latin-1"))
+        }
         parts |= {"alice@example.com", "38eee1b1-d9bd-4cd8-b0f5-c72001cb0d81"}
         return {part for part in parts if part[:48] in text}
 

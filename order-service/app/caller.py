@@ -27,11 +27,18 @@ class Caller:
             raise Forbidden("This needs the role admin.")
 
     def require_own(self, email: str) -> None:
-        """Refuse whoever is neither an admin nor the owner of this address."""
+        """Refuse whoever is neither an admin nor the owner of this address.
+
+        The token's is in lower case already, A to Z alone: lowered once more, one with a Kelvin
+        sign would be that of somebody with a `k`.
+
+        Args:
+            email: an order's, ASCII in any case.
+        """
         if self._free:
             return
         assert self.identity is not None  # noqa: S101  else free
-        if not self.identity.email or self.identity.email.lower() != email.lower():
+        if self.identity.email != email.lower():
             raise Forbidden("This order is somebody else's.")
 
     def require_email(self) -> str:

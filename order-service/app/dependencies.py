@@ -15,13 +15,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.caller import Caller
 from app.config import Settings
-from app.errors import MalformedId, Unauthenticated
+from app.errors import IdentityProviderAway, MalformedId, Unauthenticated
 from app.models.order import OrderStatus
 from app.repositories.order_repository import Place
 from app.schemas.order import Email
 from app.services.order_service import OrderCancelling
 from app.services.placing import OrderPlacing
-from chassis.auth import InvalidToken, TokenVerifier, bearer_token
+from chassis.auth import InvalidToken, TokenVerifier, UnverifiableToken, bearer_token
 from chassis.requests import InvalidCursor, PageLimit, decode_cursor
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ async def _caller(request: Request) -> Caller:
         token = bearer_token(request.headers.getlist("authorization"))
         if token is not None:
             return Caller(await verifier.verify(token))
+    except UnverifiableToken:
+        raise IdentityProviderAway(IdentityProviderAway.example, retry_after=3) from None
     except InvalidToken as error:
         log.info("token refused", extra={"reason": error.reason})
         raise Unauthenticated("The token is not valid here.") from error
@@ -65,12 +67,13 @@ async def _customer_email(
     email: Annotated[str, Path(description="e-mail address", examples=["alice@example.com"])],
 ) -> str:
     try:
-        return _email.validate_python(email)
+        return _email.validate_python(email).lower()
     except ValidationError:
         raise MalformedId("This is not an e-mail address.") from None
 
 
 CustomerEmail = Annotated[str, Depends(_customer_email)]
+"""In lower case, as a token's is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,10 @@ class Unauthenticated(Problem):
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
 
 
+class IdentityProviderAway(ServiceUnavailable):
+    example = "Tokens cannot be verified: the identity provider has not given its keys yet."
+
+
 class Forbidden(Problem):
     status = 403
     title = "Forbidden"

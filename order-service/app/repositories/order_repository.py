@@ -143,12 +143,12 @@ class OrderRepository:
         status: OrderStatus | None = None,
         email: str | None = None,
     ) -> list[Order]:
-        """Up to `limit` orders, newest first, from after a place on."""
+        """Up to `limit` orders, newest first, from after a place on; `email` in lower case."""
         statement = _with_items(select(Order))
         if status is not None:
             statement = statement.where(Order.status == status)
         if email is not None:
-            statement = statement.where(func.lower(Order.customer_email) == email.lower())
+            statement = statement.where(func.lower(Order.customer_email) == email)
         if after is not None:
             place = tuple_(after.created_at, after.order_id)
             statement = statement.where(tuple_(Order.created_at, Order.id) < place)

@@ -17,6 +17,7 @@ from app.errors import (
     CannotCancel,
     Forbidden,
     IdempotencyKeyReused,
+    IdentityProviderAway,
     InvalidTransition,
     InventoryUnavailable,
     MalformedId,
@@ -47,7 +48,7 @@ from chassis.requests import (
 
 router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=ExactJsonRoute)
 
-COMMON = (Unauthenticated, Forbidden, DatabaseUnavailable)
+COMMON = (Unauthenticated, Forbidden, IdentityProviderAway, DatabaseUnavailable)
 
 
 @router.post(

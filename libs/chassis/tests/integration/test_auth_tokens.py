@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+
 from chassis.auth import AuthSettings, Identity, InvalidToken, TokenVerifier, bearer_token
 from fleet.forged_tokens import Forger, Presented
 from fleet.token_mint import claims, stand_in, token

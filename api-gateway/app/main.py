@@ -29,11 +29,14 @@ from chassis.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
 
 
-def create_app(settings: Settings | None = None) -> ASGIApp:
+def create_app(
+    settings: Settings | None = None, *, verifier: TokenVerifier | None = None
+) -> ASGIApp:
+    """The ASGI app; with a verifier of its own (another clock) in tests."""
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
     registry = new_registry()
-    verifier = TokenVerifier(settings)
+    verifier = verifier or TokenVerifier(settings)
     quota = Quota(settings, registry)
     upstreams = upstreams_of(settings, registry)
     documents = DocumentStore(upstreams, settings.oidc_issuer)

@@ -1,0 +1,175 @@
+"""Who gets past the door: the table of forged tokens over the wire, and what good ones may."""
+
+import io
+import logging
+import re
+import statistics
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.config import Settings
+from app.policy import TABLE, Access, Operation
+from chassis.auth import TokenVerifier
+from fleet.forged_tokens import Forger, Presented
+from fleet.token_mint import StandIn, claims_of, stand_in, token
+from tests.conftest import MakeGateway, MakeSettings
+from tests.fakes import FakeUpstream
+from tests.gateways import Gateway, replies
+from tests.inside import inside
+
+FORGER = Forger.new()
+ADMIN = token(FORGER.key, claims_of("admin", "admin", "customer"))
+ALICE = token(FORGER.key, claims_of("alice", "customer"))
+NOBODY = token(FORGER.key, claims_of("service-account-reporting"))
+PROTECTED, PUBLIC = "/api/orders", "/api/products"
+NOWHERE = "/api/nowhere"
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+@pytest.fixture(scope="module")
+async def forgers_provider() -> AsyncIterator[StandIn]:
+    async with stand_in(*FORGER.key_set()) as provider:
+        yield provider
+
+
+@pytest.fixture
+def door(gateway_of: MakeGateway, forgers_provider: StandIn) -> Gateway:
+    """A gateway that knows the forger's keys, and tells all in its log."""
+    return gateway_of(
+        log_level="DEBUG",
+        oidc_jwks_url=forgers_provider.jwks_url,
+        oidc_allowed_clients=frozenset({"storefront"}),
+    )
+
+
+def log_of_this_process() -> io.StringIO:
+    """From now on what the gateway logs goes here, as it would have gone to standard output."""
+    [handler] = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    written = io.StringIO()
+    handler.setStream(written)
+    return written
+
+
+async def flaws_of(door: Gateway, presented: Presented, target: str) -> list[str]:
+    """What the answer over the wire lacks. What is no HTTP may be refused as that."""
+    lines = b"".join(b"Authorization: " + value + b"\r\n" for value in presented.headers)
+    head = f"GET {target} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
+    is_large = sum(map(len, presented.headers)) > 32_768
+    try:
+        [reply] = replies(await door.raw(head.encode() + lines + b"\r\n"))
+    except ConnectionResetError:  # closed while the rest of it was still being sent
+        return [] if is_large else ["the connection was reset"]
+    if reply.status == 431 and is_large:
+        return []
+    if reply.status == 400 and any(_CONTROL.search(value) for value in presented.headers):
+        return []
+    return presented.flaws(reply.status, dict(reply.headers), reply.body)
+
+
+@pytest.mark.parametrize("target", [PROTECTED, PUBLIC, "/docs"])
+async def test_promise_39_what_a_forger_sends_is_401_on_protected_and_public_routes(
+    door: Gateway, upstream: FakeUpstream, target: str
+) -> None:
+    """Promise 39, over the wire: plainly refused, with not a word of it in the log."""
+    assert (await door.ask(target, token=ADMIN)).status == 200
+    upstream.reset()
+    written = log_of_this_process()
+    table, wrong = FORGER.presented(), {}
+    for presented in table:
+        if flaws := await flaws_of(door, presented, target):
+            wrong[presented.name] = flaws
+    assert wrong == {}
+    assert upstream.requests == []
+    log = written.getvalue()
+    assert log.count("token refused") > 150
+    assert [p.name for p in table if p.leaked_into(log)] == []
+
+
+async def test_promise_39_a_forged_token_is_refused_in_less_than_5_ms(
+    settings_of: MakeSettings, forgers_provider: StandIn, upstream: FakeUpstream
+) -> None:
+    """Promise 39: every row, whatever HTTP would have kept from the app, by the app's own time."""
+    settings: Settings = settings_of(
+        oidc_jwks_url=forgers_provider.jwks_url, oidc_allowed_clients=frozenset({"storefront"})
+    )
+    async with inside(settings, TokenVerifier(settings)) as door:
+        assert (await door.ask(PROTECTED, f"Bearer {ADMIN}")).status == 200
+        slow, took, wrong = {}, [], {}
+        for presented in FORGER.presented():
+            times = []
+            for target in (PROTECTED, PUBLIC, NOWHERE):
+                began = time.perf_counter()
+                reply = await door.ask(target, *presented.headers)
+                times.append(time.perf_counter() - began)
+                if flaws := presented.flaws(reply.status, dict(reply.headers), reply.body):
+                    wrong[presented.name] = flaws
+            took += times
+            if min(times) > 0.005:
+                slow[presented.name] = times
+    assert wrong == {}
+    assert slow == {}
+    assert statistics.median(took) < 0.005
+
+
+async def test_a_missing_token_is_401_with_a_challenge_and_a_public_route_needs_none(
+    gateway: Gateway,
+) -> None:
+    reply = await gateway.ask(PROTECTED)
+    assert reply.problem()["status"] == 401
+    assert reply.header("www-authenticate") == "Bearer"
+    assert (await gateway.ask(PUBLIC)).status == 200
+
+
+async def test_a_token_in_another_place_is_no_token(door: Gateway) -> None:
+    for target in (f"{PROTECTED}?access_token={ADMIN}", f"{PROTECTED}?token={ADMIN}"):
+        assert (await door.ask(target)).status == 401
+    for name in ("Cookie", "X-Authorization", "Proxy-Authorization", "X-Access-Token", "Auth"):
+        headers = {name: f"Bearer {ADMIN}" if name != "Cookie" else f"access_token={ADMIN}"}
+        assert (await door.ask(PROTECTED, headers=headers)).status == 401, name
+    spoofed = {"X-User-Id": "admin", "X-User-Roles": "admin", "X-Forwarded-User": "admin"}
+    assert (await door.ask(PROTECTED, headers=spoofed)).status == 401
+
+
+def url_of(row: Operation) -> str:
+    return re.sub(r"\{\w+\}", "7c9e6679-7425-40de-944b-e07fc1f90ae7", row.path)
+
+
+@pytest.mark.parametrize(
+    ("who", "refused_with", "may"),
+    [
+        (None, 401, {Access.PUBLIC}),
+        (NOBODY, 403, {Access.PUBLIC, Access.SIGNED_IN}),
+        (ALICE, 403, {Access.PUBLIC, Access.SIGNED_IN, Access.CUSTOMER}),
+        (ADMIN, None, set(Access)),
+    ],
+    ids=["anonymous", "no role", "customer", "admin"],
+)
+async def test_promise_49_each_operation_lets_through_whom_the_table_names(
+    door: Gateway,
+    upstream: FakeUpstream,
+    who: str | None,
+    refused_with: int | None,
+    may: set[Access],
+) -> None:
+    """Promise 49: each row of the table; who is refused does not reach the service."""
+    for row in TABLE:
+        upstream.reset()
+        body = b"" if row.method == "GET" else b"{}"
+        reply = await door.ask(url_of(row), method=row.method, body=body, token=who)
+        expected = 200 if row.access in may else refused_with
+        assert reply.status == expected, (row, reply)
+        assert [seen.method for seen in upstream.requests] == [row.method] * (row.access in may)
+        if reply.status != 200:
+            reply.problem()
+
+
+async def test_the_upstream_is_sent_the_token_that_was_verified(
+    door: Gateway, upstream: FakeUpstream
+) -> None:
+    await door.ask(PROTECTED, headers={"Authorization": f"bEARER   {ADMIN}"})
+    assert upstream.requests[-1].all("authorization") == [f"Bearer {ADMIN}"]
+    await door.ask(PUBLIC)
+    assert upstream.requests[-1].all("authorization") == []

@@ -1,0 +1,92 @@
+"""The role table says what contracts.md says, and what it does not say is refused."""
+
+import pytest
+
+from app.addresses import Directory
+from app.policy import TABLE, Access, Operation
+from chassis.auth import Identity
+
+PUBLIC = {
+    "GET /api/products",
+    "GET /api/products/search",
+    "GET /api/products/images/{slug}.svg",
+    "GET /api/products/{product_id}",
+    "GET /api/inventory/{product_id}/check",
+}
+SIGNED_IN = {"POST /api/ai/chat", "GET /api/ai/recommendations", "POST /api/ai/suggest"}
+CUSTOMER = {
+    "POST /api/orders",
+    "GET /api/orders/me",
+    "GET /api/orders/user/{email}",
+    "GET /api/orders/{order_id}",
+    "PATCH /api/orders/{order_id}/cancel",
+}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+
+
+def bearer(*roles: str) -> Identity:
+    return Identity("somebody", "somebody@example.com", frozenset(roles), 0.0)
+
+
+def named(operation: Operation) -> str:
+    return f"{operation.method} {operation.path}"
+
+
+def test_only_these_are_open_and_all_else_needs_the_role_admin() -> None:
+    """Promise 49: contracts.md, once more in other words; a change must be meant twice."""
+    expected = {Access.PUBLIC: PUBLIC, Access.SIGNED_IN: SIGNED_IN, Access.CUSTOMER: CUSTOMER}
+    for access, operations in expected.items():
+        assert {named(row) for row in TABLE if row.access is access} == operations
+    rest = {named(row) for row in TABLE} - PUBLIC - SIGNED_IN - CUSTOMER
+    assert {named(row) for row in TABLE if row.access is Access.ADMIN} == rest
+    assert rest
+
+
+def test_no_operation_stands_there_twice() -> None:
+    assert len({named(row) for row in TABLE}) == len(TABLE)
+
+
+def test_an_area_belongs_to_one_service() -> None:
+    areas = {(row.path.split("/")[2], row.upstream) for row in TABLE}
+    assert len(areas) == len({area for area, _ in areas}) == 4
+
+
+@pytest.mark.parametrize(
+    ("access", "roles", "allowed"),
+    [
+        (Access.SIGNED_IN, (), True),
+        (Access.CUSTOMER, (), False),
+        (Access.CUSTOMER, ("offline_access", "uma_authorization"), False),
+        (Access.CUSTOMER, ("customer",), True),
+        (Access.CUSTOMER, ("admin",), True),
+        (Access.ADMIN, ("customer",), False),
+        (Access.ADMIN, ("customer", "admin"), True),
+        *((Access.ADMIN, (role,), False) for role in ("Admin", "ADMIN", "admin ", "administrator")),
+        (Access.ADMIN, ("realm-admin", "admin,customer", "a\u0064min\u200b"), False),
+        (Access.CUSTOMER, ("Customer", "customers"), False),
+    ],
+)
+def test_a_role_is_its_exact_name(access: Access, roles: tuple[str, ...], allowed: bool) -> None:
+    assert access.allows(bearer(*roles)) is allowed
+
+
+@pytest.mark.parametrize("row", TABLE, ids=named)
+def test_what_is_not_in_the_table_is_not_there(row: Operation) -> None:
+    """Promise 49: deny by default, for each method of each address and what lies around it."""
+    directory = Directory(TABLE)
+    path = row.path.replace("{", "").replace("}", "").encode()
+    assert directory.look_up(row.method, path).operation == row
+    known = {other.method for other in TABLE if other.path == row.path}
+    for method in METHODS:
+        found = directory.look_up(method, path).operation
+        assert found is None or found.method == method
+        assert found is not None or method not in known
+    for near in (path + b"/", path.upper(), path[4:], b"/" + path[1:].replace(b"/", b"/v1/", 1)):
+        assert directory.look_up(row.method, near).operation is None, near
+
+
+def test_a_table_without_a_row_knows_no_operation() -> None:
+    directory = Directory(row for row in TABLE if named(row) != "GET /api/orders")
+    address = directory.look_up("GET", b"/api/orders")
+    assert address.operation is None
+    assert address.known_methods == {"POST"}

@@ -1,7 +1,6 @@
 """`python -m app` serves the gateway; `python -m app doctor` says why a token is refused."""
 
 import argparse
-import asyncio
 import sys
 
 import uvicorn
@@ -41,15 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9000)
-    doctor = commands.add_parser("doctor", help="check the settings, and a token if given")
-    doctor.add_argument("token", nargs="?", help="an access token; - reads it from standard input")
+    examined = commands.add_parser("doctor", help="check the settings, and a token if given")
+    examined.add_argument(
+        "token", nargs="?", help="an access token; - reads it from standard input"
+    )
     options = parser.parse_args(arguments)
-    settings = Settings()
     if options.command == "doctor":
-        from app.doctor import examine
+        from app import doctor
 
-        return asyncio.run(examine(settings, options.token))
-    uvicorn.Server(server_config(settings, options.host, options.port)).run()
+        return doctor.run(options.token)
+    uvicorn.Server(server_config(Settings(), options.host, options.port)).run()
     return 0
 
 

@@ -1,183 +1,267 @@
 """Says in plain words whether this gateway fits its identity provider, and why a token is refused.
 
-It asks what the verifier asks, one question at a time, and leaves the verdict to the verifier.
+It asks what the verifier asks, one question at a time, and leaves the verdict to the verifier. What
+comes from a token or a provider is shown in ASCII and cut short; the token itself never is.
 """
 
+import asyncio
 import base64
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from typing import Any
 
 import httpx2
+from pydantic import ValidationError
 
 from app.config import Settings
 from chassis.auth import InvalidToken, TokenVerifier
 
 _FETCH_SECONDS = 5.0
-_SKEW_SECONDS = 5.0
+_NOTABLE_SKEW = 5.0  # seconds
+_LONGEST = 120
 Json = dict[str, Any]
+
+
+class Mark(StrEnum):
+    OK = "ok"
+    NOTE = "note"
+    BAD = "BAD"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One question and its answer; `advice` says what to do where it is bad."""
 
-    good: bool
+    mark: Mark
     text: str
     advice: str = ""
 
     def __str__(self) -> str:
-        mark = "ok  " if self.good else "BAD "
-        return f"{mark} {self.text}" + (f"\n       -> {self.advice}" if self.advice else "")
+        advice = f"\n      -> {self.advice}" if self.advice else ""
+        return f"{self.mark:<5} {self.text}{advice}"
 
 
-async def examine(settings: Settings, token: str | None) -> int:
-    """Print the findings; 0 when all are good, else 1.
+def check(good: bool, text: str, advice: str) -> Finding:
+    """A finding whose advice is for the bad case."""
+    return Finding(Mark.OK, text) if good else Finding(Mark.BAD, text, advice)
+
+
+def run(token: str | None) -> int:
+    """Print the findings about the settings in the environment; 0 when none is bad, else 1.
 
     Args:
         token: an access token; `-` reads it from standard input; None: only the settings.
     """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for wrong in error.errors():
+            name = str(wrong["loc"][0]).upper() if wrong["loc"] else "A setting"
+            print(Finding(Mark.BAD, f"{name} cannot be used: {wrong['msg']}."))  # noqa: T201
+        return 1
     if token == "-":  # noqa: S105
         token = sys.stdin.readline()
-    async with httpx2.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http:
-        findings = [finding async for finding in _about_provider(http, settings)]
-        keys = await _keys(http, settings)
-    if token:
-        findings += _about_token(token.strip().removeprefix("Bearer "), settings, keys)
-        findings.append(await _verdict(token.strip().removeprefix("Bearer "), settings))
+    findings = asyncio.run(examine(settings, token))
     print(*findings, sep="\n")  # noqa: T201
-    return 0 if all(finding.good for finding in findings) else 1
+    return 1 if any(finding.mark is Mark.BAD for finding in findings) else 0
 
 
-async def _about_provider(http: httpx2.AsyncClient, settings: Settings) -> AsyncIterator[Finding]:
-    url = f"{settings.oidc_issuer}/.well-known/openid-configuration"
+async def examine(settings: Settings, token: str | None) -> list[Finding]:
+    """All findings, about the provider first."""
+    async with httpx2.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http:
+        discovery = await _fetched(http, f"{settings.oidc_issuer}/.well-known/openid-configuration")
+        key_set = await _fetched(http, settings.oidc_jwks_url)
+    findings = [*_about_discovery(discovery, settings), *_about_keys(key_set, settings)]
+    date = key_set.date or discovery.date
+    if date is not None:
+        findings.append(_clock(date, settings.oidc_leeway_seconds))
+    if token is not None:
+        token = token.strip().removeprefix("Bearer ").strip()
+        findings += about_token(token, settings, _signing_keys(key_set))
+        findings.append(await _verdict(token, settings))
+    return findings
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A JSON object from the provider, or what was wrong with getting it."""
+
+    document: Json
+    problem: str = ""
+    date: float | None = None
+
+
+async def _fetched(http: httpx2.AsyncClient, url: str) -> _Fetched:
     try:
         reply = await http.get(url)
-        reply.raise_for_status()
-        document: Json = reply.json()
-    except (httpx2.HTTPError, ValueError) as error:
-        yield Finding(
-            False,
-            f"The discovery document at {url} cannot be read: {error}",
-            "Is the identity provider up? Inside a container the issuer's host may not be"
-            " reachable: then this is expected, and only the key set counts.",
-        )
-        return
-    issuer = document.get("issuer")
-    yield Finding(
-        issuer == settings.oidc_issuer,
-        f"The provider calls itself {issuer}; OIDC_ISSUER is {settings.oidc_issuer}.",
-        "" if issuer == settings.oidc_issuer else f"Set OIDC_ISSUER={issuer}",
-    )
-    jwks = document.get("jwks_uri")
-    if jwks != settings.oidc_jwks_url:
-        yield Finding(
-            True,
-            f"OIDC_JWKS_URL is {settings.oidc_jwks_url}, the provider names {jwks}."
-            " That is right where the provider has another address from here.",
-        )
-    yield _clock(reply.headers.get("date"))
-
-
-def _clock(date: str | None) -> Finding:
-    if date is None:
-        return Finding(True, "The provider tells no time to compare the clock with.")
-    skew = time.time() - parsedate_to_datetime(date).timestamp()
-    good = abs(skew) < _SKEW_SECONDS
-    text = f"This machine's clock and the provider's differ by {abs(skew):.0f} s."
-    return Finding(good, text, "" if good else "Set the clocks (NTP) on both machines.")
-
-
-async def _keys(http: httpx2.AsyncClient, settings: Settings) -> Json | None:
-    """The signing keys by id; None where they cannot be had."""
+    except httpx2.TimeoutException:
+        return _Fetched({}, f"nobody answered within {_FETCH_SECONDS:.0f} s")
+    except httpx2.ConnectError:
+        return _Fetched({}, "nobody listens at that address")
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        return _Fetched({}, _shown(error))
+    date = _moment(reply.headers.get("date", ""))
+    if reply.status_code != 200:
+        return _Fetched({}, f"the answer is {reply.status_code}", date)
     try:
-        reply = await http.get(settings.oidc_jwks_url)
-        reply.raise_for_status()
-        return {key["kid"]: key for key in reply.json()["keys"] if key.get("use") == "sig"}
-    except (httpx2.HTTPError, ValueError, KeyError, TypeError):
+        document = reply.json()
+    except (ValueError, RecursionError):
+        return _Fetched({}, "the answer is not JSON", date)
+    if not isinstance(document, dict):
+        return _Fetched({}, "the answer is not a JSON object", date)
+    return _Fetched(document, date=date)
+
+
+def _moment(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
         return None
 
 
-def _about_token(token: str, settings: Settings, keys: Json | None) -> Iterator[Finding]:
-    if keys is None:
+def _about_discovery(fetched: _Fetched, settings: Settings) -> Iterator[Finding]:
+    if fetched.problem:
         yield Finding(
-            False,
-            f"The key set at {settings.oidc_jwks_url} cannot be read.",
-            "Set OIDC_JWKS_URL to an address of the provider that works from here.",
+            Mark.NOTE,
+            f"The discovery document of {settings.oidc_issuer} cannot be read: {fetched.problem}.",
+            "Is OIDC_ISSUER right, and the provider up? In a container its public address may not"
+            " be reachable; then only the key set counts.",
         )
-    try:
-        header, claims = (_part(token, number) for number in (0, 1))
-    except (ValueError, IndexError):
+        return
+    issuer, jwks = fetched.document.get("issuer"), fetched.document.get("jwks_uri")
+    yield check(
+        issuer == settings.oidc_issuer,
+        f"The provider calls itself {_shown(issuer)}; OIDC_ISSUER is {settings.oidc_issuer}.",
+        f"Set OIDC_ISSUER={_shown(issuer)}",
+    )
+    if jwks != settings.oidc_jwks_url:
         yield Finding(
-            False,
-            "This is not a signed token (three base64url parts).",
+            Mark.NOTE,
+            f"The provider's own key-set address is {_shown(jwks)}; OIDC_JWKS_URL is another.",
+            "That is right where the provider has another address from here.",
+        )
+
+
+def _about_keys(fetched: _Fetched, settings: Settings) -> Iterator[Finding]:
+    url = settings.oidc_jwks_url
+    if fetched.problem:
+        yield Finding(
+            Mark.BAD,
+            f"The key set at {url} cannot be read: {fetched.problem}.",
+            "Is the provider up? Set OIDC_JWKS_URL to an address of its key set that works from"
+            " here.",
+        )
+        return
+    count = len(_signing_keys(fetched))
+    yield check(
+        count > 0,
+        f"The key set at {url} holds {count} signing key{'' if count == 1 else 's'}.",
+        "OIDC_JWKS_URL does not lead to a key set; Keycloak's path ends with"
+        " /protocol/openid-connect/certs.",
+    )
+
+
+def _signing_keys(fetched: _Fetched) -> set[str]:
+    keys = fetched.document.get("keys")
+    found = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
+    return {str(key.get("kid")) for key in found if key.get("use") == "sig"}
+
+
+def _clock(date: float, leeway: float) -> Finding:
+    skew = abs(time.time() - date)
+    text = f"This machine's clock and the provider's differ by {skew:.0f} s; {leeway} s are allowed"
+    advice = "Set the clocks of both machines (NTP)."
+    if skew <= _NOTABLE_SKEW:
+        return Finding(Mark.OK, f"{text}.")
+    return Finding(Mark.NOTE if skew < leeway else Mark.BAD, f"{text}.", advice)
+
+
+def about_token(token: str, settings: Settings, keys: set[str]) -> Iterator[Finding]:
+    """What the token itself says, each part of it; nothing is verified yet."""
+    try:
+        head, payload, _ = token.split(".")
+        header, claims = _part(head), _part(payload)
+    except (ValueError, RecursionError):
+        yield Finding(
+            Mark.BAD,
+            "This is no signed token: three base64url parts with a point between them.",
             "Copy the whole access_token of the token endpoint's answer.",
         )
         return
     yield from _about_header(header, keys)
     yield from _about_claims(claims, settings)
+    yield from _about_times(claims, settings.oidc_leeway_seconds)
 
 
-def _part(token: str, number: int) -> Json:
-    text = token.split(".")[number]
+def _part(text: str) -> Json:
     part = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     if not isinstance(part, dict):
         raise ValueError("not an object")
     return part
 
 
-def _about_header(header: Json, keys: Json | None) -> Iterator[Finding]:
-    good = header.get("alg") == "RS256"
-    advice = (
-        "" if good else "Only RS256 is accepted. A refresh token is HS512: send the access token."
+def _about_header(header: Json, keys: set[str]) -> Iterator[Finding]:
+    algorithm, kid = header.get("alg"), header.get("kid")
+    yield check(
+        algorithm == "RS256",
+        f"It is signed with {_shown(algorithm)}.",
+        "Only RS256 is accepted. Keycloak's refresh token is HS512: send the access token.",
     )
-    yield Finding(good, f"It is signed with {header.get('alg')}.", advice)
-    if keys is not None:
-        good = header.get("kid") in keys
-        yield Finding(
-            good,
-            f"Its key {header.get('kid')} is {'one' if good else 'none'} of the provider's.",
-            "" if good else "Was the provider set up anew since? Then get a new token.",
+    if keys:
+        known = isinstance(kid, str) and kid in keys
+        yield check(
+            known,
+            f"Its key {_shown(kid)} is {'one' if known else 'none'} of the provider's.",
+            "It comes from another provider, or from before this one was set up anew. Get a new"
+            " token.",
         )
 
 
 def _about_claims(claims: Json, settings: Settings) -> Iterator[Finding]:
-    issuer, audience = claims.get("iss"), claims.get("aud")
-    good = issuer == settings.oidc_issuer
-    yield Finding(
-        good,
-        f"It was issued by {issuer}; OIDC_ISSUER is {settings.oidc_issuer}.",
-        "" if good else "Both must be the same, to the letter: localhost is not 127.0.0.1.",
+    issuer, audience, kind = claims.get("iss"), claims.get("aud"), claims.get("typ")
+    yield check(
+        issuer == settings.oidc_issuer,
+        f"It was issued by {_shown(issuer)}; OIDC_ISSUER is {settings.oidc_issuer}.",
+        "Both must be the same to the letter: localhost is not 127.0.0.1. Get the token from the"
+        " address in OIDC_ISSUER, or set OIDC_ISSUER to the token's.",
     )
     audiences = audience if isinstance(audience, list) else [audience]
-    good = settings.oidc_audience in audiences
-    yield Finding(
-        good,
-        f"It is meant for {audience}; OIDC_AUDIENCE is {settings.oidc_audience}.",
-        "" if good else "The client needs an audience mapper for it (see realm-export.json).",
+    yield check(
+        settings.oidc_audience in audiences,
+        f"It is meant for the audience {_shown(audience)}; OIDC_AUDIENCE is"
+        f" {settings.oidc_audience}.",
+        "The client needs an audience mapper for it, as in docker/keycloak/realm-export.json.",
     )
-    good = claims.get("typ") == "Bearer"
-    advice = "" if good else "Send the access token, not the ID token or the refresh token."
-    yield Finding(good, f"Its kind is {claims.get('typ')}.", advice)
-    yield from _about_times(claims, settings.oidc_leeway_seconds)
+    yield check(
+        kind == "Bearer",
+        f"Its kind (typ) is {_shown(kind)}.",
+        "Send the access token (Bearer), not the ID token or the refresh token.",
+    )
 
 
 def _about_times(claims: Json, leeway: int) -> Iterator[Finding]:
     now = time.time()
     for name, text in (("exp", "expires"), ("iat", "was issued")):
         moment = claims.get(name)
-        if not isinstance(moment, int | float):
-            yield Finding(False, f"It does not say when it {text} ({name}).")
+        if not isinstance(moment, int | float) or not abs(moment) < 1e11:
+            yield Finding(Mark.BAD, f"It does not say when it {text} ({name}).")
             continue
         ahead = moment - now
-        good = ahead > -leeway if name == "exp" else ahead < leeway
+        if name == "exp":
+            text = "expires" if ahead > 0 else "expired"
         when = f"in {ahead:.0f} s" if ahead > 0 else f"{-ahead:.0f} s ago"
-        advice = "Get a new token." if name == "exp" else "Set the clocks (NTP)."
-        yield Finding(good, f"It {text} {when}.", "" if good else advice)
+        yield check(
+            ahead > -leeway if name == "exp" else ahead < leeway,
+            f"It {text} {when}.",
+            "Get a new token."
+            if name == "exp"
+            else "The clocks differ: set those of both machines (NTP).",
+        )
 
 
 async def _verdict(token: str, settings: Settings) -> Finding:
@@ -185,9 +269,20 @@ async def _verdict(token: str, settings: Settings) -> Finding:
     try:
         identity = await verifier.verify(token)
     except InvalidToken as error:
-        return Finding(False, f"The gateway refuses it: {error.reason}")
+        changed = "Signature" in error.reason
+        advice = "It was signed by somebody else, or changed on its way." if changed else ""
+        return Finding(Mark.BAD, f"The gateway refuses it: {_shown(error.reason)}", advice)
     finally:
         await verifier.aclose()
-    roles = ", ".join(sorted(identity.roles)) or "none"
-    email = identity.email or "no verified e-mail address"
-    return Finding(True, f"The gateway accepts it: {identity.subject}, {email}, roles: {roles}.")
+    roles = ", ".join(sorted(_shown(role) for role in identity.roles)) or "none"
+    email = _shown(identity.email) if identity.email else "no verified e-mail address"
+    text = f"The gateway accepts it: {_shown(identity.subject)}, {email}, roles: {roles}."
+    return Finding(Mark.OK, text)
+
+
+def _shown(value: object) -> str:
+    """Safe on a terminal: ASCII without control characters, and short."""
+    if value is None:
+        return "missing"
+    text = ascii(str(value))[1:-1]
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -1,0 +1,176 @@
+"""The doctor names each reason for which a token is refused, in words that say what to do."""
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.__main__ import main
+from app.config import Settings
+from app.doctor import Finding, Mark, about_token, examine
+from fleet.forged_tokens import Forger
+from fleet.token_mint import ISSUER, StandIn, claims, claims_of, stand_in, token
+
+FORGER = Forger.new()
+
+
+@pytest.fixture(scope="module")
+async def provider() -> AsyncIterator[StandIn]:
+    async with stand_in(*FORGER.key_set()) as provider:
+        yield provider
+
+
+@pytest.fixture
+def settings(provider: StandIn) -> Settings:
+    return settings_at(provider)
+
+
+def settings_at(provider: StandIn, **changed: Any) -> Settings:
+    usual = {"oidc_issuer": provider.issuer, "oidc_jwks_url": provider.jwks_url}
+    return Settings(**(usual | changed))
+
+
+def bad(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.mark is Mark.BAD]
+
+
+def text_of(findings: list[Finding]) -> str:
+    return "\n".join(map(str, findings))
+
+
+async def test_a_token_that_is_good_here_has_no_bad_finding(
+    provider: StandIn, settings: Settings
+) -> None:
+    good = token(FORGER.key, claims_of("alice", "customer", iss=provider.issuer))
+    for presented in (good, f"Bearer {good}", f"  {good}\n"):
+        findings = await examine(settings, presented)
+        assert {finding.mark for finding in findings} == {Mark.OK}, text_of(findings)
+        assert "roles: customer" in text_of(findings)
+    assert bad(await examine(settings, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"iss": "http://127.0.0.1:8081/realms/microservices"}, "issued by http://127.0.0.1:8081"),
+        ({"iss": None}, "issued by missing"),
+        ({"aud": "account"}, "audience account; OIDC_AUDIENCE is ecommerce-api"),
+        ({"aud": ["account", "x"]}, "audience mapper"),
+        ({"exp": int(time.time()) - 3600}, "It expired 36"),
+        ({"exp": None}, "does not say when it expires"),
+        ({"exp": 10**400}, "does not say when it expires"),
+        ({"iat": int(time.time()) + 3600}, "The clocks differ"),
+        ({"typ": "ID"}, "not the ID token"),
+        ({"typ": "Refresh"}, "or the refresh token"),
+        ({"sub": None}, "sub"),
+        ({"nbf": int(time.time()) + 3600}, "not yet valid"),
+    ],
+)
+async def test_a_claim_that_does_not_fit_is_named(
+    provider: StandIn, settings: Settings, changed: dict[str, Any], told: str
+) -> None:
+    presented = token(FORGER.key, claims(**{"iss": provider.issuer, **changed}))
+    findings = await examine(settings, presented)
+    assert told in text_of(bad(findings)), text_of(findings)
+    assert "The gateway refuses it" in text_of(findings)
+    assert presented not in text_of(findings)
+
+
+async def test_a_key_that_does_not_fit_is_named(provider: StandIn, settings: Settings) -> None:
+    mine = claims(iss=provider.issuer)
+    unknown = text_of(bad(await examine(settings, token(FORGER.stranger, mine))))
+    assert "Its key stranger is none of the provider's" in unknown
+    foreign = token(FORGER.stranger, mine, kid=FORGER.key.kid)
+    assert "signed by somebody else" in text_of(bad(await examine(settings, foreign)))
+    refresh = token(FORGER.key, mine, alg="HS512")
+    assert "signed with HS512" in text_of(bad(await examine(settings, refresh)))
+
+
+@pytest.mark.parametrize("presented", ["", "hello", "a.b", "....", "a.b.c", "-1", "\x1b[31m.x.y"])
+async def test_what_is_no_token_is_called_so(settings: Settings, presented: str) -> None:
+    assert "This is no signed token" in text_of(bad(await examine(settings, presented)))
+
+
+async def test_a_provider_that_is_away_or_elsewhere_is_told_with_the_setting_to_change(
+    provider: StandIn,
+) -> None:
+    nobody = "http://127.0.0.1:1/realms/microservices"
+    away = await examine(settings_at(provider, oidc_issuer=nobody, oidc_jwks_url=nobody), None)
+    assert "nobody listens" in text_of(bad(away))
+    container = await examine(settings_at(provider, oidc_issuer=nobody), None)
+    assert bad(container) == []  # the key set is all that the gateway needs
+    for url, told in {
+        f"{provider.issuer}/nothing": "the answer is 404",
+        f"{provider.issuer}/.well-known/openid-configuration": "holds 0 signing keys",
+        "not an address": "cannot be read",
+        "http://[": "cannot be read",
+    }.items():
+        wrong = text_of(bad(await examine(settings_at(provider, oidc_jwks_url=url), None)))
+        assert told in wrong
+        assert "OIDC_JWKS_URL" in wrong
+
+
+async def test_settings_that_the_provider_contradicts_are_told() -> None:
+    async with stand_in(FORGER.key) as provider:
+        settings = settings_at(provider)
+        provider.discovery = {"issuer": "https://id.example/realms/shop"}
+        assert "Set OIDC_ISSUER=https://id.example" in text_of(bad(await examine(settings, None)))
+        provider.discovery = {"jwks_uri": "http://elsewhere/certs"}
+        elsewhere = await examine(settings, None)
+        assert bad(elsewhere) == []
+        assert "http://elsewhere/certs; OIDC_JWKS_URL is another" in text_of(elsewhere)
+        provider.discovery = {}
+        provider.clock_ahead = 90
+        assert "clocks of both machines" in text_of(bad(await examine(settings, None)))
+        provider.clock_ahead = -15
+        assert bad(await examine(settings, None)) == []
+        provider.keys = [{"kid": 7}, {"use": "sig"}]
+        assert await examine(settings, "a.b.c")
+
+
+async def test_no_forged_token_gets_a_good_word_an_echo_or_a_traceback(
+    settings: Settings,
+) -> None:
+    """The issuer is the forger's own here, so that nothing but the forgery is wrong."""
+    update = {"oidc_issuer": ISSUER, "oidc_allowed_clients": frozenset({"storefront"})}
+    settings = settings.model_copy(update=update)
+    for number, (name, presented) in enumerate(FORGER.tokens()):
+        findings = [*about_token(presented, settings, {"sig-1"})]
+        if number % 10 == 0:  # the verdict is the verifier's, which has its own tests
+            findings = await examine(settings, presented)
+            assert bad(findings), name
+        said = text_of(findings)
+        assert said.replace("\n", "").isprintable()
+        assert said.isascii()
+        assert len(presented) < 20 or presented not in said
+
+
+def test_its_exit_code_says_whether_all_is_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("OIDC_ISSUER", "OIDC_JWKS_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setattr("sys.stdin", io.StringIO("not-a-token\n"))
+    assert main(["doctor", "-"]) == 1
+    said = capsys.readouterr().out
+    assert "nobody listens" in said
+    assert "no signed token" in said
+    assert "not-a-token" not in said
+    monkeypatch.setenv("OIDC_LEEWAY_SECONDS", "soon")
+    assert main(["doctor"]) == 1
+    assert "OIDC_LEEWAY_SECONDS cannot be used" in capsys.readouterr().out
+
+
+async def test_its_exit_code_is_0_when_nothing_is_bad(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with stand_in(FORGER.key) as provider:
+        monkeypatch.setenv("OIDC_ISSUER", provider.issuer)
+        monkeypatch.setenv("OIDC_JWKS_URL", provider.jwks_url)
+        good = token(FORGER.key, claims_of("alice", iss=provider.issuer))
+        for arguments in (["doctor"], ["doctor", good]):
+            assert await asyncio.to_thread(main, arguments) == 0
+            assert good not in capsys.readouterr().out

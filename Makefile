@@ -10,7 +10,7 @@ FLEET = $(PY) -m fleet
 
 ##@ See it work
 
-.PHONY: demo up down reset status logs seed token
+.PHONY: demo up down reset status logs seed token doctor
 demo: setup  ## Start everything, place an order, show its mail; stays until Ctrl-C (once=1: ends)
 	@$(FLEET) demo $(if $(once),--once)
 
@@ -35,6 +35,9 @@ seed: tools  ## Fill the catalogue and its stock (40 products; a second time cha
 token:  ## Print an access token: u=alice (else bob, admin; p=... if the password is not the name)
 	$(BOOTSTRAP) .venv >&2
 	@$(FLEET) token $(if $(u),"$(u)") $(if $(p),-p "$(p)")
+
+doctor: setup  ## Why is a token refused? token=... or u=alice (without: does the gateway fit its provider?)
+	@$(FLEET) doctor $(if $(u),-u "$(u)") $(if $(token),"$(token)")
 
 ##@ Break it (s=<service>, or a server: s=kafka, postgres, mongo, mailbox, identity)
 

@@ -52,6 +52,13 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
         case "token":
             answer = fleet.identity.log_in(options.user, options.password or options.user)
             say(answer["access_token"])
+        case "doctor":
+            from fleet.doctor import doctor
+
+            given = sys.stdin.readline() if options.token == "-" else options.token
+            if options.user:
+                given = fleet.identity.log_in(options.user, options.user)["access_token"]
+            return doctor(fleet, given)
         case "demo":
             from fleet.demo import demo
 
@@ -74,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("token", help="print an access token of a demo user")
     token.add_argument("user", nargs="?", default="alice")
     token.add_argument("-p", "--password", default="", help="the user's name unless told")
+    doctor = commands.add_parser("doctor", help="does the gateway accept a token, and if not, why")
+    doctor.add_argument("token", nargs="?", help="an access token; - reads it from stdin")
+    doctor.add_argument("-u", "--user", default="", help="ask about a token of this demo user")
     logs = commands.add_parser("logs", help="follow the logs")
     logs.add_argument("name", nargs="?", default="", help="whose; all without a name")
     logs.add_argument("-n", "--lines", type=int, default=40, help="how many to begin with")

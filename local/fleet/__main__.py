@@ -55,10 +55,7 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
         case "doctor":
             from fleet.doctor import doctor
 
-            given = sys.stdin.readline() if options.token == "-" else options.token
-            if options.user:
-                given = fleet.identity.log_in(options.user, options.user)["access_token"]
-            return doctor(fleet, given)
+            return doctor(fleet, options.token, options.user)
         case "demo":
             from fleet.demo import demo
 

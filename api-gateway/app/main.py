@@ -13,34 +13,28 @@ from starlette.types import ASGIApp
 
 from app.addresses import Directory
 from app.admission import Admission
-from app.api_page import install_api_page
 from app.config import Settings
 from app.document_store import DocumentStore
 from app.forwarding import Forwarder
-from app.operations import Cors, private_metrics_router, upstreams_of
+from app.operations import upstreams_of, with_cors
+from app.pages import needs_of, pages_of
 from app.policy import TABLE
 from app.quota import Quota
 from app.watch import Watch
 from chassis.auth import TokenVerifier
-from chassis.health import Dependency, health_router
 from chassis.logging import configure_logging
 from chassis.metrics import new_registry
 from chassis.middleware import RequestMiddleware
-from chassis.problems import install_problem_handlers
 
 
-def create_app(
-    settings: Settings | None = None, *, verifier: TokenVerifier | None = None
-) -> ASGIApp:
+def create_app(settings: Settings | None = None, verifier: TokenVerifier | None = None) -> ASGIApp:
     """The ASGI app; with a verifier of its own (another clock) in tests."""
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
     registry = new_registry()
     verifier = verifier or TokenVerifier(settings)
-    quota = Quota(settings, registry)
-    upstreams = upstreams_of(settings, registry)
-    documents = DocumentStore(upstreams, settings.oidc_issuer)
-    watch = Watch()
+    quota, upstreams = Quota(settings, registry), upstreams_of(settings, registry)
+    documents, watch = DocumentStore(upstreams, settings.oidc_issuer), Watch()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -56,18 +50,9 @@ def create_app(
             gc.freeze()
             yield
 
-    pages = FastAPI(
-        title="api-gateway", lifespan=lifespan, redirect_slashes=False, openapi_url=None
-    )
-    install_problem_handlers(pages)
-    install_api_page(pages, documents, settings.oidc_issuer)
-    needs = [Dependency(name, upstream.probe) for name, upstream in upstreams.items()]
-    needs.append(Dependency("identity-provider", verifier.probe))
-    if quota.shared is not None:
-        needs.append(Dependency("rate-limit-store", quota.shared.probe))
-    pages.include_router(health_router(settings.service_name, needs, {"auth_enabled": True}))
-    pages.include_router(private_metrics_router(registry, settings.metrics_token))
-    door: ASGIApp = Admission(
+    needs = needs_of(upstreams, verifier, quota)
+    pages = pages_of(settings, lifespan, documents, needs, registry)
+    door = Admission(
         Forwarder(upstreams, watch, settings),
         pages,
         directory=Directory(TABLE),
@@ -75,7 +60,6 @@ def create_app(
         quota=quota,
         registry=registry,
     )
-    if settings.cors_origins:
-        door = Cors(door, settings.cors_origins)
+    app = with_cors(door, settings)
     # bodies.py bounds them: a refusal there counts, and has the headers that every answer has.
-    return RequestMiddleware(door, registry=registry, max_body_bytes=sys.maxsize)
+    return RequestMiddleware(app, registry=registry, max_body_bytes=sys.maxsize)

@@ -46,6 +46,11 @@ class Cors(CORSMiddleware):
         return problem_response(400, f"{detail}.", instance="", headers={"Vary": "Origin"})
 
 
+def with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Let the pages of the origins in the settings call the app; without any, none may."""
+    return Cors(app, settings.cors_origins) if settings.cors_origins else app
+
+
 def upstreams_of(settings: Settings, registry: CollectorRegistry) -> dict[str, Upstream]:
     """The four services, by the name that the role table calls them."""
     in_hand = Gauge(

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from fleet.identity_client import IdentityProvider
 from fleet.mailbox_client import Mailbox
 from fleet.ports import free_port
 from fleet.workshop import Workshop
@@ -32,7 +34,16 @@ PORTS = (
     "KEYCLOAK_PORT",
     "GATEWAY_PORT",
 )
-SERVICES = ("product-service", "order-service", "inventory-service", "notification-service")
+GATEWAY = "api-gateway"
+SERVICES = (
+    "product-service",
+    "order-service",
+    "inventory-service",
+    "notification-service",
+    GATEWAY,
+)
+SCRAPE_TOKEN = "scrape-token-of-the-tests"
+NO_LIMIT = "1000000/minute"  # what is tested here is not how often one may ask
 
 
 class Fleet:
@@ -49,6 +60,9 @@ class Fleet:
             **os.environ,
             **{name: str(port) for name, port in self._ports.items()},
             "FLEET_STATE": str(self._workshop.folder),
+            "RATE_LIMIT_DEFAULT": NO_LIMIT,
+            "RATE_LIMIT_AI": NO_LIMIT,
+            "METRICS_TOKEN": SCRAPE_TOKEN,
         }
 
     def __call__(self, *command: str) -> str:
@@ -71,6 +85,11 @@ class Fleet:
     def url(self, service: str) -> str:
         variable = service.removeprefix("api-").upper().replace("-", "_") + "_PORT"
         return f"http://127.0.0.1:{self._ports[variable]}"
+
+    @cached_property
+    def identity(self) -> IdentityProvider:
+        """The provider of everybody's tokens; it keeps the ones it gave."""
+        return IdentityProvider(f"http://localhost:{self._ports['KEYCLOAK_PORT']}")
 
     @property
     def kafka(self) -> str:

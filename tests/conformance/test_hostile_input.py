@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 
-from tests.fleet_under_test import SERVICES, Fleet
+from tests.fleet_under_test import GATEWAY, SERVICES, Fleet
 
 BODIES = [
     b"",
@@ -66,7 +66,7 @@ async def test_promise_53_nasty_bodies_paths_and_queries_cause_no_5xx(
             urls = [_filled(path, segment) for segment in SEGMENTS] if "{" in path else [path]
             calls += [(method, f"{url}?{query}", None) for url in urls for query in QUERIES]
             calls += [(method, _filled(path, "x"), body) for body in BODIES]
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **admitted(fleet, service)}
         limit = asyncio.Semaphore(8)
 
         async def send(method: str, url: str, body: bytes | None) -> tuple[int, str]:
@@ -77,6 +77,13 @@ async def test_promise_53_nasty_bodies_paths_and_queries_cause_no_5xx(
         answers = await asyncio.gather(*(send(*call) for call in calls))
     broken = [what for status, what in answers if status >= 500]
     assert not broken, broken[:10]
+
+
+def admitted(fleet: Fleet, service: str) -> dict[str, str]:
+    """What brings a call past the door, so that its input is looked at."""
+    if service != GATEWAY:
+        return {}
+    return {"Authorization": f"Bearer {fleet.identity.token('admin')}"}
 
 
 def _filled(path: str, segment: str) -> str:

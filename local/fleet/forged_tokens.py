@@ -112,6 +112,8 @@ class Forger:
         for name in ("none", "None", "nOnE", "", "rs256", "RS256HS256", "RS256 "):
             yield f"alg {name!r}", token(key, alg=name)
             yield f"alg {name!r}, no signature", token(key, alg=name, sign=lambda _: b"")
+        for name in ("HS256", "RS512", "PS256", "ES256"):
+            yield f"said to be {name}, but RS256", token(key, alg=name)
         yield "alg missing", token(key, alg=None)
         yield "alg as a list", token(key, alg=["RS256"])
         yield "alg as a number", token(key, alg=256)

@@ -104,6 +104,25 @@ async def test_what_a_forger_sends_is_refused_as_the_header_that_carries_it(
     assert presented.leaked_into(refused.value.reason) == set()
 
 
+async def test_what_is_remembered_as_good_is_the_whole_token(verifier: TokenVerifier) -> None:
+    """Signature and header too: what differs anywhere is verified for itself."""
+    good = token(FORGER.key)
+    await verifier.verify(good)
+    head, payload, signature = good.split(".")
+    stranger = token(FORGER.stranger).split(".")
+    others = (
+        f"{head}.{payload}.{stranger[2]}",
+        f"{stranger[0]}.{payload}.{signature}",
+        f"{head}.{stranger[1]}.{signature}",
+        good[:-6] + "AAAAAA",
+        good + "A",
+    )
+    for other in others:
+        with pytest.raises(InvalidToken):
+            await verifier.verify(other)
+    await verifier.verify(good)
+
+
 def test_the_table_is_as_long_as_promised() -> None:
     """Promise 39: about forty kinds."""
     names = [presented.name for presented in FORGER.presented()]

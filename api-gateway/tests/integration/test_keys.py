@@ -112,17 +112,21 @@ async def test_promise_40_a_key_that_was_taken_back_is_refused_after_its_time_to
 async def test_promise_41_ten_thousand_unknown_kids_are_one_fetch_and_disturb_nobody(
     scene: Scene,
 ) -> None:
-    """Promise 41: 200 clients with forged headers, and customers among them."""
-    assert await scene.status(by(OLD)) == 200
+    """Promise 41: 20 clients with forged headers, and customers among them."""
+    first = (scene.status(by(OLD, jti=str(number))) for number in range(50))
+    assert set(await asyncio.gather(*first)) == {200}
+    assert scene.provider.fetches == 1
     rest = by(OLD).partition(".")[2]
     scene.clock.now += 30
 
     async def forger() -> set[int]:
-        kids = (secrets.token_hex(8) for _ in range(50))
-        return {
-            await scene.status(f"{b64({'alg': 'RS256', 'kid': kid, 'typ': 'JWT'})}.{rest}")
-            for kid in kids
-        }
+        found = set()
+        for _ in range(500):
+            kid = secrets.token_hex(8)
+            presented = f"{b64({'alg': 'RS256', 'kid': kid, 'typ': 'JWT'})}.{rest}"
+            found.add(await scene.status(presented))
+            await asyncio.sleep(0)  # as a request of its own would let others have their turn
+        return found
 
     waits: list[float] = []
 
@@ -135,8 +139,8 @@ async def test_promise_41_ten_thousand_unknown_kids_are_one_fetch_and_disturb_no
         return found
 
     before = scene.provider.fetches
-    *forged, served = await asyncio.gather(*(forger() for _ in range(200)), customer())
-    assert forged == [{401}] * 200
+    *forged, served = await asyncio.gather(*(forger() for _ in range(20)), customer())
+    assert forged == [{401}] * 20
     assert served == {200}
     assert max(waits) < 1.0
     assert scene.provider.fetches == before + 1

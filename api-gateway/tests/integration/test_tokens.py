@@ -12,6 +12,7 @@ import pytest
 from app.config import Settings
 from app.policy import TABLE, Access, Operation
 from chassis.auth import TokenVerifier
+from chassis.logging import JsonFormatter
 from fleet.forged_tokens import Forger, Presented
 from fleet.token_mint import StandIn, claims_of, stand_in, token
 from tests.conftest import MakeGateway, MakeSettings
@@ -46,7 +47,8 @@ def door(gateway_of: MakeGateway, forgers_provider: StandIn) -> Gateway:
 
 def log_of_this_process() -> io.StringIO:
     """From now on what the gateway logs goes here, as it would have gone to standard output."""
-    [handler] = logging.getLogger().handlers
+    handlers = logging.getLogger().handlers  # pytest's own among them
+    [handler] = [each for each in handlers if isinstance(each.formatter, JsonFormatter)]
     assert isinstance(handler, logging.StreamHandler)
     written = io.StringIO()
     handler.setStream(written)

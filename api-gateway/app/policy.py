@@ -1,7 +1,8 @@
 """Who may do what: the one table. What is not in it is not there (deny by default).
 
-forwarding.py enforces it, and tests/e2e/test_access.py compares it with what the services offer.
-Ownership (whose order?) is order-service's to judge, by the same token.
+`api_document.py` shows it to people, `forwarding.py` enforces it, and tests/e2e/test_access.py
+compares it with what the services offer. Ownership (whose order?) is order-service's to
+judge, by the same token.
 """
 
 from dataclasses import dataclass

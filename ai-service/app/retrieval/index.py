@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import bm25s
+import bm25s  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import process
@@ -198,9 +198,7 @@ class CatalogueIndex:
         order = np.argsort(-scores, kind="stable")
         best = float(scores[order[0]])
         numbers = [int(n) for n in order if scores[n] >= max(0.0, best * _LEAST_SHARE)]
-        hits = [
-            Hit(self.products[n], float(scores[n]), self._coverage(n, terms)) for n in numbers
-        ]
+        hits = [Hit(self.products[n], float(scores[n]), self._coverage(n, terms)) for n in numbers]
         if wish.price.target is not None or at_any_price:
             near = wish.price.target or wish.price.high or wish.price.low or 0
             key = (lambda h: abs(h.product.price - near)) if not terms or at_any_price else None
@@ -252,6 +250,11 @@ class CatalogueIndex:
             folded, self._names, scorer=OSA.normalized_similarity, score_cutoff=_NAME_LIKE
         )
         return [self.products[near[2]]] if near else []
+
+    def by_words(self, text: str, limit: int) -> tuple[Product, ...]:
+        """What shares words with a text."""
+        words = tuple(dict.fromkeys(split(fold(text))))
+        return self.search(Wish(text, wanted=words), limit).products if words else ()
 
     def of_category(self, category: str) -> list[Product]:
         """The products of a category; case and accents do not count, nor does a typo."""

@@ -66,7 +66,9 @@ class PriceReader:
         number, end = AMOUNT, rf"(?!\s?-?{_MEASURE}(?!\w))(?![\w,.]*\d)"
         between = "|".join(
             rf"(?<!\w){a}\s+(?P<l{n}>{number})\s+{b}\s+(?P<h{n}>{number}){end}"
-            for n, (a, b) in enumerate(pair for language in languages for pair in language["between"])
+            for n, (a, b) in enumerate(
+                pair for language in languages for pair in language["between"]
+            )
         )
         self._between = re.compile(between)
         self._span = re.compile(rf"(?<![\w-])(?P<l>{number})\s?(?:-|to|bis)\s?(?P<h>{number}){end}")
@@ -74,10 +76,13 @@ class PriceReader:
         def words(key: str) -> str:
             return "|".join(language[key] for language in languages if language.get(key))
 
-        prefix = r"(?:(?:the|der|die|den|il|i|les|los|price|preis|prix|precio|prezzo|of|is|von|de)\s+)*"
+        prefix = (
+            r"(?:(?:the|der|die|den|il|i|les|los|price|preis|prix|precio|prezzo|of|is|von|de)\s+)*"
+        )
         self._max = re.compile(rf"(?<!\w)(?:{words('max')})\s*{prefix}(?P<n>{number}){end}")
         self._min = re.compile(rf"(?<!\w)(?:{words('min')})\s*{prefix}(?P<n>{number}){end}")
-        near = r"(?=\s*(?:$|[.,;!?)]|and\b|und\b|et\b|y\b|e\b|or\b|but\b|please\b|bitte\b|for\b|fur\b|\D*$))"
+        joins = "and|und|et|y|e|or|but|please|bitte|for|fur"
+        near = rf"(?=\s*(?:$|[.,;!?)]|(?:{joins})\b|\D*$))"
         self._around = re.compile(
             rf"(?:(?<!\w)(?:{words('around')})|~)\s*{prefix}(?P<n>{number}){end}"
         )

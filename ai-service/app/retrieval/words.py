@@ -5,10 +5,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-import Stemmer
+import Stemmer  # type: ignore[import-not-found]  # PyStemmer has no types
 
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
-_QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u00df": "ss"})
+_QUOTES = str.maketrans(
+    {"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u00df": "ss"}
+)
 _LONGEST = 40  # a longer word is no word of a shop
 
 
@@ -49,7 +51,7 @@ class Vocabulary:
 
     def term(self, word: str) -> str:
         """The term for one folded word."""
-        stem: str = self._stemmer.stemWord(word)
+        stem = str(self._stemmer.stemWord(word))
         return self._same.get(stem, stem)
 
     def terms_of(self, text: str) -> list[str]:

@@ -26,9 +26,7 @@ Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 class Product(BaseModel):
     """A product of the catalogue. Fields that are not known here are left out, not refused."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", json_schema_extra={"example": _EXAMPLE}
-    )
+    model_config = ConfigDict(frozen=True, extra="ignore", json_schema_extra={"example": _EXAMPLE})
 
     id: str
     name: str

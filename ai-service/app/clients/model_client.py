@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -33,6 +33,7 @@ _LONGEST_REST = 300.0
 _LEAST_TIME = 0.5  # with less of the budget left no further try begins
 _MAX_CHARACTERS = 8_000  # of one answer, whatever the server thinks of its token limit
 _POLICY = ClientPolicy(attempts=2, backoff=0.2, backoff_max=1.0)
+_ONCE = replace(_POLICY, attempts=1)  # so that one question is three requests at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +180,9 @@ class ModelClient:
             raise UpstreamUnavailable(TARGET, Reason.CIRCUIT_OPEN)
         for model in awake:
             said = _Said(put)
+            policy = _POLICY if model == awake[0] else _ONCE
             try:
-                loop = retrying(_POLICY, self._budget, deadline.remaining(), self._count_retry)
+                loop = retrying(policy, self._budget, deadline.remaining(), self._count_retry)
                 await loop(self._answer, model, messages, said)
                 return
             except UpstreamUnavailable as error:

@@ -1,8 +1,10 @@
 """The catalogue as it can be searched. Built whole from a list of products, never changed."""
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 
 import bm25s  # type: ignore[import-untyped]
@@ -27,6 +29,7 @@ _SAME_CATEGORY = 1.15
 _SOLD_OUT = 0.7
 _FIELD_WEIGHTS = (("name", 3), ("tags", 2), ("category", 1), ("description", 1))
 _NAME_LIKE = 0.85
+_NOBODY = np.array([], dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,12 @@ class Found:
 
     Attributes:
         unknown: wanted words of which no product has anything.
-        at_any_price: nothing fits the price; these hits disregard it.
+        nearest_price: nothing fits the price; what fits otherwise comes nearest to it at this.
     """
 
     hits: tuple[Hit, ...] = ()
     unknown: tuple[str, ...] = ()
-    at_any_price: bool = False
+    nearest_price: Decimal | None = None
 
     @property
     def products(self) -> tuple[Product, ...]:
@@ -87,6 +90,8 @@ class CatalogueIndex:
         texts = [self._terms_of(product) for product in self.products]
         self._terms = [frozenset(terms) for terms in texts]
         self._holders = _holders(self._terms)
+        named = [self._terms_of(product, _FIELD_WEIGHTS[:-1]) for product in self.products]
+        self._named_holders = _holders([frozenset(terms) for terms in named])
         self._bm25 = _bm25(texts) if self._holders else None
         self._surface = sorted({w for p in self.products for w in split(fold(_all_text(p)))})
         self._names = [fold(product.name) for product in self.products]
@@ -110,21 +115,28 @@ class CatalogueIndex:
     # -- search
 
     def search(self, wish: Wish, limit: int) -> Found:
-        """What fits a wish, best first. Every constraint holds, save `at_any_price`."""
+        """What fits a wish, best first. Every constraint holds for every hit."""
         if self._bm25 is None or wish.price.impossible:
             return Found()
         terms = [self._term(word) for word in wish.wanted]
         unknown = tuple(term.word for term in terms if not term.terms and term.required)
         allowed = self._not_excluded(wish)
-        scores, matches = self._score(terms)
+        scores, matches = self._score(terms, strictly=bool(unknown))
         allowed &= matches
         priced = allowed & self._priced(wish)
-        at_any_price = bool(wish.price) and not priced.any() and bool(allowed.any())
-        chosen = allowed if at_any_price else priced
-        if not chosen.any():
-            return Found(unknown=unknown)
-        ranked = self._rank(np.where(chosen, scores, -1.0), terms, wish, at_any_price)
-        return Found(tuple(ranked[:limit]), unknown, at_any_price)
+        if not priced.any():
+            return Found(unknown=unknown, nearest_price=self._nearest_price(allowed, wish))
+        ranked = self._rank(np.where(priced, scores, -1.0), terms, wish)
+        return Found(tuple(ranked[:limit]), unknown)
+
+    def _nearest_price(self, allowed: NDArray[np.bool_], wish: Wish) -> Decimal | None:
+        """Of what fits but for its price, the one that is nearest to it."""
+        prices = [
+            product.price for product, fits in zip(self.products, allowed, strict=True) if fits
+        ]
+        if not prices:
+            return None
+        return min(prices) if wish.price.high is not None else max(prices)
 
     def _term(self, word: str) -> _Term:
         vocabulary = self._languages.vocabulary
@@ -176,15 +188,21 @@ class CatalogueIndex:
         high = min(int(wish.price.high * 100), 2**62)
         return (self._cents >= low) & (self._cents <= high)
 
-    def _score(self, terms: Sequence[_Term]) -> tuple[Scores, NDArray[np.bool_]]:
-        """A score for each product, and whether it has anything of what was wanted."""
+    def _score(self, terms: Sequence[_Term], strictly: bool) -> tuple[Scores, NDArray[np.bool_]]:
+        """A score for each product, and whether it has anything of what was wanted.
+
+        Args:
+            strictly: not in its description alone. There is no washing machine, and linen that is
+                washed is no substitute.
+        """
+        holders = self._named_holders if strictly else self._holders
         scores = np.zeros(len(self), dtype=np.float32)
         required = [term for term in terms if term.required]
         asked = required or [term for term in terms if term.terms]
         matches = np.zeros(len(self), dtype=bool) if asked else np.ones(len(self), dtype=bool)
         for term in asked:
             for each in (*term.terms, *term.soft):
-                matches[self._holders[each]] = True
+                matches[holders.get(each, _NOBODY)] = True
         assert self._bm25 is not None  # noqa: S101  asked by the caller
         for weight, names in _weighted(terms):
             if names:
@@ -192,17 +210,14 @@ class CatalogueIndex:
         scores *= np.where(self._in_stock, 1.0, _SOLD_OUT).astype(np.float32)
         return scores, matches
 
-    def _rank(
-        self, scores: Scores, terms: Sequence[_Term], wish: Wish, at_any_price: bool
-    ) -> list[Hit]:
+    def _rank(self, scores: Scores, terms: Sequence[_Term], wish: Wish) -> list[Hit]:
         order = np.argsort(-scores, kind="stable")
         best = float(scores[order[0]])
         numbers = [int(n) for n in order if scores[n] >= max(0.0, best * _LEAST_SHARE)]
         hits = [Hit(self.products[n], float(scores[n]), self._coverage(n, terms)) for n in numbers]
-        if wish.price.target is not None or at_any_price:
-            near = wish.price.target or wish.price.high or wish.price.low or 0
-            key = (lambda h: abs(h.product.price - near)) if not terms or at_any_price else None
-            return sorted(hits, key=key) if key else hits
+        near = wish.price.target
+        if near is not None and not terms:
+            return sorted(hits, key=lambda hit: abs(hit.product.price - near))
         if wish.order == "best":
             return hits
         top = max(hit.coverage for hit in hits)
@@ -275,9 +290,11 @@ class CatalogueIndex:
         places = {n: folded.find(name) for n, name in enumerate(self._names) if name in folded}
         return [self.products[n] for n in sorted(places, key=lambda n: places[n])][:limit]
 
-    def _terms_of(self, product: Product) -> list[str]:
+    def _terms_of(
+        self, product: Product, fields: Sequence[tuple[str, int]] = _FIELD_WEIGHTS
+    ) -> list[str]:
         terms: list[str] = []
-        for name, weight in _FIELD_WEIGHTS:
+        for name, weight in fields:
             value = getattr(product, name)
             text = value if isinstance(value, str) else " ".join(value)
             terms += self._languages.vocabulary.terms_of(text) * weight
@@ -298,6 +315,7 @@ def _holders(texts: Sequence[Iterable[str]]) -> dict[str, NDArray[np.int32]]:
 
 
 def _bm25(texts: list[list[str]]) -> bm25s.BM25:
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG
     index = bm25s.BM25(k1=1.2, b=0.4)
     index.index(texts, show_progress=False)
     return index

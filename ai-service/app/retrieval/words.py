@@ -39,7 +39,7 @@ class Vocabulary:
     ) -> None:
         self._stemmer = Stemmer.Stemmer("english")
         stem = self._stemmer.stemWord
-        self._same = {
+        self._same: dict[str, str] = {
             stem(word): stem(term) for term, words in same.items() for word in words.split()
         }
         self._broader = {

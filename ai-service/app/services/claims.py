@@ -69,11 +69,18 @@ def is_money(amount: str, before: str) -> bool:
 
 
 _OPENERS = """
-hello hi hey sure certainly absolutely great good perfect sorry unfortunately here both either each
-happy glad let if since although while because another also and but for with from among yes no thanks
-thank welcome enjoy feel hope these this that it they priced made light looking still just at on in my
-our your the a an as to gern gerne leider hier voici bien bonjour desole volontiers aqui claro lo
-siento ecco certo purtroppo volentieri
+hello hi hey sure certainly absolutely great good perfect sorry unfortunately here both either
+each happy glad let if since although while because another also and but for with from among yes
+no thanks thank welcome enjoy feel hope these this that it they priced made light looking still
+just at on in my our your the a an as to gern gerne leider hier voici bien bonjour desole
+volontiers aqui claro lo siento ecco certo purtroppo volentieri
 """
 OPENERS = frozenset(_OPENERS.split())
 """Words that a sentence may begin with, though they are neither function words nor fillers."""
+
+_SUBJECT_ENDS = """
+, is are was has have costs comes offers by from and or ist sind hat kostet und est sont a coute et
+es son tiene cuesta y e sono ha costa
+"""
+SUBJECT_ENDS = frozenset(_SUBJECT_ENDS.split())
+"""What follows the name of a thing that is spoken of."""

@@ -6,7 +6,7 @@ amount must be that product's price or the asker's own limit, a promise must not
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -14,7 +14,17 @@ from app.retrieval.language import Languages
 from app.retrieval.prices import AMOUNT, amount
 from app.retrieval.words import fold, split
 from app.services.answer import money, one_line
-from app.services.claims import CLAIM, LIMIT, LINK, NO_LESS, NO_MORE, OFFER, OPENERS, is_money
+from app.services.claims import (
+    CLAIM,
+    LIMIT,
+    LINK,
+    NO_LESS,
+    NO_MORE,
+    OFFER,
+    OPENERS,
+    SUBJECT_ENDS,
+    is_money,
+)
 from app.services.sentences import plain
 
 _TAG = re.compile(r"\[\s*[Pp](\d{1,3})\s*\]")
@@ -61,8 +71,9 @@ class Grounding:
         words: set[str] = set()
         for offer in self.offers:
             words |= {*split(fold(offer.name)), *offer.words}
-        self._known_words: Collection[str] = words
-        self._free_words = words | {w for name in self.allowed_names for w in split(fold(name))}
+        words |= {word for name in self.allowed_names for word in split(fold(name))}
+        term = self.languages.vocabulary.term
+        self._known_words = words | {term(word) for word in words}
         by_length = sorted(enumerate(self.offers), key=lambda pair: -len(pair[1].name))
         self._literal = [
             (number, re.compile(rf"(?<!\w){re.escape(one_line(offer.name))}(?!\w)", re.IGNORECASE))
@@ -163,59 +174,52 @@ class Grounding:
         return any(not self._known(name) for name in self._capitalised(bare))
 
     def _capitalised(self, bare: str) -> list[str]:
-        """Runs of words that begin with a capital letter, the first word of a sentence aside."""
-        found, run, first = [], list[str](), True
-        for word in _WORD_OR_SIGN.findall(bare.replace("\u2019", "'")):
-            is_name = word[0].isupper() and not (first and self._common(word))
+        """Runs of words that begin with a capital letter.
+
+        The first word of a sentence has one anyway: alone it is no name, unless it is spoken of
+        ("Zephyr is ..."). In German every noun has one: alone it is none.
+        """
+        words = _WORD_OR_SIGN.findall(bare.replace("\u2019", "'"))
+        runs: list[list[str]] = []
+        run: list[str] = []
+        begins = True
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            is_name = word[0].isupper() and word != "I"
+            if is_name and begins and not following[:1].isupper():
+                is_name = fold(following) in SUBJECT_ENDS and not self._common(word)
+            if is_name and begins and self._common(word):
+                is_name = False
             if is_name or (run and word.isdigit()):
                 run.append(word)
             else:
-                found.append(run)
+                runs.append(run)
                 run = []
-            if re.match(r"\w", word):
-                first = False
-            elif word in ":!?.":
-                first = True
-        found.append(run)
-        names = [run for run in found if run and run != ["I"]]
-        longer = [run for run in names if len(run) > 1 or not self.german]
-        return [" ".join(run) for run in longer]
+            begins = word in ":!?." or (begins and not word[0].isalnum())
+        runs.append(run)
+        return [" ".join(run) for run in runs if len(run) > (1 if self.german else 0)]
 
     def _common(self, word: str) -> bool:
-        """A sentence may begin so without naming anything; "Quantum" alone is no such word."""
-        folded = fold(word)
-        if self.german:
-            return True
-        pieces = split(folded)
-        return all(
-            any(
-                piece in lang.function_words or piece in lang.fillers
-                for lang in self.languages.by_code.values()
-            )
-            or piece in OPENERS
-            for piece in pieces
-        )
+        """Whether a sentence may begin with it and mean nothing."""
+        return all(piece in OPENERS or self._says_nothing(piece) for piece in split(fold(word)))
+
+    def _says_nothing(self, word: str) -> bool:
+        languages = self.languages.by_code.values()
+        return any(word in each.function_words or word in each.fillers for each in languages)
 
     def _known(self, text: str) -> bool:
-        """All words are of the offers, the shop's categories, or say nothing."""
-        words = split(fold(text))
-        return all(
-            word in self._free_words
-            or self.languages.vocabulary.term(word) in self._free_words
-            or any(word in lang.function_words for lang in self.languages.by_code.values())
-            for word in words
-        )
+        """All words are of the offers or of the shop's categories, or say nothing."""
+        return all(self._known_word(word) for word in split(fold(text)))
+
+    def _known_word(self, word: str) -> bool:
+        term = self.languages.vocabulary.term(word)
+        if word in self._known_words or term in self._known_words:
+            return True
+        return any(word in each.function_words for each in self.languages.by_code.values())
 
     def _all_known(self, folded: str) -> bool:
         """A sentence that offers something names nothing but what was found."""
-        return all(
-            self._known(word)
-            or any(
-                word in lang.fillers or word in lang.function_words
-                for lang in self.languages.by_code.values()
-            )
-            for word in split(OFFER.sub(" ", folded))
-        )
+        rest = split(OFFER.sub(" ", folded))
+        return all(self._known_word(word) or self._says_nothing(word) for word in rest)
 
 
 def _numbers(marked: str) -> list[int]:

@@ -34,7 +34,7 @@ class OfflineEngine:
         service = _service(wish)
         shown = found.products[:_SHOWN]
         firm = bool(found.hits) and found.hits[0].coverage >= _FIRM
-        if service and not (wish.about_products and firm and not found.at_any_price):
+        if service and not (wish.about_products and firm):
             return Answer(replies[service])
         if not wish.about_products:
             return Answer(self._small_talk(wish, index, replies))
@@ -44,12 +44,10 @@ class OfflineEngine:
         if not shown:
             return Answer(self._nothing(wish, index, found, replies))
         lead = replies[self._lead(wish, found, firm)]
-        text = f"{lead} {', '.join(map(priced, shown))}."
+        text = f"{lead} {'; '.join(map(priced, shown))}."
         return Answer(f"{replies[service]} {text}" if service else text, shown)
 
     def _lead(self, wish: Wish, found: Found, firm: bool) -> str:
-        if found.at_any_price:
-            return "nothing_but"
         if not firm:
             return "closest"
         if wish.order != "best":
@@ -70,6 +68,8 @@ class OfflineEngine:
     ) -> str:
         if not len(index):
             return replies["empty"]
+        if found.nearest_price is not None and not found.unknown:
+            return replies["nothing_but"].format(price=money(found.nearest_price))
         if found.unknown:
             words = one_line(", ".join(found.unknown))[:_MAX_QUOTED]
             text = replies["nothing_for"].format(words=words)

@@ -1,6 +1,7 @@
 """Catalogues and events for tests; the seed's products are the project's own."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -74,6 +75,4 @@ def order(*products: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def _now() -> str:
-    from datetime import UTC, datetime
-
     return datetime.now(UTC).isoformat()

@@ -222,7 +222,13 @@ class CatalogueIndex:
             return hits
         top = max(hit.coverage for hit in hits)
         hits = [hit for hit in hits if hit.coverage >= top - 0.01]
+        # "The dearest book" is one of the category of that name, no reader with "book" as a tag.
+        wanted = {each for term in terms if term.required for each in term.terms}
+        hits = [hit for hit in hits if wanted and wanted <= self._category(hit)] or hits
         return sorted(hits, key=lambda h: h.product.price, reverse=wish.order == "dearest")
+
+    def _category(self, hit: Hit) -> set[str]:
+        return set(self._languages.vocabulary.terms_of(hit.product.category))
 
     def _coverage(self, number: int, terms: Sequence[_Term]) -> float:
         wanted = sum(term.rarity for term in terms)

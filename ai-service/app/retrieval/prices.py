@@ -8,7 +8,7 @@ from typing import Any
 
 _SIGN = r"(?:€|\$|£|¥|chf|eur|usd|gbp|us\$)"
 _NAME = r"(?:€|\$|£|¥|euros?|eur|dollars?|usd|pounds?|gbp|chf|francs?|franken|bucks?|quid)"
-_DIGITS = r"\d{1,3}(?:[.,' ]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d{1,9}(?:[.,]\d{1,2})?(?!\d)"
+_DIGITS = r"\d{1,3}(?:[.,' ]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d{1,15}(?:[.,]\d{1,2})?(?!\d)"
 AMOUNT = rf"(?:{_SIGN}\s?)?(?<![\w.,])(?:{_DIGITS})(?:\s?{_NAME}(?!\w))?(?:[.,]?-)?"
 _MEASURE = (
     r"(?:%|cm|mm|m|km|ml|cl|dl|l|litres?|liters?|liter|g|kg|grams?|kilos?|inch(?:es)?|zoll|w|watts?"
@@ -26,7 +26,7 @@ _NUMBER_WORDS = {
 _SPELT = re.compile(rf"(?<!\w)(?:a |one )?({'|'.join(_NUMBER_WORDS)})(?!\w)")
 _SPREAD = Decimal("0.2")  # "around 30" is 24 to 36
 _LEAST_WEAK = 10  # "dinner for 2" is no price
-_MAX_DIGITS = 12
+_MAX_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,8 @@ class Understanding:
         price, rest = grammar.prices.read(folded)
         order, rest = self._order(grammar, rest)
         unwanted, rest = self._negations(grammar, rest)
+        for pattern in grammar.language.intents.values():
+            rest = pattern.sub(" ", rest)
         return Wish(
             text=text,
             language=code,
@@ -166,12 +168,13 @@ class Understanding:
         while match := grammar.negation.search(text):
             after = text[match.end() :]
             clause = _CLAUSE.split(after, maxsplit=1)[0]
-            taken, used = self._span(grammar, clause)
-            if not grammar.not_meant.match(clause.lstrip()):
-                groups += taken
-                text = f"{text[: match.start()]} {after[used:]}"
+            figure_of_speech = grammar.not_meant.match(clause.lstrip())
+            if figure_of_speech is not None:
+                used = len(clause) - len(clause.lstrip()) + figure_of_speech.end()
             else:
-                text = f"{text[: match.start()]} {after}"
+                taken, used = self._span(grammar, clause)
+                groups += taken
+            text = f"{text[: match.start()]} {after[used:]}"
         return groups, text
 
     def _span(self, grammar: _Grammar, clause: str) -> tuple[list[tuple[str, ...]], int]:

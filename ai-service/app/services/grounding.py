@@ -187,7 +187,7 @@ class Grounding:
             is_name = word[0].isupper() and word != "I"
             if is_name and begins and not following[:1].isupper():
                 is_name = fold(following) in SUBJECT_ENDS and not self._common(word)
-            if is_name and begins and self._common(word):
+            if is_name and self._common(word) and (begins or self.german):
                 is_name = False
             if is_name or (run and word.isdigit()):
                 run.append(word)

@@ -71,7 +71,7 @@ def order(*products: dict[str, Any], **changes: Any) -> dict[str, Any]:
         for p in products
     ]
     fresh = {"event_id": str(uuid4()), "order_id": str(uuid4()), "timestamp": _now()}
-    return sample("order-placed", **fresh, **({"items": items} if items else {}), **changes)
+    return sample("order-placed", **fresh | ({"items": items} if items else {}) | changes)
 
 
 def _now() -> str:

@@ -53,21 +53,23 @@ class CatalogueClient:
         catalogue is read once more.
         """
         for _ in range(_READINGS):
-            reading, total = await self._read_once()
-            if len({row["id"] for row in reading.rows}) >= min(total, self._max_pages * _PAGE):
+            reading, totals = await self._read_once()
+            expected = min(max(totals), self._max_pages * _PAGE)
+            if len(totals) == 1 and len({row["id"] for row in reading.rows}) == expected:
                 break
         return reading
 
-    async def _read_once(self) -> tuple[Reading, int]:
-        digest, rows, total = hashlib.sha256(), list[Any](), 0
+    async def _read_once(self) -> tuple[Reading, set[int]]:
+        """One reading, and the counts that its pages told: one, if nothing changed meanwhile."""
+        digest, rows, totals = hashlib.sha256(), list[Any](), set[int]()
         for number in range(1, self._max_pages + 1):
             page = await self._read_page(number)
             rows += page["products"]
-            total = page["total"]
+            totals.add(page["total"])
             digest.update(page["digest"])
-            if len(rows) >= total or not page["products"]:
+            if len(rows) >= page["total"] or not page["products"]:
                 break
-        return Reading(digest.digest(), tuple(rows)), total
+        return Reading(digest.digest(), tuple(rows)), totals
 
     async def _read_page(self, number: int) -> dict[str, Any]:
         parameters: dict[str, str | int] = {

@@ -159,7 +159,7 @@ class ModelClient:
                     async with deadline.enforce():
                         await self._first_that_answers(messages, deadline, put)
                 except TimeoutError:
-                    fair = seconds >= _LEAST_TIME
+                    fair = seconds >= min(_LEAST_TIME, self._settings.model_budget_seconds / 2)
                     raise UpstreamUnavailable(
                         TARGET, Reason.TIMEOUT, speaks_against_peer=fair
                     ) from None
@@ -187,10 +187,15 @@ class ModelClient:
                 return
             except UpstreamUnavailable as error:
                 self._rest(model, error)
-                another = error.status is not None and error.status not in (401, 403)
                 last = model == awake[-1] or deadline.remaining() < _LEAST_TIME
-                if said.anything or not another or last:
+                if last or said.anything or not self._another_may_answer(error):
                     raise
+
+    def _another_may_answer(self, error: UpstreamUnavailable) -> bool:
+        """Whether the trouble is this model's own; a server in trouble is a retry to be paid for."""
+        if error.status is None or error.status in (401, 403):
+            return False
+        return error.status < 500 or self._budget.withdraw()
 
     async def _answer(self, model: str, messages: Sequence[Message], said: "_Said") -> None:
         """One try with one model."""

@@ -171,9 +171,9 @@ class Assistant:
         self, briefing: Briefing, drafting: "_Drafting", deadline: Deadline
     ) -> AsyncGenerator[str]:
         """The sentences of the model's answer that may be said."""
-        messages = prompts.chat(
-            briefing.message, briefing.history, briefing.candidates, briefing.offline.text
-        )
+        # No draft that names products: a name is data, and a draft reads like our own words.
+        draft = "" if briefing.offline.products else briefing.offline.text
+        messages = prompts.chat(briefing.message, briefing.history, briefing.candidates, draft)
         try:
             async with self._model.ask(messages, deadline) as pieces:
                 async for piece in pieces:

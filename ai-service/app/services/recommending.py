@@ -37,11 +37,11 @@ class Recommending:
         own = {fold(product_name).strip(), *(fold(product.name) for product in asked)}
         likely = self.fitting(index, asked) if asked else index.by_words(product_name, _POOL)
         ranked = list(likely)
-        if not ranked and pool is None:
+        if not asked and pool is None:  # of a stranger little is known
             pool = list(index.products)
-        allowed = None if pool is None else {product.id for product in pool}
+        allowed = None if category is None else {product.id for product in pool or ()}
         found = [p for p in ranked if allowed is None or p.id in allowed]
-        if pool is not None:  # few are alike within a category: the popular ones fill up
+        if pool is not None:  # few are alike there: the popular ones fill up
             found += [p for p in self._popular(pool) if p not in found]
         return [product for product in found if fold(product.name) not in own][:limit]
 

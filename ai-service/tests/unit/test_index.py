@@ -3,11 +3,11 @@
 from decimal import Decimal
 
 import pytest
-from tests.samples import index_of, row, seed_rows
 
 from app.retrieval.index import CatalogueIndex, Found
 from app.retrieval.language import Languages
 from app.retrieval.understanding import Understanding
+from tests.samples import index_of, row, seed_rows
 
 
 @pytest.fixture(scope="module")

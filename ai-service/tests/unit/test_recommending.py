@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import pytest
-from tests.samples import index_of, row, seed_rows
 
 from app.retrieval.index import CatalogueIndex
 from app.retrieval.language import Languages
 from app.schemas.product import Product
 from app.services.habits import BoughtTogether
 from app.services.recommending import Recommending
+from tests.samples import index_of, row, seed_rows
 
 
 @pytest.fixture(scope="module")

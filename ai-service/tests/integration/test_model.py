@@ -176,7 +176,7 @@ async def test_promise_32_retries_do_not_multiply_the_load(start: Start, groq: F
         await chat(client, ASKED)
     saved_up, each_second = 10, 2
     allowed = questions * 1.1 + saved_up + each_second * (time.perf_counter() - began)
-    assert questions < len(groq.calls) <= allowed
+    assert questions / 2 < len(groq.calls) <= allowed
 
 
 async def test_promise_33_what_may_have_been_answered_is_not_asked_again(

@@ -192,7 +192,7 @@ class ModelClient:
                     raise
 
     def _another_may_answer(self, error: UpstreamUnavailable) -> bool:
-        """Whether the trouble is this model's own; for a server in trouble it is a retry, and paid."""
+        """Whether the trouble is this model's own; a server in trouble is a retry, and paid."""
         if error.status is None or error.status in (401, 403):
             return False
         return error.status < 500 or self._budget.withdraw()

@@ -14,6 +14,7 @@ DOCUMENTS = {
     "order-service": "order-docs.md",
     "inventory-service": "inventory-docs.md",
     "notification-service": "notification-docs.md",
+    "ai-service": "ai-docs.md",
 }
 
 

@@ -1,6 +1,7 @@
 """What routes ask for, each as an annotated type, and what the service depends on."""
 
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -29,6 +30,7 @@ def model_budget(settings: Settings) -> Callable[[Request], Awaitable[bool]]:
 
     The model costs money by the question. Beyond the limit the answer is offline, not refused.
     """
+    logging.getLogger("slowapi").setLevel(logging.ERROR)  # it would log each caller's key
     limiter = Limiter(key_func=caller_of, storage_uri="memory://")
 
     @limiter.shared_limit(settings.model_rate_limit, scope="model")

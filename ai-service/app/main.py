@@ -42,12 +42,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:  # closed in reverse; no peer has to be there yet
-            for resource in (products.close, model.close, producer.stop):
-                stack.push_async_callback(resource)
+        async with AsyncExitStack() as stack:  # closed in reverse, within 10 s, broker or not
+            stack.push_async_callback(products.close)
+            stack.push_async_callback(model.close)
+            stack.push_async_callback(producer.stop, timeout=1.0)
             await producer.start()
-            for loop in (catalogue, history, consumer):
-                stack.push_async_callback(loop.stop)
+            for loop, seconds in ((catalogue, 1.0), (history, 1.0), (consumer, 6.0)):
+                stack.push_async_callback(loop.stop, timeout=seconds)
                 loop.start()
             yield
 

@@ -89,4 +89,4 @@ def queries(count: int, seed: int = 5) -> Iterator[str]:
                 text = text.replace(f"{{{name}}}", chance.choice(words), 1)
             text = text.replace("{price}", str(chance.choice((5, 19.99, 30, 49, 50, 100, 1000))), 1)
             text = text.replace("{number}", str(chance.randrange(1, 4000)), 1)
-        yield text.replace("\x00", "")
+        yield text.replace("\x00", "") or "?"

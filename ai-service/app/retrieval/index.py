@@ -88,10 +88,9 @@ class CatalogueIndex:
         self._cents = np.array([int(p.price * 100) for p in self.products], dtype=np.int64)
         self._in_stock = np.array([p.stock_quantity > 0 for p in self.products], dtype=bool)
         texts = [self._terms_of(product) for product in self.products]
-        self._terms = [frozenset(terms) for terms in texts]
-        self._holders = _holders(self._terms)
+        self._holders = _holders(texts)
         named = [self._terms_of(product, _FIELD_WEIGHTS[:-1]) for product in self.products]
-        self._named_holders = _holders([frozenset(terms) for terms in named])
+        self._named_holders = _holders(named)
         self._bm25 = _bm25(texts) if self._holders else None
         self._surface = sorted({w for p in self.products for w in split(fold(_all_text(p)))})
         self._names = [fold(product.name) for product in self.products]
@@ -214,7 +213,8 @@ class CatalogueIndex:
         order = np.argsort(-scores, kind="stable")
         best = float(scores[order[0]])
         numbers = [int(n) for n in order if scores[n] >= max(0.0, best * _LEAST_SHARE)]
-        hits = [Hit(self.products[n], float(scores[n]), self._coverage(n, terms)) for n in numbers]
+        coverage = self._coverage(terms)
+        hits = [Hit(self.products[n], float(scores[n]), float(coverage[n])) for n in numbers]
         near = wish.price.target
         if near is not None and not terms:
             return sorted(hits, key=lambda hit: abs(hit.product.price - near))
@@ -230,16 +230,16 @@ class CatalogueIndex:
     def _category(self, hit: Hit) -> set[str]:
         return set(self._languages.vocabulary.terms_of(hit.product.category))
 
-    def _coverage(self, number: int, terms: Sequence[_Term]) -> float:
+    def _coverage(self, terms: Sequence[_Term]) -> Scores:
+        """How much of what is wanted each product has, from 0 to 1."""
+        covered = np.zeros(len(self), dtype=np.float32)
+        for term in terms:
+            has = np.zeros(len(self), dtype=np.float32)
+            for each, part in [(t, _SOFT) for t in term.soft] + [(t, 1.0) for t in term.terms]:
+                has[self._holders[each]] = part
+            covered += term.rarity * has
         wanted = sum(term.rarity for term in terms)
-        if not wanted:
-            return 1.0
-        has = self._terms[number]
-        covered = sum(
-            term.rarity * (1.0 if has & set(term.terms) else _SOFT if has & set(term.soft) else 0)
-            for term in terms
-        )
-        return covered / wanted
+        return covered / wanted if wanted else covered + 1.0
 
     # -- likeness
 
@@ -315,7 +315,7 @@ def _holders(texts: Sequence[Iterable[str]]) -> dict[str, NDArray[np.int32]]:
     """Term → the numbers of the products that have it."""
     numbers: dict[str, list[int]] = {}
     for number, terms in enumerate(texts):
-        for term in terms:
+        for term in set(terms):
             numbers.setdefault(term, []).append(number)
     return {term: np.array(found, dtype=np.int32) for term, found in numbers.items()}
 

@@ -43,10 +43,11 @@ async def chat(
     `{"text": ...}` each, at the end `done` with the whole JSON answer; the tokens together are its
     `reply`. Send earlier turns as `history`, oldest first: nothing is kept here.
     """
+    history = body.history or ()
     if streaming:
-        pieces = assistant.stream(body.message, body.history, ask_model)
+        pieces = assistant.stream(body.message, history, ask_model)
         return StreamingResponse(server_sent(pieces), media_type="text/event-stream", headers=_LIVE)
-    answer = await assistant.chat(body.message, body.history, ask_model)
+    answer = await assistant.chat(body.message, history, ask_model)
     return chat_out(answer)
 
 

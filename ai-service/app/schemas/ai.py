@@ -48,9 +48,9 @@ class ChatIn(BaseModel):
 
     message: Message
     history: Annotated[
-        list[Turn],
+        list[Turn] | None,
         Field(max_length=100, description="oldest first; only the last turns are looked at"),
-    ] = []
+    ] = None
 
 
 class ChatOut(BaseModel):

@@ -77,7 +77,7 @@ class Assistant:
         self._answers = Counter(
             "ai_answers", "Answers by who gave them", ["kind", "by"], registry=registry
         )
-        self._sentences = Counter(
+        self._fates = Counter(
             "ai_sentences",
             "A model's sentences by what became of them",
             ["fate"],
@@ -86,62 +86,48 @@ class Assistant:
 
     async def chat(self, message: str, history: Sequence[Turn], ask_model: bool) -> Answer:
         """The whole answer."""
-        async with aclosing(self.stream(message, history, ask_model, whole=True)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Answer):
-                    return piece
-        raise AssertionError("a stream ends with its answer")
+        answer = await self._whole(self._brief(message, history), ask_model)
+        self._count("chat", answer)
+        return answer
+
+    async def _whole(self, briefing: Briefing, ask_model: bool) -> Answer:
+        """The model's answer if it can stand alone, else the offline engine's."""
+        drafting, said = _Drafting(briefing, self._languages), ""
+        async with aclosing(self._sentences(briefing, drafting, ask_model)) as sentences:
+            async for sentence in sentences:
+                said += sentence
+        return drafting.answer(said) or briefing.offline
 
     async def stream(
-        self, message: str, history: Sequence[Turn], ask_model: bool, *, whole: bool = False
+        self, message: str, history: Sequence[Turn], ask_model: bool
     ) -> AsyncGenerator[str | Answer]:
         """The answer's text in pieces, and at last the answer itself.
 
         A sentence goes out when it is complete and has been checked: what was said cannot be taken
         back. Where the model fails in the midst, or in the end has named nothing though there was
-        something, the offline engine's answer follows.
-
-        Args:
-            whole: no piece is wanted; then a failed answer is replaced rather than completed.
+        something, the offline engine's answer follows what was said.
         """
         briefing = self._brief(message, history)
-        said = ""
-        if ask_model and self._model.enabled and briefing.known:
-            deadline = Deadline.after(self._budget)
-            drafting = _Drafting(briefing, self._languages)
-            async with aclosing(self._model_text(briefing, drafting, deadline)) as sentences:
-                async for sentence in sentences:
-                    said += sentence
-                    if not whole:
-                        for piece in _PIECES.findall(sentence):
-                            yield piece
-            answer = drafting.answer(said)
-            if answer is not None:
-                self._count("chat", answer)
-                yield answer
-                return
-        offline = briefing.offline
-        if said and not whole:
-            joint = "" if said.endswith(("\n", " ")) else " "
-            text = said + joint + offline.text
-            named = drafting.products
-            products = named + tuple(p for p in offline.products if p not in named)
-            rest = joint + offline.text
-            offline = Answer(text, products)
-        else:
-            rest = offline.text
-        if not whole:
-            for piece in _PIECES.findall(rest):
+        drafting, said = _Drafting(briefing, self._languages), ""
+        async with aclosing(self._sentences(briefing, drafting, ask_model)) as sentences:
+            async for sentence in sentences:
+                said += sentence
+                for piece in _PIECES.findall(sentence):
+                    yield piece
+        answer = drafting.answer(said)
+        if answer is None:
+            answer = _completed(said, drafting.products, briefing.offline)
+            for piece in _PIECES.findall(answer.text[len(said) :]):
                 yield piece
-        self._count("chat", offline)
-        yield offline
+        self._count("chat", answer)
+        yield answer
 
     async def suggest(self, query: str, ask_model: bool) -> Answer:
         """As one message of a chat; its products are all that fit, those that are named first."""
         briefing = self._brief(query, ())
         answer = briefing.offline
-        if ask_model and self._model.enabled and briefing.known and briefing.found.hits:
-            answer = await self.chat(query, (), ask_model)
+        if briefing.found.hits:
+            answer = await self._whole(briefing, ask_model)
         named = answer.products
         if briefing.offline.products:
             others = briefing.found.products[:_SUGGESTED]
@@ -167,32 +153,32 @@ class Assistant:
         candidates = (shown + others)[:_CANDIDATES]
         return Briefing(message, history, wish, found, candidates, offline, index.categories[:12])
 
-    async def _model_text(
-        self, briefing: Briefing, drafting: "_Drafting", deadline: Deadline
+    async def _sentences(
+        self, briefing: Briefing, drafting: "_Drafting", ask_model: bool
     ) -> AsyncGenerator[str]:
-        """The sentences of the model's answer that may be said."""
+        """The sentences of the model's answer that may be said; none where it is not asked."""
+        if not (ask_model and self._model.enabled and briefing.known):
+            return
         # No draft that names products: a name is data, and a draft reads like our own words.
         draft = "" if briefing.offline.products else briefing.offline.text
         messages = prompts.chat(briefing.message, briefing.history, briefing.candidates, draft)
         try:
-            async with self._model.ask(messages, deadline) as pieces:
+            async with self._model.ask(messages, Deadline.after(self._budget)) as pieces:
                 async for piece in pieces:
-                    drafting.model = piece.model
-                    drafting.cut = piece.cut
+                    drafting.model, drafting.cut = piece.model, piece.cut
                     for sentence in drafting.sentences.feed(piece.text):
-                        if (checked := self._checked(drafting, sentence)) is not None:
-                            yield checked
+                        yield self._checked(drafting, sentence)
             rest = drafting.sentences.rest()
             if rest.strip() and not drafting.cut:
-                yield self._checked(drafting, rest) or ""
+                yield self._checked(drafting, rest)
             drafting.complete = True
         except UpstreamUnavailable as error:
             log.info("answered without the model", extra={"reason": error.reason.value})
 
-    def _checked(self, drafting: "_Drafting", sentence: str) -> str | None:
+    def _checked(self, drafting: "_Drafting", sentence: str) -> str:
         checked = drafting.grounding.check(sentence)
-        self._sentences.labels("dropped" if checked is None else "kept").inc()
-        return checked
+        self._fates.labels("dropped" if checked is None else "kept").inc()
+        return checked or ""
 
     def _count(self, kind: str, answer: Answer) -> None:
         self._answers.labels(kind, OFFLINE if answer.source == OFFLINE else "model").inc()
@@ -231,3 +217,10 @@ class _Drafting:
 def _offer(product: Product) -> Offer:
     text = f"{product.category} {' '.join(product.tags)} {product.description}"
     return Offer(product.name, product.price, priced(product), frozenset(split(fold(text))))
+
+
+def _completed(said: str, named: tuple[Product, ...], offline: Answer) -> Answer:
+    """What a model had said before it failed, and the offline answer behind it."""
+    joint = " " if said and not said[-1].isspace() else ""
+    products = named + tuple(product for product in offline.products if product not in named)
+    return Answer(said + joint + offline.text, products)

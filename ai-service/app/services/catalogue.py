@@ -98,10 +98,10 @@ class LiveCatalogue:
         """Begin to read, and return at once: product-service may be away for a long time yet."""
         self._task = asyncio.create_task(self._run(), name="catalogue")
 
-    async def stop(self) -> None:
+    async def stop(self, timeout: float = 1.0) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait({self._task})
+            await asyncio.wait({self._task}, timeout=timeout)
 
     async def _run(self) -> None:
         backoff = RetryPolicy(backoff=0.2, backoff_max=self._refresh)

@@ -16,8 +16,8 @@ from app.routes import ai_routes
 from app.services.assistant import Assistant
 from app.services.catalogue import LiveCatalogue
 from app.services.follow_up import FollowUps
-from app.services.habits import BoughtTogether
 from app.services.recommending import Recommending
+from chassis.docs import install_docs
 from chassis.health import health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
@@ -33,12 +33,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     products = CatalogueClient(settings, registry)
     catalogue = LiveCatalogue(products, languages, registry, settings)
     model = ModelClient(settings, registry)
-    habits = BoughtTogether(settings.learn_max_products)
-    recommending = Recommending(habits)
+    history = OrderHistory(settings, registry)
+    recommending = Recommending(history.habits)
     producer = EventProducer.of(settings, settings.service_name, registry)
     ready = FollowUps(catalogue, recommending, model, languages, producer.send, registry, settings)
     consumer = build_consumer(settings, ready, producer, registry)
-    history = OrderHistory(settings.kafka_bootstrap_servers, habits, registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -58,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.assistant = Assistant(catalogue, model, languages, registry, settings)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
+    install_docs(app)
     needs = dependencies(app)
     operations = health_router(settings.service_name, needs), metrics_router(registry)
     for router in (ai_routes.router, *operations):

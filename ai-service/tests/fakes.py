@@ -135,6 +135,12 @@ class Call:
         return str(self.body["model"])
 
 
+def _open_gate() -> asyncio.Event:
+    gate = asyncio.Event()
+    gate.set()
+    return gate
+
+
 @dataclass
 class Script:
     """What the fake Groq does.
@@ -145,6 +151,7 @@ class Script:
         text: what it answers; a function gets the request.
         gone: models that are not there, whatever the mode.
         delay: seconds before each chunk.
+        gate: nothing is answered before it is set.
     """
 
     mode: str = "answer"
@@ -152,6 +159,7 @@ class Script:
     gone: frozenset[str] = frozenset()
     retry_after: str = "1"
     delay: float = 0.0
+    gate: asyncio.Event = field(default_factory=_open_gate)
     finish: str = "stop"
     failures: int | None = None  # so many, then `answer`
 
@@ -188,6 +196,7 @@ class FakeGroq(HttpStandIn):
 
     async def _play(self, call: Call, writer: asyncio.StreamWriter) -> bool:
         script, mode = self.script, self.script.mode
+        await script.gate.wait()
         if script.failures is not None and mode != "answer":
             script.failures -= 1
             if script.failures < 0:

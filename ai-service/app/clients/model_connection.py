@@ -1,5 +1,6 @@
 """The wire to the model's server: Groq's SDK, kept from its own retries and from a dead pool."""
 
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Connections:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._current: _Connection | None = None
+        self._tls: ssl.SSLContext | None = None
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator["AsyncGroq"]:
@@ -63,14 +65,18 @@ class Connections:
             await connection.client.close()
 
     def _new(self) -> "AsyncGroq":
-        from groq import AsyncGroq  # here: it costs 25 MB, and most start without a key
+        import certifi  # here, as the SDK: it costs 25 MB, and most start without a key
+        from groq import AsyncGroq, DefaultAsyncHttpxClient
 
         settings = self._settings
+        if self._tls is None:  # some 20 ms, and every customer who leaves costs a client
+            self._tls = ssl.create_default_context(cafile=certifi.where())
         return AsyncGroq(
             api_key=settings.groq_api_key.get_secret_value() or _KEYLESS,
             base_url=settings.groq_base_url.rstrip("/") or None,
             timeout=settings.model_budget_seconds,
             max_retries=0,  # ours know the budget
+            http_client=DefaultAsyncHttpxClient(verify=self._tls),
         )
 
     async def stream(

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import BaseModel, ValidationError
 
+from app.config import Settings
 from app.events import ORDER_PLACED
 from app.services.habits import BoughtTogether
 from chassis.kafka.handling import describe
@@ -33,17 +34,15 @@ class _Order(BaseModel):
 
 
 class OrderHistory:
-    """Teaches `habits` what the topic says."""
+    """Learns what the topic says into `habits`."""
 
-    def __init__(
-        self, bootstrap_servers: str, habits: BoughtTogether, registry: CollectorRegistry
-    ) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._habits = habits
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self._bootstrap_servers = settings.kafka_bootstrap_servers
+        self.habits = BoughtTogether(settings.learn_max_products)
         self._backoff = RetryPolicy()
         self._task: asyncio.Task[None] | None = None
         gauge = Gauge("habits_products", "Products that are known from orders", registry=registry)
-        gauge.set_function(lambda: len(habits))
+        gauge.set_function(lambda: len(self.habits))
 
     def start(self) -> None:
         """Begin to follow, and return at once."""
@@ -74,7 +73,7 @@ class OrderHistory:
         )
         try:
             await consumer.start()
-            self._habits.forget()  # from the beginning again
+            self.habits.forget()  # from the beginning again
             while True:
                 for records in (await consumer.getmany(timeout_ms=1_000)).values():
                     for record in records:
@@ -87,4 +86,4 @@ class OrderHistory:
             order = _Order.model_validate_json(value or b"")
         except ValidationError:
             return  # the consumer beside this one makes a dead letter of it
-        self._habits.learn([item.product_id for item in order.items])
+        self.habits.learn([item.product_id for item in order.items])

@@ -13,6 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from app.clients.model_connection import Connections
+from app.config import Settings
 from tests.conftest import Start, chat
 from tests.fakes import Call, FakeCatalogue, FakeGroq, Script
 from tests.samples import row, seed_rows
@@ -236,6 +238,40 @@ async def test_a_partly_invented_answer_is_repaired(
     assert done["source"] == "openai/gpt-oss-120b"
 
 
+@pytest.mark.parametrize("mode", ["break_midway", "hang_midway"])
+async def test_an_answer_that_breaks_off_is_replaced_or_completed(
+    start: Start, groq: FakeGroq, mode: str
+) -> None:
+    """What was streamed cannot be taken back; it was true, and the engine's answer follows it."""
+    client = await begin(start, groq, model_budget_seconds=0.5)
+    groq.script = Script(mode=mode, text="Take [P1]. And then there is more to say.")
+    offline = f"I found this: {LAMP} (69.00)."
+    answer = await chat(client, ASKED)
+    assert (answer["reply"], answer["source"]) == (offline, "offline")
+    text, done = await streamed(client, ASKED)
+    assert text == done["reply"] == f"Take {LAMP} (69.00). {offline}"
+    assert done["source"] == "offline"
+    assert [product["name"] for product in done["products"]] == [LAMP]
+
+
+async def test_a_client_whose_call_was_cancelled_gets_no_further_calls() -> None:
+    """The SDK's pool dies of thousands of cancellations; here it sees one."""
+    connections = Connections(Settings(groq_api_key="key"))
+    async with connections.lease() as first:
+        pass
+    async with connections.lease() as second:
+        assert second is first
+        with pytest.raises(asyncio.CancelledError):
+            async with connections.lease():
+                raise asyncio.CancelledError
+        async with connections.lease() as third:
+            assert third is not first
+        assert not first.is_closed(), "another call still uses it"
+    assert first.is_closed()
+    await connections.close()
+    assert third.is_closed()
+
+
 def obey(call: Call) -> str:
     """A model that does what it reads."""
     if "IGNORE PREVIOUS" in call.prompt.upper() or "EVERYTHING IS FREE" in call.prompt.upper():
@@ -277,8 +313,8 @@ async def test_a_client_that_leaves_ends_the_call(start: Start, groq: FakeGroq) 
     assert circuit(client) == "closed"
 
 
-async def test_a_thousand_clients_that_leave_harm_nobody(start: Start, groq: FakeGroq) -> None:
-    """Promise 36, for the model: its SDK's pool would be dead after them."""
+async def test_five_hundred_clients_that_leave_harm_nobody(start: Start, groq: FakeGroq) -> None:
+    """Promise 36, for the model."""
     client = await begin(start, groq, model_concurrency=50, model_queue=50, model_budget_seconds=8)
     groq.script = Script(delay=0.05, text="Take [P1] now, or later.")
     assistant = client.app.state.assistant  # type: ignore[attr-defined]

@@ -70,6 +70,12 @@ def test_a_colour_alone_is_no_match_for_a_thing_that_is_not_there(
     assert (found.hits, found.unknown) == ((), ("bicycle",))
 
 
+def test_nor_is_a_red_thing_a_red_bicycle(languages: Languages) -> None:
+    index = index_of([row(1, name="Red scarf", tags=["red"])], languages)
+    assert find(index, languages, "a red bicycle").hits == ()
+    assert names(find(index, languages, "something red")) == ["Red scarf"]
+
+
 def test_a_word_of_a_description_is_no_match_for_a_thing_that_is_not_there(
     index: CatalogueIndex, languages: Languages
 ) -> None:

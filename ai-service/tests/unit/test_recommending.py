@@ -60,6 +60,9 @@ def test_a_category_holds_and_is_filled_up(index: CatalogueIndex) -> None:
     assert {product.category for product in found} == {"Books"}
     assert len(found) == 5
     assert recommending.recommend(index, None, "No such thing", 5) == []
+    books = recommending.recommend(index, "Drawing Every Day", "Books", 10)
+    assert len(books) == 4
+    assert "Drawing Every Day" not in names(books)
 
 
 def test_without_a_name_the_popular_ones(index: CatalogueIndex) -> None:

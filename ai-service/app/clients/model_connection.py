@@ -65,7 +65,7 @@ class Connections:
             await connection.client.close()
 
     def _new(self) -> "AsyncGroq":
-        import certifi  # here, as the SDK: it costs 25 MB, and most start without a key
+        import certifi  # here, as the SDK: it costs memory, and most start without a key
         from groq import AsyncGroq, DefaultAsyncHttpxClient
 
         settings = self._settings

@@ -394,7 +394,7 @@ async def test_nothing_personal_is_sent_or_logged(
 
 
 def test_without_a_key_no_sdk_is_loaded() -> None:
-    """25 MB that most deployments never need."""
+    """Memory that most deployments never need."""
     code = "import sys; from app.main import create_app; create_app(); print('groq' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"

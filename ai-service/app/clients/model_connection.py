@@ -1,5 +1,6 @@
 """The wire to the model's server: Groq's SDK, kept from its own retries and from a dead pool."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -43,9 +44,11 @@ class Connections:
     @asynccontextmanager
     async def lease(self) -> AsyncIterator["AsyncGroq"]:
         """A client for one call."""
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(_load)
         connection = self._current
         if connection is None:
-            connection = self._current = _Connection(self._new())
+            connection = self._current = _Connection(self._new(self._tls))
         connection.users += 1
         try:
             yield connection.client
@@ -64,19 +67,16 @@ class Connections:
         if connection is not None:
             await connection.client.close()
 
-    def _new(self) -> "AsyncGroq":
-        import certifi  # here, as the SDK: it costs memory, and most start without a key
+    def _new(self, tls: ssl.SSLContext) -> "AsyncGroq":
         from groq import AsyncGroq, DefaultAsyncHttpxClient
 
         settings = self._settings
-        if self._tls is None:  # some 20 ms, and every customer who leaves costs a client
-            self._tls = ssl.create_default_context(cafile=certifi.where())
         return AsyncGroq(
             api_key=settings.groq_api_key.get_secret_value() or _KEYLESS,
             base_url=settings.groq_base_url.rstrip("/") or None,
             timeout=settings.model_budget_seconds,
             max_retries=0,  # ours know the budget
-            http_client=DefaultAsyncHttpxClient(verify=self._tls),
+            http_client=DefaultAsyncHttpxClient(verify=tls),
         )
 
     async def stream(
@@ -116,6 +116,17 @@ class Connections:
         if groq and model.startswith("openai/gpt-oss"):
             body["reasoning_effort"] = "low"
         return body
+
+
+def _load() -> ssl.SSLContext:
+    """Import the SDK, and make what all its clients share: the TLS context costs some 20 ms.
+
+    Only when it is needed, for it costs memory, and most start without a key; in a thread, for it
+    takes tenths of a second.
+    """
+    import certifi
+
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def failure_of(error: Exception) -> UpstreamUnavailable:

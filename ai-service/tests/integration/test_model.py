@@ -20,6 +20,7 @@ from tests.fakes import Call, FakeCatalogue, FakeGroq, Script
 from tests.samples import row, seed_rows
 
 BUDGET = 1.0
+SLACK = 0.6  # for a busy machine; without a deadline a hanging model takes for ever
 ASKED = "a desk lamp"
 LAMP = "Desk Lamp Halo"
 
@@ -85,12 +86,12 @@ async def test_promise_31_every_failure_is_answered_offline_within_the_budget(
     for _ in range(3):
         began = time.perf_counter()
         answer = await chat(client, ASKED)
-        assert time.perf_counter() - began < 0.4 + 0.25
+        assert time.perf_counter() - began < 0.4 + SLACK
         assert answer["source"] == "offline"
         assert answer["reply"] == f"I found this: {LAMP} (69.00)."
     began = time.perf_counter()
     text, done = await streamed(client, ASKED)
-    assert time.perf_counter() - began < 0.4 + 0.25
+    assert time.perf_counter() - began < 0.4 + SLACK
     assert (done["source"], done["reply"]) == ("offline", text)
     answered = await client.post("/api/ai/suggest", json={"query": ASKED})
     assert answered.status_code == 200

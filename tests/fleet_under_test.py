@@ -7,7 +7,9 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ SERVICES = (
     "inventory-service",
     "notification-service",
     GATEWAY,
+    "ai-service",
 )
 SCRAPE_TOKEN = "scrape-token-of-the-tests"
 NO_LIMIT = "1000000/minute"  # what is tested here is not how often one may ask
@@ -82,6 +85,16 @@ class Fleet:
     async def run(self, *command: str) -> str:
         """As calling it, beside what else goes on in the test."""
         return await asyncio.to_thread(self, *command)
+
+    @contextmanager
+    def settings(self, changes: Mapping[str, str]) -> Iterator[None]:
+        """For what is started meanwhile: these settings beside the others."""
+        before = self._environment
+        self._environment = {**before, **changes}
+        try:
+            yield
+        finally:
+            self._environment = before
 
     def url(self, service: str) -> str:
         variable = service.removeprefix("api-").upper().replace("-", "_") + "_PORT"
@@ -205,10 +218,10 @@ class Shop:
             await consumer.stop()
         return seen
 
-    async def publish_raw(self, topic: str, value: bytes) -> None:
+    async def publish_raw(self, topic: str, value: bytes, key: bytes | None = None) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=self.fleet.kafka, acks="all")
         await producer.start()
-        await producer.send_and_wait(topic, value)
+        await producer.send_and_wait(topic, value, key=key)
         await producer.stop()
 
     async def dead_letters(self, topic: str) -> list[bytes]:
@@ -237,12 +250,12 @@ class Shop:
 
         async def one_each() -> bool:
             subjects = await self.mails_of(email)
-            return all(any(o["order_number"] in s for s in subjects) for o in orders)
+            return all(f"Your order {o['order_number']} is confirmed" in subjects for o in orders)
 
         took = await until(one_each, seconds, f"{len(orders)} confirmation mails", every=0.3)
-        subjects = await self.mails_of(email)
+        subjects = Counter(await self.mails_of(email))
         for order in orders:
-            count = sum(order["order_number"] in subject for subject in subjects)
+            count = subjects[f"Your order {order['order_number']} is confirmed"]
             assert count == 1, f"{count} mails for {order['order_number']}"
         return took
 

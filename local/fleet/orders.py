@@ -56,7 +56,9 @@ def await_mail(mailbox: Mailbox, order: dict[str, Any]) -> Message:
 
     def arrived() -> bool:
         nonlocal told
-        found.extend(mailbox.messages(f'to:{order["customer_email"]} "{order["order_number"]}"'))
+        # A follow-up of the AI may come before it, and is not what is waited for.
+        about = f'to:{order["customer_email"]} subject:"{order["order_number"]} is confirmed"'
+        found.extend(mailbox.messages(about))
         if not found and time.monotonic() - told >= _NEWS_EVERY:
             told = time.monotonic()
             seconds = time.monotonic() - began

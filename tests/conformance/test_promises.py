@@ -10,7 +10,11 @@ ROW = re.compile(r"^\| (\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
 TEST = re.compile(r"`([\w./-]+\.py)(?:::(\w+))?`")
 
 # What must be shown by now; the rest may still say "not yet".
-SHOWN = {*range(1, 8), 9, 10, 11, 15, 16, 18, 19, 23, 24, 25, 30, *range(33, 38), *range(39, 56)}
+SHOWN = {
+    *range(1, 8),
+    *(9, 10, 11, 15, 16, 18, 19, 23, 24, 25),
+    *range(29, 56),
+}
 
 
 def test_every_promise_has_one_row() -> None:

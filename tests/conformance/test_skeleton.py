@@ -15,6 +15,7 @@ DOCUMENTS = {
     "inventory-service": "inventory-docs.md",
     "notification-service": "notification-docs.md",
     GATEWAY: "gateway-docs.md",
+    "ai-service": "ai-docs.md",
 }
 
 

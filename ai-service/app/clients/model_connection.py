@@ -1,0 +1,168 @@
+"""The wire to the model's server: Groq's SDK, kept from its own retries and from a dead pool."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.config import Settings
+from app.services.prompts import Message
+from chassis.retry import retry_after_seconds
+from chassis.upstream import Reason, UpstreamUnavailable
+
+if TYPE_CHECKING:
+    from groq import AsyncGroq
+
+_GROQ_PATH = "/openai/v1/chat/completions"
+_OPENAI_PATH = "/chat/completions"
+_TEMPERATURE = 0.3
+_MODEL_GONE = ("model_decommissioned", "model_not_found")  # Groq says the first with 400
+_KEYLESS = "none"  # the SDK wants a key; a server on this machine needs none
+
+
+@dataclass(eq=False, slots=True)
+class _Connection:
+    client: "AsyncGroq"
+    users: int = 0
+
+
+class Connections:
+    """The SDK's client, made when first needed and replaced after a call that did not end well.
+
+    The SDK stands on httpx 0.28, whose pool dies under cancellation (after some thousand cancelled
+    requests no later one works), and a customer who leaves is a cancellation. So a client whose
+    call was cancelled or broken gets no further calls, and is closed when its last one has ended.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._current: _Connection | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    @asynccontextmanager
+    async def lease(self) -> AsyncIterator["AsyncGroq"]:
+        """A client for one call."""
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(_load)
+        connection = self._current
+        if connection is None:
+            connection = self._current = _Connection(self._new(self._tls))
+        connection.users += 1
+        try:
+            yield connection.client
+        except BaseException as error:
+            answered = isinstance(error, UpstreamUnavailable) and error.status is not None
+            if not answered and self._current is connection:
+                self._current = None
+            raise
+        finally:
+            connection.users -= 1
+            if connection is not self._current and connection.users == 0:
+                await connection.client.close()
+
+    async def close(self) -> None:
+        connection, self._current = self._current, None
+        if connection is not None:
+            await connection.client.close()
+
+    def _new(self, tls: ssl.SSLContext) -> "AsyncGroq":
+        from groq import AsyncGroq, DefaultAsyncHttpxClient
+
+        settings = self._settings
+        return AsyncGroq(
+            api_key=settings.groq_api_key.get_secret_value() or _KEYLESS,
+            base_url=settings.groq_base_url.rstrip("/") or None,
+            timeout=settings.model_budget_seconds,
+            max_retries=0,  # ours know the budget
+            http_client=DefaultAsyncHttpxClient(verify=tls),
+        )
+
+    async def stream(
+        self, client: "AsyncGroq", model: str, messages: Sequence[Message]
+    ) -> AsyncIterator[tuple[str, str | None]]:
+        """Text and finish reason, as the chunks of one answer bring them."""
+        from groq import AsyncStream
+        from groq.types.chat import ChatCompletionChunk
+
+        answer = await client.post(
+            self._path(),
+            cast_to=ChatCompletionChunk,
+            body=self._body(model, messages),
+            stream=True,
+            stream_cls=AsyncStream[ChatCompletionChunk],
+        )
+        async with answer:
+            async for chunk in answer:
+                for choice in (chunk.choices or [])[:1]:
+                    yield choice.delta.content or "", choice.finish_reason
+
+    def _path(self) -> str:
+        """Groq's own path, or that of a server whose base URL already has the version in it."""
+        base = self._settings.groq_base_url.rstrip("/")
+        return _OPENAI_PATH if base.endswith("/v1") else _GROQ_PATH
+
+    def _body(self, model: str, messages: Sequence[Message]) -> dict[str, object]:
+        groq = self._path() == _GROQ_PATH
+        body: dict[str, object] = {
+            "model": model,
+            "messages": list(messages),
+            "stream": True,
+            "temperature": _TEMPERATURE,
+            # OpenAI's newer name, which not every other server knows
+            "max_completion_tokens" if groq else "max_tokens": self._settings.model_max_tokens,
+        }
+        if groq and model.startswith("openai/gpt-oss"):
+            body["reasoning_effort"] = "low"
+        return body
+
+
+def _load() -> ssl.SSLContext:
+    """Import the SDK, and make what all its clients share: the TLS context costs some 20 ms.
+
+    Only when it is needed, for it costs memory, and most start without a key; in a thread, for it
+    takes tenths of a second.
+    """
+    import certifi
+
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+def failure_of(error: Exception) -> UpstreamUnavailable:
+    """What the SDK, or httpx beneath it, says as what the rest of this service knows.
+
+    The SDK's classes tell themselves by attributes; httpx's own errors pass through it while an
+    answer streams.
+    """
+    if isinstance(error, UpstreamUnavailable):
+        return error
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        if status == 400 and _code(error) in _MODEL_GONE:
+            status = 404
+        headers = getattr(getattr(error, "response", None), "headers", {})
+        return UpstreamUnavailable(
+            "model",
+            Reason.BAD_ANSWER,
+            status=status,
+            retry_after=retry_after_seconds(headers.get("retry-after")),
+            retryable=status == 429 or status >= 500,
+            speaks_against_peer=status >= 500,
+        )
+    name = type(error).__name__
+    if "Timeout" in name:
+        return UpstreamUnavailable("model", Reason.TIMEOUT, speaks_against_peer=True)
+    never_sent = type(error.__cause__).__name__ == "ConnectError"
+    if name == "APIConnectionError" or name.endswith(("ReadError", "ProtocolError")):
+        # Only what was never sent is sent again: an answer that was lost has been paid for.
+        return UpstreamUnavailable(
+            "model", Reason.CONNECTION, retryable=never_sent, speaks_against_peer=True
+        )
+    return UpstreamUnavailable("model", Reason.BAD_ANSWER, speaks_against_peer=True)
+
+
+def _code(error: Exception) -> str:
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    return str(inner.get("code", "")) if isinstance(inner, dict) else ""

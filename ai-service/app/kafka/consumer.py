@@ -1,0 +1,31 @@
+"""Who handles which topic. A handler is a route with another wire: one call of the service."""
+
+from prometheus_client import CollectorRegistry
+
+from app.config import Settings
+from app.events import ORDER_PLACED, OrderPlaced
+from app.services.follow_up import FollowUps
+from chassis.kafka.consumer import EventConsumer
+from chassis.kafka.handling import Subscription
+from chassis.kafka.producer import EventProducer
+
+
+def subscription(follow_ups: FollowUps) -> Subscription[OrderPlaced]:
+    return Subscription(ORDER_PLACED, OrderPlaced, follow_ups.order_placed)
+
+
+def build_consumer(
+    settings: Settings,
+    follow_ups: FollowUps,
+    producer: EventProducer,
+    registry: CollectorRegistry,
+) -> EventConsumer:
+    """The group `ai-service`: an order goes to one of its replicas."""
+    return EventConsumer(
+        settings.kafka_bootstrap_servers,
+        settings.service_name,
+        [subscription(follow_ups)],
+        publish=producer.publish,
+        registry=registry,
+        session=settings.kafka_session_seconds,
+    )

@@ -1,0 +1,65 @@
+"""ai-service, put together: `uvicorn app.main:create_app --factory`."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.clients.catalogue_client import CatalogueClient
+from app.clients.model_client import ModelClient
+from app.config import Settings
+from app.dependencies import dependencies, model_budget
+from app.kafka.consumer import build_consumer
+from app.kafka.order_history import OrderHistory
+from app.retrieval.language import load_languages
+from app.routes import ai_routes
+from app.services.assistant import Assistant
+from app.services.catalogue import LiveCatalogue
+from app.services.follow_up import FollowUps
+from app.services.recommending import Recommending
+from chassis.docs import install_docs
+from chassis.health import health_router
+from chassis.kafka.producer import EventProducer
+from chassis.logging import configure_logging
+from chassis.metrics import metrics_router, new_registry
+from chassis.middleware import RequestMiddleware
+from chassis.problems import install_problem_handlers
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    settings = settings or Settings()
+    configure_logging(settings.service_name, settings.log_level)
+    registry, languages = new_registry(), load_languages()
+    products = CatalogueClient(settings, registry)
+    catalogue = LiveCatalogue(products, languages, registry, settings)
+    model = ModelClient(settings, registry)
+    history = OrderHistory(settings, registry)
+    recommending = Recommending(history.habits)
+    producer = EventProducer.of(settings, settings.service_name, registry)
+    ready = FollowUps(catalogue, recommending, model, languages, producer.send, registry, settings)
+    consumer = build_consumer(settings, ready, producer, registry)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:  # closed in reverse, within 10 s, broker or not
+            stack.push_async_callback(products.close)
+            stack.push_async_callback(model.close)
+            stack.push_async_callback(producer.stop, timeout=1.0)
+            await producer.start()
+            for loop, seconds in ((catalogue, 1.0), (history, 1.0), (consumer, 6.0)):
+                stack.push_async_callback(loop.stop, timeout=seconds)
+                loop.start()
+            yield
+
+    app = FastAPI(title="ai-service", version="1.0.0", lifespan=lifespan, redirect_slashes=False)
+    app.state.catalogue, app.state.model, app.state.consumer = catalogue, model, consumer
+    app.state.recommending, app.state.may_ask = recommending, model_budget(settings)
+    app.state.assistant = Assistant(catalogue, model, languages, registry, settings)
+    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
+    install_problem_handlers(app)
+    install_docs(app)
+    needs = dependencies(app)
+    operations = health_router(settings.service_name, needs), metrics_router(registry)
+    for router in (ai_routes.router, *operations):
+        app.include_router(router)
+    return app

@@ -1,0 +1,80 @@
+"""What callers send and get."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from app.schemas.product import Product
+from chassis.types import MultilineText, Text
+
+SOURCE = "the model that answered, or `offline`"
+
+
+def _visible(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+Message = Annotated[MultilineText, Field(min_length=1, max_length=2_000), AfterValidator(_visible)]
+Query = Annotated[
+    MultilineText,
+    Field(min_length=1, max_length=500, examples=["a gift under 50"]),
+    AfterValidator(_visible),
+]
+ProductName = Annotated[Text, Field(min_length=1, max_length=200)]
+Category = Annotated[Text, Field(min_length=1, max_length=100)]
+
+_CHAT: dict[str, Any] = {
+    "message": "and something for the desk, under 60?",
+    "history": [
+        {"role": "user", "content": "I need a gift for a writer"},
+        {"role": "assistant", "content": "I found these: Fountain Pen Swift (58.00)."},
+    ],
+}
+
+
+class Turn(BaseModel):
+    """One thing that was said before."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Literal["user", "assistant"]
+    content: Annotated[MultilineText, Field(max_length=8_000)]
+
+
+class ChatIn(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _CHAT})
+
+    message: Message
+    history: Annotated[
+        list[Turn] | None,
+        Field(max_length=100, description="oldest first; only the last turns are looked at"),
+    ] = None
+
+
+class ChatOut(BaseModel):
+    """An answer. Every product that `reply` names is among `products`."""
+
+    reply: str
+    source: Annotated[str, Field(description=SOURCE, examples=["offline"])]
+    products: list[Product]
+
+
+class SuggestIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    query: Query
+
+
+class SuggestOut(BaseModel):
+    """Best match first; `result` says it in a sentence."""
+
+    result: str
+    products: list[Product]
+    source: Annotated[str, Field(description=SOURCE, examples=["offline"])]
+
+
+class RecommendationsOut(BaseModel):
+    recommendations: list[Product]
+    source: Annotated[str, Field(description=SOURCE, examples=["offline"])]

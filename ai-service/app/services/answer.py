@@ -1,0 +1,35 @@
+"""What an answer is, whoever gives it."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.schemas.product import Product
+
+OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A text and the products that it names.
+
+    Attributes:
+        source: the model's name, or `offline`.
+    """
+
+    text: str
+    products: tuple[Product, ...] = ()
+    source: str = OFFLINE
+
+
+def money(amount: Decimal) -> str:
+    """As the shop writes prices, without a currency: the catalogue has none."""
+    return f"{amount:.2f}"
+
+
+def priced(product: Product) -> str:
+    return f"{one_line(product.name)} ({money(product.price)})"
+
+
+def one_line(text: str) -> str:
+    """Without control characters and line breaks of any kind."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

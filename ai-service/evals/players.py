@@ -1,0 +1,52 @@
+"""An assistant to play the cases against: this service's own, without its HTTP edge."""
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from app.clients.model_client import ModelClient
+from app.config import Settings
+from app.retrieval.index import CatalogueIndex
+from app.retrieval.language import Languages, load_languages
+from app.schemas.ai import Turn
+from app.schemas.product import Product
+from app.services.assistant import Assistant
+from app.services.habits import BoughtTogether
+from app.services.recommending import Recommending
+from evals.scorer import Reply, rows
+
+
+class FixedCatalogue:
+    """A catalogue that does not change."""
+
+    def __init__(self, index: CatalogueIndex) -> None:
+        self._index = index
+
+    def current(self) -> CatalogueIndex | None:
+        return self._index
+
+
+class Player:
+    """Everything that a run of the evaluation needs."""
+
+    def __init__(self, settings: Settings) -> None:
+        registry = CollectorRegistry()
+        self.languages: Languages = load_languages()
+        self.catalogue = [Product.model_validate(row) for row in rows()]
+        self.index = CatalogueIndex(self.catalogue, self.languages)
+        self.model = ModelClient(settings, registry)
+        self.assistant = Assistant(
+            FixedCatalogue(self.index), self.model, self.languages, registry, settings
+        )
+        self.recommending = Recommending(BoughtTogether(100))
+
+    async def ask(self, case: dict[str, Any]) -> Reply:
+        if case["kind"] == "recommend":
+            found = self.recommending.recommend(self.index, case["text"], None, 5)
+            return Reply("", found, "offline")
+        if case["kind"] == "suggest":
+            answer = await self.assistant.suggest(case["text"], ask_model=True)
+        else:
+            history = [Turn(role=who, content=text) for who, text in case.get("history", ())]
+            answer = await self.assistant.chat(case["text"], history, ask_model=True)
+        return Reply(answer.text, answer.products, answer.source)

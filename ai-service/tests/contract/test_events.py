@@ -1,0 +1,62 @@
+"""Promise 21: order-placed as its producer makes it, ai-notification-ready as its schema says."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from app.events import AiNotificationReady, OrderPlaced
+from app.retrieval.language import Languages
+from chassis.kafka.dead_letters import Unreadable
+from chassis.kafka.handling import read
+from tests.samples import order, row, sample, schema, seed_rows
+from tests.unit.test_follow_up import Scene
+
+
+def encoded(event: dict[str, Any]) -> bytes:
+    return json.dumps(event).encode()
+
+
+@pytest.mark.parametrize("changes", [{}, {"new_field": {"deep": [1, None]}}])
+def test_the_golden_order_is_read_and_unknown_fields_are_ignored(changes: dict[str, Any]) -> None:
+    event = read(OrderPlaced, encoded(sample("order-placed", **changes)))
+    assert [item.product_name for item in event.items] == ["Wireless Headphones", "Desk Lamp"]
+
+
+NEEDED = [name for name in schema("order-placed")["required"] if name != "total_amount"]
+
+
+@pytest.mark.parametrize("field", NEEDED)
+def test_a_missing_field_is_unreadable(field: str) -> None:
+    event = sample("order-placed")
+    del event[field]
+    with pytest.raises(Unreadable, match=f"{field}: missing"):
+        read(OrderPlaced, encoded(event))
+
+
+@pytest.mark.parametrize("value", [b"", b"null", b"[]", b"\xff", b'{"price": NaN}', b'"\\ud800"'])
+def test_nonsense_is_unreadable(value: bytes) -> None:
+    with pytest.raises(Unreadable):
+        read(OrderPlaced, value)
+
+
+def test_promise_21_the_producers_own_event_class_makes_the_golden_sample() -> None:
+    golden = sample("ai-notification-ready")
+    made = AiNotificationReady.model_validate(golden)
+    assert json.loads(made.to_bytes()) == golden
+
+
+async def test_a_follow_up_is_what_the_schema_says(languages: Languages) -> None:
+    scene = Scene(languages, seed_rows())
+    longest = {
+        "customer_name": "x" * 200,
+        "order_number": "x" * 40,
+        "customer_email": "x" * 242 + "@example.com",
+    }
+    for event in (order(), order(*seed_rows()[:20]), order(row(1, name="x" * 200), **longest)):
+        await scene.consume(event)
+        made = scene.sent.records[-1][2]
+        jsonschema.validate(made, schema("ai-notification-ready"))
+        for name in ("order_id", "order_number", "customer_name", "customer_email"):
+            assert made[name] == event[name]

@@ -1,0 +1,121 @@
+"""The catalogue over HTTP: all pages, whatever happens meanwhile, and product-service away."""
+
+import asyncio
+import time
+
+import httpx2
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.clients.catalogue_client import CatalogueClient, products_of
+from app.config import Settings
+from chassis.http import UpstreamUnavailable
+from tests.conftest import Start, chat, settings_for
+from tests.fakes import FakeCatalogue
+from tests.samples import many_rows, row
+
+
+def client_of(products: FakeCatalogue, **changes: int) -> CatalogueClient:
+    return CatalogueClient(settings_for(products, **changes), CollectorRegistry())
+
+
+async def test_all_pages_are_read(products: FakeCatalogue) -> None:
+    products.rows = many_rows(1_050)
+    client = client_of(products)
+    first = await client.read()
+    assert [p.id for p in products_of(first.rows)] == [r["id"] for r in products.rows]
+    assert max(products.pages) == 11
+    assert (await client.read()).fingerprint == first.fingerprint
+    products.rows[700]["price"] = 1.5
+    assert (await client.read()).fingerprint != first.fingerprint
+    await client.close()
+
+
+async def test_a_deletion_between_two_pages_loses_nobody(products: FakeCatalogue) -> None:
+    """The product at the edge moves to the page that was read already."""
+    products.rows = many_rows(250)
+    edge = products.rows[100]["id"]
+
+    def delete_first(page: int) -> None:
+        if page == 2:
+            products.before_page = None
+            del products.rows[0]
+
+    products.before_page = delete_first
+    client = client_of(products)
+    found = products_of((await client.read()).rows)
+    assert edge in {product.id for product in found}
+    assert len(found) == 249
+    await client.close()
+
+
+async def test_a_catalogue_without_end_is_bounded(products: FakeCatalogue) -> None:
+    products.rows = many_rows(500)
+    client = client_of(products, catalogue_max_products=200)
+    assert len((await client.read()).rows) == 200
+    await client.close()
+
+
+@pytest.mark.parametrize("fault", ["down", "broken"])
+async def test_an_answer_that_is_none_is_unavailable(products: FakeCatalogue, fault: str) -> None:
+    setattr(products, fault, True)
+    client = client_of(products)
+    with pytest.raises(UpstreamUnavailable):
+        await client.read()
+    await client.close()
+
+
+async def until_it_says(client: httpx2.AsyncClient, message: str, text: str) -> None:
+    deadline = time.monotonic() + 5.0
+    while text not in (await chat(client, message))["reply"]:
+        assert time.monotonic() < deadline, text
+        await asyncio.sleep(0.02)
+
+
+async def test_a_change_is_seen_within_the_refresh(
+    client: httpx2.AsyncClient, products: FakeCatalogue
+) -> None:
+    assert "nothing" in (await chat(client, "a bicycle"))["reply"]
+    products.rows.append(row(99, name="Bicycle Swift", price=499.0))
+    await until_it_says(client, "a bicycle", "Bicycle Swift (499.00)")
+    products.rows[-1]["price"] = 450.0
+    await until_it_says(client, "a bicycle", "Bicycle Swift (450.00)")
+    del products.rows[-1]
+    await until_it_says(client, "a bicycle", "nothing")
+
+
+async def test_it_starts_and_answers_while_product_service_is_away(
+    start: Start, products: FakeCatalogue
+) -> None:
+    from tests.conftest import running
+
+    products.down = True
+    async with running(settings_for(products)) as client:
+        answer = await chat(client, "a desk lamp")
+        assert answer["products"] == []
+        assert "cannot see our catalogue" in answer["reply"]
+        assert "my orders" in (await chat(client, "where is my order?"))["reply"]
+        recommended = await client.get("/api/ai/recommendations")
+        assert recommended.json() == {"recommendations": [], "source": "offline"}
+        suggested = await client.post("/api/ai/suggest", json={"query": "a lamp"})
+        assert suggested.json()["products"] == []
+        ready = await client.get("/health/ready")
+        assert ready.status_code == 200
+        assert ready.json()["dependencies"]["product-service"]["status"] == "DEGRADED"
+        products.down = False
+        await until_it_says(client, "a desk lamp", "Desk Lamp Halo (69.00)")
+        ready = await client.get("/health/ready")
+        assert ready.json()["dependencies"]["product-service"]["status"] == "UP"
+
+
+async def test_an_outage_is_bridged_and_not_for_ever(start: Start, products: FakeCatalogue) -> None:
+    client = await start(catalogue_max_age_seconds=0.8)
+    products.down = True
+    assert (await chat(client, "a desk lamp"))["products"]
+    await until_it_says(client, "a desk lamp", "cannot see our catalogue")
+
+
+def test_the_defaults_bound_the_staleness() -> None:
+    settings = Settings()
+    assert settings.catalogue_refresh_seconds <= 10
+    assert settings.catalogue_max_age_seconds <= 600

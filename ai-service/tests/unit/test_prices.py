@@ -1,0 +1,99 @@
+"""Prices in plain words, in five languages."""
+
+from decimal import Decimal
+
+import pytest
+
+from app.retrieval.language import Languages
+from app.retrieval.prices import amount
+from app.retrieval.understanding import Understanding
+
+
+@pytest.fixture(scope="module")
+def understanding(languages: Languages) -> Understanding:
+    return Understanding(languages)
+
+
+def _bound(value: float | None) -> Decimal | None:
+    return None if value is None else Decimal(str(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("a gift under 50", None, 50),
+        ("a gift under $50.", None, 50),
+        ("a gift under 49,90 €", None, 49.9),
+        ("a sofa for less than 1,299.00", None, 1299),
+        ("a sofa for less than 1.299,00 EUR", None, 1299),
+        ("between 20 and 40", 20, 40),
+        ("between 40 and 20", 20, 40),
+        ("from 20 to 40 euros", 20, 40),
+        ("20-40 euros", 20, 40),
+        ("around 30", 24, 36),
+        ("up to fifty", None, 50),
+        ("at least 100", 100, None),
+        ("over 20 and under 60", 20, 60),
+        ("50 or less", None, 50),
+        ("30 euros or more", 30, None),
+        ("not more than 15", None, 15),
+        ("nothing over 80 please", None, 80),
+        ("my budget is 40", None, 40),
+        ("a lamp for 60 euros", None, 60),
+        ("a 60 euro lamp", None, 60),
+        ("CHF 25", None, 25),
+        ("unter 30 Euro", None, 30),
+        ("zwischen 20 und 40 Euro", 20, 40),
+        ("ein Buch, höchstens 15", None, 15),
+        ("mehr als 100 Euro für eine Lampe", 100, None),
+        ("moins de 30 euros", None, 30),
+        ("un livre entre 10 et 20 euros", 10, 20),
+        ("un regalo por menos de 30 euros", None, 30),
+        ("un libro entre 10 y 20", 10, 20),
+        ("un libro sotto i 20 euro", None, 20),
+        ("una lampada tra 20 e 40 euro", 20, 40),
+    ],
+)
+def test_a_price_is_understood(
+    understanding: Understanding, text: str, low: float | None, high: float | None
+) -> None:
+    price = understanding.read(text).price
+    assert (price.low, price.high) == (_bound(low), _bound(high))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a tent for 2 people",
+        "a puzzle with 1000 pieces",
+        "a board under 30 cm",
+        "a bottle over 500 ml",
+        "a game for 3-5 players",
+        "toys from 3 years",
+        "a 7-in-1 hub",
+        "something for two",
+        "dinner for 2",
+        "a lamp",
+    ],
+)
+def test_other_numbers_are_no_prices(understanding: Understanding, text: str) -> None:
+    assert not understanding.read(text).price
+
+
+def test_a_price_that_cannot_be_is_noticed(understanding: Understanding) -> None:
+    assert understanding.read("over 100 and under 50").price.impossible
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("49.9", "49.9"),
+        ("1,299", "1299"),
+        ("1.299,5", "1299.5"),
+        ("1 299,00 €", "1299.00"),
+        ("€50.-", "50"),
+        ("9" * 40, "9" * 15),
+    ],
+)
+def test_an_amount_is_read_as_people_write_it(text: str, value: str) -> None:
+    assert amount(text) == Decimal(value)

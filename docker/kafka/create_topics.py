@@ -1,4 +1,4 @@
-"""Creates the platform's topics at the broker of KAFKA_BOOTSTRAP_SERVERS; what exists stays as it is.
+"""Creates the platform's topics at KAFKA_BOOTSTRAP_SERVERS; what exists stays as it is.
 
 Run by docker-compose.yml in a service's image, with local/fleet/topics.py beside it: both fleets
 have one table. It may run any number of times, and twice at once.

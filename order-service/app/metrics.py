@@ -1,5 +1,7 @@
 """What order-service counts beside requests and calls."""
 
+from decimal import Decimal
+
 from prometheus_client import CollectorRegistry, Counter
 
 OUTCOMES = (
@@ -26,6 +28,9 @@ class OrderMetrics:
             ["outcome"],
             registry=registry,
         )
+        self._value = Counter(
+            "order_value", "Sum of the confirmed orders' totals", registry=registry
+        )
         self._recovered = Counter(
             "order_recoveries", "What the recovery loop did", ["action"], registry=registry
         )
@@ -34,6 +39,10 @@ class OrderMetrics:
 
     def count_placing(self, outcome: str) -> None:
         self._placings.labels(outcome if outcome in OUTCOMES else "other").inc()
+
+    def count_value(self, total: Decimal) -> None:
+        """An order was confirmed. A float, as all metrics are: for graphs, not for the books."""
+        self._value.inc(float(total))
 
     def count_recovery(self, action: str) -> None:
         """`cancelled` (an order left PENDING), `reversed` (a debt paid) or `failed`."""

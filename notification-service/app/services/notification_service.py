@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from app.events import AiNotificationReady, InventoryLow, OrderCancelled, OrderPlaced
 from app.mail import Mail
 from app.services.letters import Letters
+from chassis.kafka.events import Envelope
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +52,27 @@ class NotificationService:
         self._skipped = Counter(
             "mails_skipped", "Events that had their mail already", ["event_type"], registry=registry
         )
+        self._delay = Histogram(
+            "mail_delay_seconds",
+            "Time from what happened to its mail",
+            ["event_type"],
+            buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0),
+            registry=registry,
+        )
 
     async def order_placed(self, event: OrderPlaced) -> None:
-        await self._deliver(self._letters.order_placed(event))
+        await self._deliver(event, self._letters.order_placed(event))
 
     async def order_cancelled(self, event: OrderCancelled) -> None:
-        await self._deliver(self._letters.order_cancelled(event))
+        await self._deliver(event, self._letters.order_cancelled(event))
 
     async def inventory_low(self, event: InventoryLow) -> None:
-        await self._deliver(self._letters.inventory_low(event))
+        await self._deliver(event, self._letters.inventory_low(event))
 
     async def ai_follow_up(self, event: AiNotificationReady) -> None:
-        await self._deliver(self._letters.ai_follow_up(event))
+        await self._deliver(event, self._letters.ai_follow_up(event))
 
-    async def _deliver(self, mail: Mail) -> None:
+    async def _deliver(self, event: Envelope, mail: Mail) -> None:
         """Send, remember, record; the caller commits the offset after this returns.
 
         One mail at a time, and none before the last one is recorded: so a crash between the yes of
@@ -80,6 +89,8 @@ class NotificationService:
             # tried again, and must not be mailed again.
             self._sent.remember(mail.event_id, mail.event_type)
             self._mailed.labels(mail.event_type).inc()
+            waited = (datetime.now(UTC) - event.timestamp).total_seconds()
+            self._delay.labels(mail.event_type).observe(max(0.0, waited))  # clocks may differ
             fields = {"event_id": str(mail.event_id), "event_type": mail.event_type}
             log.info("mail sent", extra=fields)
             await self._sent.settle()

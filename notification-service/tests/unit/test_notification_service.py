@@ -1,6 +1,7 @@
 """Once for each event: what is sent, remembered and recorded, on fakes."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -43,6 +44,17 @@ async def test_an_event_that_comes_again_is_skipped_and_counted(scene: Scene) ->
     assert len(scene.mailer.mails) == 1
     skipped = scene.registry.get_sample_value("mails_skipped_total", {"event_type": "ORDER_PLACED"})
     assert skipped == 4
+
+
+async def test_the_time_from_the_event_to_its_mail_is_measured_once(scene: Scene) -> None:
+    recent = EVENT.model_copy(update={"timestamp": datetime.now(UTC) - timedelta(seconds=2)})
+    for _ in range(3):
+        await scene.service.order_placed(recent)
+    labels = {"event_type": "ORDER_PLACED"}
+    assert scene.registry.get_sample_value("mail_delay_seconds_count", labels) == 1
+    waited = scene.registry.get_sample_value("mail_delay_seconds_sum", labels)
+    assert waited is not None
+    assert 2 <= waited < 5
 
 
 async def test_what_was_not_mailed_is_not_recorded(scene: Scene) -> None:

@@ -97,6 +97,8 @@ class OrderPlacing:
             self._metrics.count_placing(type(problem).__name__)
             raise
         self._metrics.count_placing("replayed" if placed.replayed else "confirmed")
+        if not placed.replayed:
+            self._metrics.count_value(request.total_amount)
         return placed
 
     @asynccontextmanager

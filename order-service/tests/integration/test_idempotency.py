@@ -33,6 +33,18 @@ async def test_promise_10_fifty_requests_with_one_key_make_one_order(
     assert inventory.stock["p"] == 999
 
 
+async def test_an_order_counts_once_in_the_value_of_orders(client: httpx2.AsyncClient) -> None:
+    async def value() -> float:
+        lines = (await client.get("/metrics")).text.splitlines()
+        return float(next(line for line in lines if line.startswith("order_value_total ")).split()[1])
+
+    before = await value()
+    total = (await place(client, "k", quantity=3)).json()["total_amount"]
+    await place(client, "k", quantity=3)
+    assert total > 0
+    assert await value() - before == pytest.approx(total)
+
+
 async def test_promise_11_the_same_key_with_another_body_is_422(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:

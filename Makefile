@@ -56,7 +56,7 @@ resume: tools  ## Let it go on (SIGCONT)
 
 ##@ Work on it
 
-.PHONY: check test test-keycloak setup setup-dev lock clean
+.PHONY: check test test-keycloak e2e setup setup-dev lock clean
 check: setup-dev  ## Lint, format and types of everything
 	@$(PY) local/check.py
 
@@ -67,6 +67,10 @@ test-keycloak: setup-dev  ## The identity tests on a real Keycloak: KEYCLOAK_URL
 	@test -n "$(KEYCLOAK_URL)" || { echo "Say which: make test-keycloak KEYCLOAK_URL=http://localhost:8081" \
 		"(it must have imported docker/keycloak/realm-export.json, with that URL as its hostname)" >&2; exit 1; }
 	@TEST_KEYCLOAK_URL="$(KEYCLOAK_URL)" $(PY) -m pytest -q tests/identity
+
+e2e: setup-dev  ## The whole fleet's tests: on embedded servers, or TARGET=compose on the stack in Docker
+	@$(if $(filter compose,$(TARGET)),E2E_TARGET=compose TEST_KEYCLOAK_URL=http://localhost:$${KEYCLOAK_PORT:-8081}) \
+		$(PY) -m pytest -q tests/e2e $(if $(filter compose,$(TARGET)),tests/compose tests/identity)
 
 bench: setup  ## What the gateway costs, beside two other forwarders (needs wrk; some 2 minutes)
 	@$(PY) benchmarks/forwarding

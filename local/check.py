@@ -1,4 +1,4 @@
-"""Everything static: lint and format of the whole repository, strict types of each part of it.
+"""Everything static: lint, format, strict types of each part, and what runs in Docker.
 
 Each part is checked in its own folder and with its own environment's packages: all services have a
 package named ``app``. `make check` and CI run exactly this.
@@ -6,6 +6,7 @@ package named ``app``. `make check` and CI run exactly this.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,10 @@ from pathlib import Path
 
 from bootstrap import CHASSIS, service_folders
 from installer import ROOT, TOOLS
+
+RULES_CHECK = "alert rules and dashboards" + (
+    " with promtool" if shutil.which("promtool") else " (no promtool)"
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,24 @@ def checks() -> list[Check]:
             for folder in service_folders()
         ),
         types(ROOT, TOOLS / "bin" / "python", "tests", "benchmarks/forwarding/__main__.py"),
+        *docker_checks(),
+    ]
+
+
+def docker_checks() -> list[Check]:
+    """Of images and configuration, by tools from PyPI: no engine is needed."""
+    python, compose = str(TOOLS / "bin" / "python"), str(TOOLS / "bin" / "docker-compose")
+    mypy = (str(TOOLS / "bin" / "mypy"), "--config-file", "pyproject.toml")
+    programs = ("docker/grafana/dashboards.py", "docker/secrets/check.py")
+    hadolint = str(TOOLS / "bin" / "hadolint")
+    dockerfiles = [str(path) for path in sorted(ROOT.glob("*/Dockerfile"))]
+    scale = ("--env-file", "docker/scale.env")
+    return [
+        Check("types docker", (*mypy, *programs)),
+        Check("dockerfiles", (hadolint, *dockerfiles)),
+        Check("compose file", (compose, "config", "--quiet")),
+        Check("compose file, scaled", (compose, *scale, "config", "--quiet")),
+        Check(RULES_CHECK, (python, "-m", "tests.conformance.queries")),
     ]
 
 

@@ -1,17 +1,22 @@
 """One fleet for all tests here; a test that breaks a part of it puts it right again."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.compose_stack import ComposeStack
 from tests.fleet_under_test import Fleet, Shop
 
 pytest_plugins = ["fleet.testing"]
 
+ON_DOCKER = os.environ.get("E2E_TARGET") == "compose"
+collect_ignore = [] if ON_DOCKER else ["compose"]  # make e2e TARGET=compose
+
 
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[Fleet]:
-    fleet = Fleet()
+    fleet = ComposeStack() if ON_DOCKER else Fleet()
     try:
         fleet("up")
         yield fleet

@@ -18,8 +18,6 @@ TOPICS: Mapping[str, int] = {
 }
 """Topic name → partitions. ``mail-sent`` is notification-service's memory of what was mailed."""
 
-RETENTION_DAYS: Mapping[str, int] = {
-    topic: 30 if topic.endswith(".dlq") else 7 for topic in TOPICS
-}
+RETENTION_DAYS: Mapping[str, int] = {topic: 30 if topic.endswith(".dlq") else 7 for topic in TOPICS}
 """How long a real broker keeps what is on a topic. ``mail-sent`` must not be shorter than an event
 can come again; a dead letter waits for a person. The embedded broker keeps all until it stops."""

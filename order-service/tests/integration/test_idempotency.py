@@ -1,6 +1,7 @@
 """Idempotency-Key on POST /api/orders: one key, one order, one answer."""
 
 import asyncio
+import re
 from collections import Counter
 from typing import Any
 
@@ -35,8 +36,10 @@ async def test_promise_10_fifty_requests_with_one_key_make_one_order(
 
 async def test_an_order_counts_once_in_the_value_of_orders(client: httpx2.AsyncClient) -> None:
     async def value() -> float:
-        lines = (await client.get("/metrics")).text.splitlines()
-        return float(next(line for line in lines if line.startswith("order_value_total ")).split()[1])
+        page = (await client.get("/metrics")).text
+        found = re.search(r"^order_value_total (\S+)$", page, re.MULTILINE)
+        assert found
+        return float(found[1])
 
     before = await value()
     total = (await place(client, "k", quantity=3)).json()["total_amount"]

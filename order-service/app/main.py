@@ -22,6 +22,7 @@ from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
 from chassis.relay import OutboxRelay
+from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         settings.warn_if_open()
         async with AsyncExitStack() as stack:  # closed in reverse; no peer has to be there yet
+            await stack.enter_async_context(exported_spans(settings, registry))
             for resource in (database.close, inventory.close, verifier.aclose, producer.stop):
                 stack.push_async_callback(resource)
             await producer.start()

@@ -16,11 +16,14 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from chassis.problems import ServiceUnavailable
+from chassis.tracing import Kind, span
 
 # SQLSTATE classes and codes that say "not now" rather than "not like that": connection (08),
 # resources (53), shutdown and start-up (57P0x), cancelled by a timeout (57014), lock not
 # available (55P03), serialization and deadlock (40xxx).
 _PASSING = ("08", "53", "57P", "57014", "55P03", "40")
+
+_ABOUT = {"db.system.name": "postgresql"}
 
 
 class DatabaseSettings(BaseSettings):
@@ -88,7 +91,9 @@ class Database:
             DatabaseUnavailable: the connection or the server failed. If that was during COMMIT,
                 the outcome is not known; everything else was rolled back.
         """
-        with _honest_errors():
+        # A span for each transaction, not for each statement: what takes time is the wait for a
+        # connection, a lock or the COMMIT, and a statement may hold what nobody else is to see.
+        with _honest_errors(), span("transaction", Kind.CLIENT, _ABOUT):
             async with self._sessions() as session, session.begin():
                 yield session
 

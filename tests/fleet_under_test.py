@@ -36,6 +36,7 @@ PORTS = (
     "MAILBOX_HTTP_PORT",
     "KEYCLOAK_PORT",
     "GATEWAY_PORT",
+    "TRACES_PORT",
 )
 GATEWAY = "api-gateway"
 SERVICES = (

@@ -109,7 +109,7 @@ async def exported_spans(
 
     Enter it before what makes spans is opened; so it is left after that is closed.
     """
-    if not settings.otel_exporter_otlp_endpoint:
+    if not settings.otel_exporter_otlp_endpoint or settings.otel_sdk_disabled:
         yield
         return
     export = SpanExport(lambda: otlp_sender(settings), registry)

@@ -38,6 +38,7 @@ from chassis.database import Database, DatabaseUnavailable
 from chassis.deadline import Deadline
 from chassis.outbox import add_event
 from chassis.problems import Problem
+from chassis.tracing import span
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +225,8 @@ class OrderPlacing:
 
     async def _confirm(self, order: Order) -> Placed:
         try:
-            body = await self._commit_confirmation(order)
+            with span("confirm order", attributes={"order.number": order.order_number}):
+                body = await self._commit_confirmation(order)
         except DatabaseUnavailable as lost:
             return await self._after_lost_commit(order.id, lost)
         return Placed(body) if body is not None else await self._find_out(order.id)

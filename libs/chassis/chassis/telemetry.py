@@ -1,8 +1,7 @@
-"""Spans to a collector, by OTLP over HTTP, from a thread of its own.
+"""Spans to a collector, from a thread of its own.
 
 Whoever records a span pays for an append to a list in memory. Turning it into OpenTelemetry's form
-and sending it is the thread's, in batches, by OpenTelemetry's own exporter, which reads its further
-settings (headers, certificates, timeout) from its `OTEL_EXPORTER_OTLP_*` variables.
+and sending it is the thread's, in batches (`chassis.otlp`).
 
 A collector that is away, slow or hanging costs only spans: the list is bounded, what does not fit
 is counted and forgotten, and after a failure nothing is even prepared before a wait is over.
@@ -10,18 +9,15 @@ is counted and forgotten, and after a failure nothing is even prepared before a 
 
 import asyncio
 import logging
-import os
-import socket
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
 
 from chassis.settings import ServiceSettings
-from chassis.tracing import Kind, Span, record_to
+from chassis.tracing import Span, record_to
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +35,13 @@ class SpanExport:
     """The list and the thread. `take` is the process's sink.
 
     Args:
-        connect: makes what sends; called in the thread, because only there its imports delay
-            nobody.
+        connect: makes what sends; called in the thread when there are spans, because there and then
+            its imports delay nobody.
     """
 
     def __init__(self, connect: Callable[[], Send], registry: CollectorRegistry) -> None:
         self._connect = connect
+        self._send: Send | None = None
         self._spans: deque[Span] = deque()
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -77,19 +74,18 @@ class SpanExport:
         await asyncio.to_thread(self._thread.join, 0.0 if self._failures else _GRACE)
 
     def _run(self) -> None:
-        send = self._connect()
         while not self._stop.is_set():
             if self._failures:
                 self._stop.wait(min(_LONGEST_WAIT, 2.0**self._failures))
             else:
                 self._wake.wait(_INTERVAL)
                 self._wake.clear()
-            self._drain(send)
+            self._drain()
 
-    def _drain(self, send: Send) -> None:
+    def _drain(self) -> None:
         while self._spans and not (self._failures and self._stop.is_set()):
             batch = [self._spans.popleft() for _ in range(min(_BATCH, len(self._spans)))]
-            if not send(batch):
+            if not self._sent(batch):
                 self._lost.inc(len(batch))
                 self._failures += 1
                 if self._failures == 1:
@@ -99,6 +95,15 @@ class SpanExport:
             if self._failures:
                 log.info("the collector takes spans again")
             self._failures = 0
+
+    def _sent(self, batch: Sequence[Span]) -> bool:
+        try:
+            if self._send is None:
+                self._send = self._connect()
+            return self._send(batch)
+        except Exception:
+            log.exception("spans could not be sent")
+            return False
 
 
 @asynccontextmanager
@@ -112,7 +117,7 @@ async def exported_spans(
     if not settings.otel_exporter_otlp_endpoint or settings.otel_sdk_disabled:
         yield
         return
-    export = SpanExport(lambda: otlp_sender(settings), registry)
+    export = SpanExport(lambda: _collector(settings), registry)
     export.start()
     record_to(export.take, settings.otel_traces_sampler_arg)
     try:
@@ -122,60 +127,7 @@ async def exported_spans(
         await export.stop()
 
 
-def otlp_sender(settings: ServiceSettings) -> Send:
-    """OpenTelemetry's exporter. Imported here: 80 ms and some megabytes that not everybody pays."""
-    import requests
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace.export import SpanExportResult
+def _collector(settings: ServiceSettings) -> Send:
+    from chassis.otlp import Collector
 
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # our own line says it once
-    session = requests.Session()
-    session.trust_env = False  # no proxy, no .netrc
-    endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/") + "/v1/traces"
-    exporter = OTLPSpanExporter(endpoint=endpoint, session=session)
-    resource = Resource.create(
-        {
-            "service.name": settings.service_name,
-            "service.version": settings.service_version,
-            "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
-            "deployment.environment.name": settings.environment,
-        }
-    )
-
-    def send(spans: Sequence[Span]) -> bool:
-        return exporter.export(_in_their_form(spans, resource)) is SpanExportResult.SUCCESS
-
-    return send
-
-
-def _in_their_form(spans: Iterable[Span], resource: Any) -> list[Any]:
-    """Our spans as the SDK's, which its exporter encodes."""
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
-
-    flags, scope = TraceFlags(TraceFlags.SAMPLED), InstrumentationScope("chassis")
-    kinds = {kind: SpanKind[kind.name] for kind in Kind}
-    fine, failed = Status(), Status(StatusCode.ERROR)
-
-    def converted(span: Span) -> ReadableSpan:
-        context, above = span.context, span.context.parent_id
-        trace_id = int(context.trace_id, 16)
-        attributes = (
-            {**span.attributes, "error.type": span.error} if span.error else span.attributes
-        )
-        return ReadableSpan(
-            name=span.name,
-            context=SpanContext(trace_id, int(context.span_id, 16), False, flags),
-            parent=SpanContext(trace_id, int(above, 16), True, flags) if above else None,
-            resource=resource,
-            attributes=attributes,
-            kind=kinds[span.kind],
-            instrumentation_scope=scope,
-            status=failed if span.error else fine,
-            start_time=span.started,
-            end_time=span.ended,
-        )
-
-    return [converted(span) for span in spans]
+    return Collector(settings).send

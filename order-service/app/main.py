@@ -28,10 +28,9 @@ from chassis.telemetry import exported_spans
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
-    registry, database = new_registry(), Database(settings)
+    registry, database, verifier = new_registry(), Database(settings), TokenVerifier(settings)
     metrics = OrderMetrics(registry)
     inventory = InventoryClient(settings.inventory_service_url, registry)
-    verifier = TokenVerifier(settings)
     producer = EventProducer.of(settings, settings.service_name, registry)
     relay = OutboxRelay(settings.database_url, producer.send, registry=registry)
     recovery = RecoveryLoop(database, inventory, settings, metrics)

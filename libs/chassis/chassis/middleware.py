@@ -133,7 +133,7 @@ class RequestMiddleware:
         route = route_template(scope)
         status = exchange.status or 499  # the client went away before an answer began
         exemplar = None
-        if is_recording():
+        if is_recording(exchange.trace):
             exemplar = {"trace_id": exchange.trace.trace_id}
             self._record_span(exchange, method, route, status, took)
         self._series(method, route, status).observe(took / 1e9, exemplar)

@@ -102,9 +102,9 @@ def record_to(sink: Sink | None, ratio: float = 1.0) -> None:
     _Recording.sink, _Recording.ratio = sink, ratio
 
 
-def is_recording() -> bool:
-    """Whether the current trace's spans are kept by this process."""
-    trace = _current.get()
+def is_recording(trace: TraceContext | None = None) -> bool:
+    """Whether this process keeps the spans of `trace`, the current one unless told."""
+    trace = trace or _current.get()
     return _Recording.sink is not None and trace is not None and trace.recorded
 
 

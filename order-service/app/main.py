@@ -28,8 +28,8 @@ from chassis.telemetry import exported_spans
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
-    registry, database, verifier = new_registry(), Database(settings), TokenVerifier(settings)
-    metrics = OrderMetrics(registry)
+    registry, verifier = new_registry(), TokenVerifier(settings)
+    database, metrics = Database(settings, registry), OrderMetrics(registry)
     inventory = InventoryClient(settings.inventory_service_url, registry)
     producer = EventProducer.of(settings, settings.service_name, registry)
     relay = OutboxRelay(settings.database_url, producer.send, registry=registry)

@@ -32,7 +32,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = Database(settings)
+        database = Database(settings, registry)
         app.state.database = database
         app.state.products = ProductService(MongoProductRepository(database.catalogue))
         async with exported_spans(settings, registry):

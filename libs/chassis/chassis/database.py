@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import cast
 
+from prometheus_client import CollectorRegistry
 from pydantic import Field
 from pydantic_settings import BaseSettings
 from sqlalchemy import text
@@ -14,7 +16,9 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
+from sqlalchemy.pool import QueuePool
 
+from chassis.metrics import pool_gauges
 from chassis.problems import ServiceUnavailable
 from chassis.tracing import Kind, span
 
@@ -65,9 +69,15 @@ def _honest_errors() -> Iterator[None]:
 
 
 class Database:
-    """The engine and its sessions. Built in the lifespan, closed by `close()`."""
+    """The engine and its sessions. Built in the lifespan, closed by `close()`.
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    Args:
+        registry: where the pool's use is shown.
+    """
+
+    def __init__(
+        self, settings: DatabaseSettings, registry: CollectorRegistry | None = None
+    ) -> None:
         self.engine: AsyncEngine = create_async_engine(
             settings.database_url,
             pool_size=settings.database_pool_size,
@@ -80,6 +90,11 @@ class Database:
             },
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        if registry is not None:
+            in_use, limit = pool_gauges(registry)
+            pool = cast(QueuePool, self.engine.pool)
+            in_use.set_function(pool.checkedout)
+            limit.set(settings.database_pool_size)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:

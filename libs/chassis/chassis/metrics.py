@@ -7,6 +7,7 @@ closed sets only, so the number of series does not grow with traffic.
 from fastapi import APIRouter, Request, Response
 from prometheus_client import (
     CollectorRegistry,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -34,6 +35,14 @@ def request_histogram(registry: CollectorRegistry) -> Histogram:
         ["method", "route", "status"],
         buckets=BUCKETS,
         registry=registry,
+    )
+
+
+def pool_gauges(registry: CollectorRegistry) -> tuple[Gauge, Gauge]:
+    """How many connections to the database are in use, and how many there may be."""
+    return (
+        Gauge("database_connections_in_use", "Connections that somebody has", registry=registry),
+        Gauge("database_connections_limit", "Connections of the pool at most", registry=registry),
     )
 
 

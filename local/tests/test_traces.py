@@ -56,10 +56,17 @@ def test_spans_in_a_ring_are_shown_and_end() -> None:
 def test_the_oldest_trace_gives_way_and_one_alone_is_bounded_too() -> None:
     store = Store(limit=10)
     for number in range(20):
-        store.add([replace(TOP, trace_id=f"{number:032x}")])
+        store.add([replace(TOP, trace_id=f"{number:032x}", started=number)])
     assert [int(trace.id, 16) for trace in store] == list(range(19, 9, -1))
     store.add(replace(TOP, span_id=f"{number:016x}") for number in range(5_000))
     assert [len(trace.spans) for trace in store] == [2_000]
+
+
+def test_the_list_begins_with_what_began_last_whoever_reported_first() -> None:
+    store = Store(limit=10)
+    for started in (2_000, 3_000, 1_000):
+        store.add([replace(TOP, trace_id=f"{started:032x}", started=started)])
+    assert [trace.started for trace in store] == [3_000, 2_000, 1_000]
 
 
 def test_a_trace_is_found_by_its_id_and_by_its_orders_number() -> None:

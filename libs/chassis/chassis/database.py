@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import QueuePool
 
 from chassis.metrics import pool_gauges
-from chassis.problems import ServiceUnavailable
+from chassis.problems import Problem, ServiceUnavailable
 from chassis.tracing import Kind, span
 
 # SQLSTATE classes and codes that say "not now" rather than "not like that": connection (08),
@@ -108,7 +108,7 @@ class Database:
         """
         # A span for each transaction, not for each statement: what takes time is the wait for a
         # connection, a lock or the COMMIT, and a statement may hold what nobody else is to see.
-        with _honest_errors(), span("transaction", Kind.CLIENT, _ABOUT):
+        with _honest_errors(), span("transaction", Kind.CLIENT, _ABOUT, refusals=Problem):
             async with self._sessions() as session, session.begin():
                 yield session
 

@@ -191,10 +191,21 @@ def record(
 class Work:
     """A span that is not over yet; see `span`."""
 
-    __slots__ = ("_attributes", "_began", "_kind", "_name", "_token", "_trace", "error")
+    __slots__ = (
+        *("_attributes", "_began", "_kind", "_name", "_refusals", "_token", "_trace"),
+        "error",
+    )
 
-    def __init__(self, trace: TraceContext, name: str, kind: Kind, attributes: Attributes) -> None:
+    def __init__(
+        self,
+        trace: TraceContext,
+        name: str,
+        kind: Kind,
+        attributes: Attributes,
+        refusals: type[Exception] | None = None,
+    ) -> None:
         self._trace = trace
+        self._refusals = refusals
         self._name = name
         self._kind = kind
         self._attributes = dict(attributes)
@@ -217,7 +228,8 @@ class Work:
     ) -> None:
         _current.reset(self._token)
         took = time.perf_counter_ns() - self._began
-        self.error = self.error or (kind.__name__ if kind is not None else "")
+        if kind is not None and not (self._refusals and issubclass(kind, self._refusals)):
+            self.error = self.error or kind.__name__
         record(self._trace, self._name, self._kind, took, self._attributes, self.error)
 
 
@@ -242,18 +254,28 @@ _UNRECORDED = _Unrecorded()
 _NOTHING: Attributes = {}
 
 
-def span(name: str, kind: Kind = Kind.INTERNAL, attributes: Attributes = _NOTHING) -> Work:
+def span(
+    name: str,
+    kind: Kind = Kind.INTERNAL,
+    attributes: Attributes = _NOTHING,
+    *,
+    refusals: type[Exception] | None = None,
+) -> Work:
     """A piece of work within the current trace, as a context manager.
 
     Where it is recorded it is the current span of the block, so what goes out from there has it as
-    parent. Name and attributes come from closed sets: see `Span`.
+    parent.
+
+    Args:
+        name, attributes: from closed sets: see `Span`.
+        refusals: errors that are an answer like any other, and no failure of this work.
     """
     above = _current.get()
     if _Recording.sink is None or above is None or not above.recorded:
         return _UNRECORDED
     span_id = f"{_random_bits(64):016x}"
     trace = TraceContext(above.trace_id, span_id, above.flags, above.span_id)
-    return Work(trace, name, kind, attributes)
+    return Work(trace, name, kind, attributes, refusals)
 
 
 @contextmanager

@@ -127,9 +127,10 @@ class Store:
                 self._count -= len(self._traces.pop(oldest).spans)
 
     def __iter__(self) -> Iterator[Trace]:
-        """Newest first, as they are now."""
+        """The one that began last first, as they are now; services report in no order."""
         with self._lock:
-            return iter([_copied(trace) for trace in reversed(self._traces.values())])
+            copies = [_copied(trace) for trace in self._traces.values()]
+        return iter(sorted(copies, key=lambda trace: trace.started, reverse=True))
 
     def find(self, wanted: str) -> Trace | None:
         """By trace id, or the beginning of it, or by order number; the latest where several fit."""

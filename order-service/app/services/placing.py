@@ -225,7 +225,8 @@ class OrderPlacing:
 
     async def _confirm(self, order: Order) -> Placed:
         try:
-            with span("confirm order", attributes={"order.number": order.order_number}):
+            about = {"order.number": order.order_number}
+            with span("confirm order", attributes=about, refusals=Problem):
                 body = await self._commit_confirmation(order)
         except DatabaseUnavailable as lost:
             return await self._after_lost_commit(order.id, lost)

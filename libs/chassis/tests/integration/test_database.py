@@ -1,10 +1,19 @@
 """The pool as its gauges show it, and the span of a transaction."""
 
+import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from chassis.database import Database, DatabaseSettings
+from chassis.problems import Problem
 from chassis.tracing import Kind, Span, continue_trace
+
+
+class TooShort(Problem):
+    status = 400
+    type = "/problems/too-short"
+    title = "Too short"
 
 
 async def test_the_pools_use_is_shown(postgres_url: str) -> None:
@@ -37,3 +46,18 @@ async def test_a_transaction_is_one_span_and_its_statements_are_not_told(
     assert (only.name, only.kind) == ("transaction", Kind.CLIENT)
     assert only.context.parent_id == trace.span_id
     assert "alice" not in repr(spans)
+
+
+async def test_a_refusal_rolls_back_without_failing_the_span_and_an_error_fails_it(
+    postgres_url: str, spans: list[Span]
+) -> None:
+    database = Database(DatabaseSettings(database_url=postgres_url))
+    with continue_trace(None):
+        with pytest.raises(TooShort):
+            async with database.transaction():
+                raise TooShort("Too short.")
+        with pytest.raises(ProgrammingError):
+            async with database.transaction() as session:
+                await session.execute(text("SELECT nonsense"))
+    await database.close()
+    assert [one.error for one in spans] == ["", "ProgrammingError"]

@@ -105,6 +105,7 @@ class Fleet:
     def identity(self) -> IdentityProvider:
         """The provider of everybody's tokens; it keeps the ones it gave."""
         return IdentityProvider(f"http://localhost:{self._ports['KEYCLOAK_PORT']}")
+
     def logs(self) -> list[Path]:
         """The log files of all processes, of before a rotation too."""
         return sorted((self._workshop.folder / "logs").iterdir())

@@ -30,12 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(fleet: Fleet, options: argparse.Namespace) -> int:
     match options.command:
-        case "up":
-            launch.up(fleet)
-        case "down":
-            launch.down(fleet)
-        case "reset":
-            launch.reset(fleet)
+        case "up" | "down" | "reset" as command:
+            getattr(launch, command)(fleet)
         case "status":
             from fleet.status import status
 

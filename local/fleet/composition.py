@@ -228,7 +228,7 @@ class Fleet:
         env.update(self._fill(service.env))
         if self.traces is not None:
             env[_COLLECTOR] = self.traces.url
-            # Here every trace is wanted; what is left to a service is one of ten.
+            # Here every trace is wanted; what is left to a service is one of twenty.
             env["OTEL_TRACES_SAMPLER_ARG"] = self.settings.given("OTEL_TRACES_SAMPLER_ARG") or "1"
         if self.settings.given("KAFKA_BOOTSTRAP_SERVERS") is None:
             env["KAFKA_ENABLE_IDEMPOTENCE"] = "false"  # the embedded broker does not speak it

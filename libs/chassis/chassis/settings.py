@@ -27,7 +27,7 @@ class ServiceSettings(BaseSettings):
     )
     otel_sdk_disabled: bool = Field(default=False, description="no spans, whatever else is set")
     otel_traces_sampler_arg: float = Field(
-        default=0.1, ge=0, le=1, description="how many of the traces that begin here are recorded"
+        default=0.05, ge=0, le=1, description="how many of the traces that begin here are recorded"
     )
 
 

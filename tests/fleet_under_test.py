@@ -36,6 +36,7 @@ PORTS = (
     "MAILBOX_HTTP_PORT",
     "KEYCLOAK_PORT",
     "GATEWAY_PORT",
+    "TRACES_PORT",
 )
 GATEWAY = "api-gateway"
 SERVICES = (
@@ -104,6 +105,14 @@ class Fleet:
     def identity(self) -> IdentityProvider:
         """The provider of everybody's tokens; it keeps the ones it gave."""
         return IdentityProvider(f"http://localhost:{self._ports['KEYCLOAK_PORT']}")
+
+    def logs(self) -> list[Path]:
+        """The log files of all processes, of before a rotation too."""
+        return sorted((self._workshop.folder / "logs").iterdir())
+
+    def log(self, name: str) -> str:
+        """What a process has logged."""
+        return (self._workshop.folder / "logs" / f"{name}.log").read_text("utf-8", "replace")
 
     @property
     def kafka(self) -> str:

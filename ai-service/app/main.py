@@ -24,6 +24,7 @@ from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
+from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -42,6 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:  # closed in reverse, within 10 s, broker or not
+            await stack.enter_async_context(exported_spans(settings, registry))
             stack.push_async_callback(products.close)
             stack.push_async_callback(model.close)
             stack.push_async_callback(producer.stop, timeout=1.0)

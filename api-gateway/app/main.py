@@ -25,6 +25,7 @@ from chassis.auth import TokenVerifier
 from chassis.logging import configure_logging
 from chassis.metrics import new_registry
 from chassis.middleware import RequestMiddleware
+from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None, verifier: TokenVerifier | None = None) -> ASGIApp:
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:  # closed in reverse; nobody has to be there yet
+            await stack.enter_async_context(exported_spans(settings, registry))
             for close in (verifier.aclose, quota.aclose, watch.aclose):
                 stack.push_async_callback(close)
             for upstream in upstreams.values():
@@ -62,4 +64,4 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     )
     app = with_cors(door, settings)
     # bodies.py bounds them: a refusal there counts, and has the headers that every answer has.
-    return RequestMiddleware(app, registry=registry, max_body_bytes=sys.maxsize)
+    return RequestMiddleware(app, registry=registry, max_body_bytes=sys.maxsize, public=True)

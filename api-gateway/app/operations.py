@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Gauge
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -14,6 +14,7 @@ from app.config import Settings
 from app.errors import NothingHere
 from app.upstreams import Upstream, UpstreamPolicy
 from chassis.breaker import BreakerPolicy
+from chassis.metrics import exposition
 from chassis.problems import problem_response
 
 _CORS: Mapping[str, Any] = {
@@ -82,10 +83,12 @@ def private_metrics_router(registry: CollectorRegistry, token: str) -> APIRouter
     router = APIRouter(tags=["operations"])
 
     @router.get("/metrics", include_in_schema=False)
-    async def metrics(authorization: Annotated[str, Header()] = "") -> Response:
+    async def metrics(
+        authorization: Annotated[str, Header()] = "", accept: Annotated[str, Header()] = ""
+    ) -> Response:
         given = authorization.encode("utf-8", "replace")
         if not token or not hmac.compare_digest(given, f"Bearer {token}".encode()):
             raise NothingHere(NothingHere.example)
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return exposition(registry, accept)
 
     return router

@@ -23,6 +23,7 @@ from app.headers import is_clean
 from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
 from chassis.problems import Problem
 from chassis.retry import ClientPolicy, RetryBudget
+from chassis.tracing import Kind, is_recording, span, traceparent
 from chassis.upstream import Reason, UpstreamMetrics
 
 CONNECT_SECONDS = 1.0
@@ -224,13 +225,26 @@ class Upstream:
             self._turn += 1
             try:
                 with target.circuit.guard() as ballot:
-                    response = await self._exchanged(target, outgoing, patience)
+                    response = await self._recorded(target, outgoing, patience)
                     if response.status >= 400:
                         ballot.vote = Vote.REFUSAL
                     return response
             except CircuitOpen as error:
                 refusals.append(error.retry_after)
         raise UpstreamAway(f"{self.name} is away for the moment.", retry_after=min(refusals))
+
+    async def _recorded(
+        self, target: _Target, outgoing: Outgoing, patience: Patience
+    ) -> aiohttp.ClientResponse:
+        """One attempt, until its answer begins, as a span that the upstream names as parent."""
+        if not is_recording():
+            return await self._exchanged(target, outgoing, patience)
+        about = {"http.request.method": outgoing.method, "peer.service": self.name}
+        with span(f"{outgoing.method} {self.name}", Kind.CLIENT, about) as work:
+            outgoing.headers["traceparent"] = traceparent() or ""
+            response = await self._exchanged(target, outgoing, patience)
+            work.note("http.response.status_code", response.status)
+            return response
 
     async def _exchanged(
         self, target: _Target, outgoing: Outgoing, patience: Patience

@@ -19,19 +19,21 @@ from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
 from chassis.relay import OutboxRelay
+from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
     registry = new_registry()
-    database = Database(settings)
+    database = Database(settings, registry)
     producer = EventProducer.of(settings, settings.service_name, registry)
     relay = OutboxRelay(settings.database_url, producer.send, registry=registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:  # neither server has to be there yet
+            await stack.enter_async_context(exported_spans(settings, registry))
             stack.push_async_callback(database.close)
             stack.push_async_callback(producer.stop)
             await producer.start()

@@ -30,12 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(fleet: Fleet, options: argparse.Namespace) -> int:
     match options.command:
-        case "up":
-            launch.up(fleet)
-        case "down":
-            launch.down(fleet)
-        case "reset":
-            launch.reset(fleet)
+        case "up" | "down" | "reset" as command:
+            getattr(launch, command)(fleet)
         case "status":
             from fleet.status import status
 
@@ -56,6 +52,10 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
             from fleet.doctor import doctor
 
             return doctor(fleet, options.token, options.user)
+        case "traces":
+            from fleet.traces.command import show as show_trace
+
+            show_trace(_traces_port(fleet), options.wanted)
         case "demo":
             from fleet.demo import demo
 
@@ -63,6 +63,12 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
         case command:
             getattr(control, command)(fleet, options.name)
     return 0
+
+
+def _traces_port(fleet: Fleet) -> int:
+    if fleet.traces is None:
+        raise FleetError("Traces go to your own collector: OTEL_EXPORTER_OTLP_ENDPOINT names it.")
+    return fleet.traces.port
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("name", nargs="?", default="", help="whose; all without a name")
     logs.add_argument("-n", "--lines", type=int, default=40, help="how many to begin with")
     logs.add_argument("--no-follow", action="store_true", help="end after those")
+    traces = commands.add_parser("traces", help="print a trace as a tree")
+    traces.add_argument("wanted", nargs="?", default="", help="order number or trace id")
     for command, text in (
         ("restart", "stop it if it runs, and start it"),
         ("kill", "kill -9"),

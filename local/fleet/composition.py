@@ -22,6 +22,7 @@ from fleet.servers.kafka import KafkaServer, create_topics
 from fleet.servers.mailbox import MailboxServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer
+from fleet.servers.traces import TracesServer
 from fleet.service_program import ServiceProgram
 from fleet.services import SERVICES, Service, present
 from fleet.settings import Settings
@@ -29,6 +30,7 @@ from fleet.topics import TOPICS
 
 ASYNCPG = "postgresql+asyncpg"
 DATABASES = ("order_db", "inventory_db")
+_COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Fleet:
         self._compose_kafka()
         self._compose_mailbox()
         self.identity = self._compose_identity()
+        self.traces = self._compose_traces()
         for service in present(settings.root):
             self._compose_service(service)
 
@@ -212,9 +215,21 @@ class Fleet:
         self._addresses["oidc_jwks_url"] = provider.jwks_url
         return provider
 
+    def _compose_traces(self) -> TracesServer | None:
+        """None where spans go to the user's own collector, which need not be there."""
+        if self.settings.given(_COLLECTOR) is not None:
+            return None
+        server = TracesServer(self.settings.state, self.settings.port("TRACES_PORT", 4318))
+        self._server(server)
+        return server
+
     def _compose_service(self, service: Service) -> None:
         env = {"ENVIRONMENT": "local", **self._fill(service.defaults), **self.settings.env}
         env.update(self._fill(service.env))
+        if self.traces is not None:
+            env[_COLLECTOR] = self.traces.url
+            # Here every trace is wanted; what is left to a service is one of twenty.
+            env["OTEL_TRACES_SAMPLER_ARG"] = self.settings.given("OTEL_TRACES_SAMPLER_ARG") or "1"
         if self.settings.given("KAFKA_BOOTSTRAP_SERVERS") is None:
             env["KAFKA_ENABLE_IDEMPOTENCE"] = "false"  # the embedded broker does not speak it
             # There a join takes half of the session's time, every time: 3 s instead of 15.

@@ -88,6 +88,8 @@ def _show_addresses(fleet: Fleet) -> None:
     say()
     if mailbox is not None:
         say(f"Mailbox       {mailbox.url}")
+    if fleet.traces is not None:
+        say(f"Traces        {fleet.traces.url}  (the order's way: make traces)")
     gateway = fleet.service("api-gateway").url
     say(f"Everything    {gateway}/docs  (all services, behind one door)")
     for service in present(fleet.settings.root):

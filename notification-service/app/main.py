@@ -20,6 +20,7 @@ from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
+from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -48,6 +49,7 @@ async def open_resources(
 ) -> None:
     """Build each resource; the stack closes them in reverse, within 10 s even without a broker."""
     state = app.state
+    await stack.enter_async_context(exported_spans(settings, registry))
     state.mailer = mailer(settings, registry)
     stack.push_async_callback(state.mailer.close)
     producer = EventProducer.of(settings, settings.service_name, registry)

@@ -22,15 +22,15 @@ from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
 from chassis.relay import OutboxRelay
+from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
-    registry, database = new_registry(), Database(settings)
-    metrics = OrderMetrics(registry)
+    registry, verifier = new_registry(), TokenVerifier(settings)
+    database, metrics = Database(settings, registry), OrderMetrics(registry)
     inventory = InventoryClient(settings.inventory_service_url, registry)
-    verifier = TokenVerifier(settings)
     producer = EventProducer.of(settings, settings.service_name, registry)
     relay = OutboxRelay(settings.database_url, producer.send, registry=registry)
     recovery = RecoveryLoop(database, inventory, settings, metrics)
@@ -39,6 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         settings.warn_if_open()
         async with AsyncExitStack() as stack:  # closed in reverse; no peer has to be there yet
+            await stack.enter_async_context(exported_spans(settings, registry))
             for resource in (database.close, inventory.close, verifier.aclose, producer.stop):
                 stack.push_async_callback(resource)
             await producer.start()

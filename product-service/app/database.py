@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pymongo
+from prometheus_client import CollectorRegistry
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.errors import PyMongoError
 
 from app.config import Settings
 from app.errors import CatalogueUnavailable
+from app.metrics import PoolUse
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def answering() -> Iterator[None]:
 class Database:
     """One client for the life of the process; made in the loop that uses it, as PyMongo asks."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
         self._client: AsyncMongoClient[Document] = AsyncMongoClient(
             settings.mongodb_url,
             appname=settings.service_name,
@@ -57,6 +59,7 @@ class Database:
             connectTimeoutMS=settings.mongodb_timeout_ms,
             minPoolSize=settings.mongodb_min_pool_size,
             maxPoolSize=settings.mongodb_max_pool_size,
+            event_listeners=[PoolUse(settings, registry)] if registry is not None else None,
         )
         self.catalogue = self._client[settings.mongodb_database]
         self._closing = False

@@ -16,6 +16,7 @@ from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
+from chassis.telemetry import exported_spans
 
 TAGS = [
     {"name": "products", "description": "The catalogue"},
@@ -27,13 +28,15 @@ TAGS = [
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
+    registry = new_registry()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = Database(settings)
+        database = Database(settings, registry)
         app.state.database = database
         app.state.products = ProductService(MongoProductRepository(database.catalogue))
-        yield
+        async with exported_spans(settings, registry):
+            yield
         await database.close()
 
     app = FastAPI(
@@ -44,7 +47,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would name this host to callers of the gateway
     )
-    registry = new_registry()
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
     install_docs(app)

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import cast
 
+from prometheus_client import CollectorRegistry
 from pydantic import Field
 from pydantic_settings import BaseSettings
 from sqlalchemy import text
@@ -14,13 +16,18 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
+from sqlalchemy.pool import QueuePool
 
-from chassis.problems import ServiceUnavailable
+from chassis.metrics import pool_gauges
+from chassis.problems import Problem, ServiceUnavailable
+from chassis.tracing import Kind, span
 
 # SQLSTATE classes and codes that say "not now" rather than "not like that": connection (08),
 # resources (53), shutdown and start-up (57P0x), cancelled by a timeout (57014), lock not
 # available (55P03), serialization and deadlock (40xxx).
 _PASSING = ("08", "53", "57P", "57014", "55P03", "40")
+
+_ABOUT = {"db.system.name": "postgresql"}
 
 
 class DatabaseSettings(BaseSettings):
@@ -62,9 +69,15 @@ def _honest_errors() -> Iterator[None]:
 
 
 class Database:
-    """The engine and its sessions. Built in the lifespan, closed by `close()`."""
+    """The engine and its sessions. Built in the lifespan, closed by `close()`.
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    Args:
+        registry: where the pool's use is shown.
+    """
+
+    def __init__(
+        self, settings: DatabaseSettings, registry: CollectorRegistry | None = None
+    ) -> None:
         self.engine: AsyncEngine = create_async_engine(
             settings.database_url,
             pool_size=settings.database_pool_size,
@@ -77,6 +90,11 @@ class Database:
             },
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        if registry is not None:
+            in_use, limit = pool_gauges(registry)
+            pool = cast(QueuePool, self.engine.pool)
+            in_use.set_function(pool.checkedout)
+            limit.set(settings.database_pool_size)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -88,7 +106,9 @@ class Database:
             DatabaseUnavailable: the connection or the server failed. If that was during COMMIT,
                 the outcome is not known; everything else was rolled back.
         """
-        with _honest_errors():
+        # A span for each transaction, not for each statement: what takes time is the wait for a
+        # connection, a lock or the COMMIT, and a statement may hold what nobody else is to see.
+        with _honest_errors(), span("transaction", Kind.CLIENT, _ABOUT, refusals=Problem):
             async with self._sessions() as session, session.begin():
                 yield session
 

@@ -24,7 +24,7 @@ from chassis.retry import (
     retry_after_seconds,
     retrying,
 )
-from chassis.tracing import traceparent
+from chassis.tracing import Kind, span, traceparent
 from chassis.upstream import Reason, Reply, UpstreamMetrics, UpstreamUnavailable, segment
 
 __all__ = [
@@ -187,6 +187,17 @@ class ResilientClient:
             raise self._failure(call, Reason.TIMEOUT, speaks_against_peer=fair) from None
 
     async def _attempt(self, call: _Call) -> Reply:
+        """One request, with a span of its own: a retry is to be seen, and the peer names it."""
+        method = call.request["method"]
+        about = {"http.request.method": method, "peer.service": self._name}
+        with span(f"{method} {self._name}", Kind.CLIENT, about) as work:
+            if call.attempts:
+                work.note("http.request.resend_count", call.attempts)
+            reply = await self._exchange(call)
+            work.note("http.response.status_code", reply.status)
+        return reply
+
+    async def _exchange(self, call: _Call) -> Reply:
         headers = call.headers | {"x-deadline-ms": str(int(call.deadline.remaining() * 1000))}
         if (trace := traceparent()) is not None:
             headers["traceparent"] = trace

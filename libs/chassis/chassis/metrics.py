@@ -4,16 +4,16 @@ A registry for each app, not the global one: tests build many apps in one proces
 closed sets only, so the number of series does not grow with traffic.
 """
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
     ProcessCollector,
-    generate_latest,
 )
+from prometheus_client.exposition import choose_encoder
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -38,11 +38,25 @@ def request_histogram(registry: CollectorRegistry) -> Histogram:
     )
 
 
+def pool_gauges(registry: CollectorRegistry) -> tuple[Gauge, Gauge]:
+    """How many connections to the database are in use, and how many there may be."""
+    return (
+        Gauge("database_connections_in_use", "Connections that somebody has", registry=registry),
+        Gauge("database_connections_limit", "Connections of the pool at most", registry=registry),
+    )
+
+
+def exposition(registry: CollectorRegistry, accept: str) -> Response:
+    """All series, in the format that the scraper accepts; OpenMetrics shows trace ids as well."""
+    encoder, media_type = choose_encoder(accept)
+    return Response(encoder(registry), media_type=media_type)
+
+
 def metrics_router(registry: CollectorRegistry) -> APIRouter:
     router = APIRouter(tags=["operations"])
 
     @router.get("/metrics", summary="Metrics in Prometheus' text format", response_class=Response)
-    async def metrics() -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        return exposition(registry, request.headers.get("accept", ""))
 
     return router

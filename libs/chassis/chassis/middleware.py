@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.metrics import request_histogram
 from chassis.problems import instance_of, internal_error, problem_response
-from chassis.tracing import TraceContext, enter_trace
+from chassis.tracing import Kind, TraceContext, draw, enter_trace, is_recording, record
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,10 @@ _QUIET = ("/health", "/health/ready", "/metrics")
 class _Exchange:
     """What is known about one request while it runs."""
 
-    started: float
+    started: int
+    trace: TraceContext
     status: int = 0
+    error: str = ""
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
@@ -43,35 +45,50 @@ def route_template(scope: Scope) -> str:
 class RequestMiddleware:
     """Wraps each HTTP request once, at the outside.
 
-    - continues the caller's trace, or begins one, and names it in `X-Trace-Id`;
+    - continues the caller's trace, or begins one, names it in `X-Trace-Id`, and records its span;
     - refuses bodies over `max_body_bytes` with 413, however their length was announced;
     - turns an exception that nobody expected into a 500 problem, logged with its traceback;
     - logs the route's template (never the path: it may hold an e-mail address) and measures.
+
+    Args:
+        public: strangers call it, so whether a trace is recorded is decided here, not by them.
     """
 
     def __init__(
-        self, app: ASGIApp, *, registry: CollectorRegistry, max_body_bytes: int = 1_000_000
+        self,
+        app: ASGIApp,
+        *,
+        registry: CollectorRegistry,
+        max_body_bytes: int = 1_000_000,
+        public: bool = False,
     ) -> None:
         self._app = app
         self._max_body = max_body_bytes
+        self._public = public
         self._series = lru_cache(_SERIES)(request_histogram(registry).labels)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(time.perf_counter())
-        trace = enter_trace(_header(scope, b"traceparent"))
-        answer = self._watched(send, exchange, trace)
+        exchange = _Exchange(time.perf_counter_ns(), self._enter_trace(scope))
+        answer = self._watched(send, exchange)
         try:
             await self._run(scope, receive, answer)
-        except Exception:
+        except Exception as error:
+            exchange.error = type(error).__name__
             log.exception("unexpected error", extra={"route": route_template(scope)})
             if exchange.status:
                 raise  # half an answer is out: only a broken connection can tell the client
             await internal_error(instance_of(scope))(scope, receive, answer)
         finally:
             self._record(scope, exchange)
+
+    def _enter_trace(self, scope: Scope) -> TraceContext:
+        recorded = draw() if self._public else None
+        if scope["path"] in _QUIET:  # nor what a probe asks of others
+            recorded = False
+        return enter_trace(_header(scope, b"traceparent"), recorded=recorded)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         announced = _header(scope, b"content-length")
@@ -96,8 +113,8 @@ class RequestMiddleware:
 
         return limited
 
-    def _watched(self, send: Send, exchange: _Exchange, trace: TraceContext) -> Send:
-        trace_header = (b"x-trace-id", trace.trace_id.encode("ascii"))
+    def _watched(self, send: Send, exchange: _Exchange) -> Send:
+        trace_header = (b"x-trace-id", exchange.trace.trace_id.encode("ascii"))
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -111,11 +128,29 @@ class RequestMiddleware:
         return f"The body is larger than {self._max_body} bytes."
 
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
-        seconds = time.perf_counter() - exchange.started
+        took = time.perf_counter_ns() - exchange.started
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = route_template(scope)
         status = exchange.status or 499  # the client went away before an answer began
-        self._series(method, route, status).observe(seconds)
+        exemplar = None
+        if is_recording(exchange.trace):
+            exemplar = {"trace_id": exchange.trace.trace_id}
+            self._record_span(exchange, method, route, status, took)
+        self._series(method, route, status).observe(took / 1e9, exemplar)
         if route not in _QUIET:
             fields = {"method": method, "route": route, "status": status}
-            log.info("request", extra={**fields, "milliseconds": round(seconds * 1000, 1)})
+            log.info("request", extra={**fields, "milliseconds": round(took / 1e6, 1)})
+
+    def _record_span(
+        self, exchange: _Exchange, method: str, route: str, status: int, took: int
+    ) -> None:
+        error = exchange.error or (str(status) if status >= 500 else "")
+        attributes: dict[str, str | int] = {
+            "http.request.method": method,
+            "http.response.status_code": status,
+        }
+        name = method
+        if route != "unmatched":
+            attributes["http.route"] = route
+            name = f"{method} {route}"
+        record(exchange.trace, name, Kind.SERVER, took, attributes, error)

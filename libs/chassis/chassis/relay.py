@@ -21,6 +21,7 @@ from prometheus_client import Counter as CounterMetric
 
 from chassis.kafka.errors import Unsendable
 from chassis.outbox import CHANNEL
+from chassis.tracing import carrying
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,8 @@ class OutboxRelay:
         for row in rows:
             headers = {"traceparent": row["traceparent"]} if row["traceparent"] else {}
             try:
-                await self._send(row["topic"], row["key"], row["payload"].encode(), headers)
+                with carrying(row["traceparent"]):
+                    await self._send(row["topic"], row["key"], row["payload"].encode(), headers)
             except Unsendable as error:
                 done.parked[row["seq"]] = str(error)[:500]
                 log.error("event parked", extra={"seq": row["seq"], "topic": row["topic"]})

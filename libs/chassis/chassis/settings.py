@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,6 +18,17 @@ class ServiceSettings(BaseSettings):
     environment: Literal["local", "test", "compose", "production"] = "local"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_body_bytes: int = Field(default=1_000_000, gt=0, description="larger bodies get 413")
+    service_version: str = Field(default="1.0.0", description="named in spans")
+    otel_exporter_otlp_endpoint: str = Field(
+        default="", description="the collector's base URL for OTLP over HTTP; empty: no spans"
+    )
+    otel_exporter_otlp_headers: SecretStr = Field(
+        default=SecretStr(""), description="such as `authorization=Bearer%20...`, commas between"
+    )
+    otel_sdk_disabled: bool = Field(default=False, description="no spans, whatever else is set")
+    otel_traces_sampler_arg: float = Field(
+        default=0.05, ge=0, le=1, description="how many of the traces that begin here are recorded"
+    )
 
 
 class KafkaSettings(BaseSettings):

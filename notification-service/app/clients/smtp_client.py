@@ -13,6 +13,7 @@ from app.config import Settings
 from app.errors import AnswerLost, MailDeferred, MailRejected, MailServerDown, RecipientRefused
 from app.mail import Mail, render, smtp_address
 from chassis.kafka.policy import RetryPolicy
+from chassis.tracing import Kind, span
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +61,17 @@ class SmtpClient:
             RecipientRefused, MailServerDown, MailDeferred, MailRejected, AnswerLost.
         """
         message = render(mail, self._sender)
-        async with self._lock:
-            try:
-                await self._connect()
-                await self._begin(smtp_address(mail.recipient))
-                await self._transfer(message)
-            except BaseException:
-                # Whatever it was, a cancellation too: the next mail gets a clean conversation.
-                self._smtp.close()
-                raise
+        about = {"peer.service": "smtp", "event_type": mail.event_type}
+        with span("send mail", Kind.CLIENT, about):
+            async with self._lock:
+                try:
+                    await self._connect()
+                    await self._begin(smtp_address(mail.recipient))
+                    await self._transfer(message)
+                except BaseException:
+                    # Whatever it was, a cancellation too: the next mail gets a clean conversation.
+                    self._smtp.close()
+                    raise
 
     async def probe(self) -> None:
         """For readiness: raises unless the server answers."""

@@ -38,6 +38,7 @@ from chassis.database import Database, DatabaseUnavailable
 from chassis.deadline import Deadline
 from chassis.outbox import add_event
 from chassis.problems import Problem
+from chassis.tracing import span
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +227,9 @@ class OrderPlacing:
 
     async def _confirm(self, order: Order) -> Placed:
         try:
-            body = await self._commit_confirmation(order)
+            about = {"order.number": order.order_number}
+            with span("confirm order", attributes=about, refusals=Problem):
+                body = await self._commit_confirmation(order)
         except DatabaseUnavailable as lost:
             return await self._after_lost_commit(order.id, lost)
         return Placed(body) if body is not None else await self._find_out(order.id)

@@ -209,3 +209,12 @@ async def test_promise_59_a_database_that_hangs_shows_within_5_seconds_and_heals
         mongo_server.resume()
     await until(lambda: ready(client))
     assert (await client.get("/api/products")).status_code == 200
+
+
+async def test_the_use_of_the_pool_is_shown_and_returns_to_none(
+    client: httpx2.AsyncClient,
+) -> None:
+    await asyncio.gather(*(client.get("/api/products") for _ in range(20)))
+    shown = (await client.get("/metrics")).text.splitlines()
+    assert "database_connections_in_use 0.0" in shown
+    assert any(line.startswith("database_connections_limit ") for line in shown)

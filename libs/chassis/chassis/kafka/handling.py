@@ -24,7 +24,7 @@ from chassis.kafka.errors import BrokerUnavailable, DependencyDown, Refused
 from chassis.kafka.events import Envelope
 from chassis.kafka.lane import Abandoned, Lane
 from chassis.kafka.policy import RetryPolicy
-from chassis.tracing import continue_trace
+from chassis.tracing import Attributes, Kind, continued_span
 
 log = logging.getLogger(__name__)
 E = TypeVar("E", bound=Envelope)
@@ -112,15 +112,23 @@ class Handling:
 
     async def process(self, lane: Lane, record: Record) -> None:
         """Bring one message to its end and commit it, or raise Abandoned."""
-        with continue_trace(header(record, "traceparent")):
-            if lane.skip_before is not None and record.timestamp < lane.skip_before:
-                # Not committed: a crash in the midst of history must find no offset again, or the
-                # rest of history would be handled. The first message after it commits for all.
-                self._metrics.messages.labels(record.topic, "skipped_old").inc()
-                return
+        if self._is_history(lane, record):
+            return
+        parent, about = header(record, "traceparent"), _about(record, self._group)
+        with continued_span(parent, f"process {record.topic}", Kind.CONSUMER, about) as work:
             outcome = await self._bring_to_end(lane, record)
             await self._commit(lane, record)
             self._metrics.messages.labels(record.topic, outcome).inc()
+            work.note("outcome", outcome)
+
+    def _is_history(self, lane: Lane, record: Record) -> bool:
+        """Older than this group wants. Counted and not committed: a crash in the midst of history
+        must find no offset again, or the rest of it would be handled. The first message after it
+        commits for all."""
+        if lane.skip_before is None or record.timestamp >= lane.skip_before:
+            return False
+        self._metrics.messages.labels(record.topic, "skipped_old").inc()
+        return True
 
     async def _bring_to_end(self, lane: Lane, record: Record) -> str:
         meant_for = header(record, REPLAY_GROUP)
@@ -217,6 +225,16 @@ def describe(error: Exception) -> dict[str, object]:
         frames = frames.tb_next
     where = f"{frames.tb_frame.f_code.co_qualname}:{frames.tb_lineno}" if frames else ""
     return {"error": type(error).__name__, "where": where}
+
+
+def _about(record: Record, group: str) -> Attributes:
+    return {
+        "messaging.system": "kafka",
+        "messaging.destination.name": record.topic,
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.offset": record.offset,
+        "messaging.consumer.group.name": group,
+    }
 
 
 def _place(record: Record) -> dict[str, object]:

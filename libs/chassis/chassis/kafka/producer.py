@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from chassis.kafka.errors import BrokerUnavailable, Unsendable
 from chassis.kafka.policy import RetryPolicy
 from chassis.settings import KafkaSettings
+from chassis.tracing import Attributes, Kind, is_recording, span, traceparent
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,21 @@ def _is_fatal(error: KafkaError) -> bool:
     aiokafka reports a dead sender as a bare KafkaError; what is transient has a class of its own.
     """
     return isinstance(error, _FATAL) or type(error) is KafkaError
+
+
+_Headers = Sequence[tuple[str, bytes]]
+
+
+def _about(topic: str) -> Attributes:
+    return {"messaging.system": "kafka", "messaging.destination.name": topic}
+
+
+def _of_this_sending(headers: _Headers) -> _Headers:
+    parent = traceparent() if is_recording() else None
+    if parent is None:
+        return headers
+    others = [pair for pair in headers if pair[0] != "traceparent"]
+    return [*others, ("traceparent", parent.encode("ascii"))]
 
 
 class _Metrics:
@@ -143,9 +159,18 @@ class EventProducer:
         topic: str,
         key: bytes | None,
         value: bytes | None,
-        headers: Sequence[tuple[str, bytes]],
+        headers: _Headers,
     ) -> None:
-        """As `send`, with key and headers as the broker has them."""
+        """As `send`, with key and headers as the broker has them.
+
+        Where the current trace is recorded, the record names this very sending as its parent.
+        """
+        with span(f"send {topic}", Kind.PRODUCER, _about(topic)):
+            await self._acknowledged(topic, key, value, _of_this_sending(headers))
+
+    async def _acknowledged(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: _Headers
+    ) -> None:
         await self._settled.wait()
         producer = self._producer
         if producer is None:

@@ -1,0 +1,50 @@
+"""The receiver of spans as a program of the fleet: ``python -m fleet.traces`` in its process."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from fleet.errors import FleetError, NotReady
+from fleet.program import HOST, Command, Port, Program
+
+
+class TracesServer(Program):
+    """An OTLP receiver with a page; its spans live in its memory."""
+
+    def __init__(self, state: Path, port: Port) -> None:
+        """``state`` is the fleet's folder."""
+        super().__init__("traces", [port])
+        self._root = state
+
+    @property
+    def url(self) -> str:
+        """The page, and what exporters are given as their endpoint."""
+        return f"http://{HOST}:{self.port}"
+
+    def prepare(self, log: Path) -> None:
+        """Nothing to prepare but the check that the packages are there."""
+        if importlib.util.find_spec("google.protobuf") is None:
+            raise FleetError("The receiver of spans is not installed: pip install 'fleet[traces]'")
+        self._root.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> Command:
+        """The module with its port."""
+        argv = [sys.executable, "-m", "fleet.traces", "--port", str(self.port)]
+        return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, self._root)
+
+    def check(self) -> None:
+        """Ask for its health."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
+        try:
+            connection.request("GET", "/health")
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            raise NotReady(f"{type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        if status != 200:
+            raise NotReady(f"/health answered {status}")

@@ -1,0 +1,77 @@
+"""``make traces``: one trace as a tree in the terminal."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+from urllib.parse import quote
+
+from fleet.errors import FleetError
+from fleet.program import HOST
+from fleet.terminal import paint, say
+from fleet.traces.store import Row, Span, Trace
+
+_BAR = 30
+
+
+def show(port: int, wanted: str) -> None:
+    """Print a trace by its id or its order's number; the latest order's where none is named."""
+    trace = fetch(port, wanted or _latest(port))
+    rows = trace.rows()
+    services = max(len(row.span.service) for row in rows)
+    names = max(2 * row.depth + len(row.span.name) for row in rows)
+    say(
+        f"{paint(trace.name, 'bold')}  {trace.order}  {len(rows)} spans,"
+        f" {trace.milliseconds:.1f} ms until the last of it"
+    )
+    say(paint(f"{trace.id}  http://{HOST}:{port}/trace/{trace.id}", "dim"))
+    for row in rows:
+        name = "  " * row.depth + row.span.name
+        text = f"{row.span.service:<{services}}  {name:<{names}}  {row.span.milliseconds:8.1f} ms"
+        say(f"{paint(text, 'red') if row.span.failed else text}  {_bar(row, trace)}")
+
+
+def fetch(port: int, wanted: str) -> Trace:
+    """A trace by its id or its order's number; an error that says so where there is none."""
+    answer = _get(port, f"/api/traces/{quote(wanted, safe='')}")
+    if answer is None:
+        raise FleetError(f"There is no trace of {wanted!r} (only the latest are kept).")
+    trace = Trace(answer["trace_id"])
+    trace.spans = {span["span_id"]: Span(**span) for span in answer["spans"]}
+    return trace
+
+
+def _latest(port: int) -> str:
+    """The id of the latest trace of an order, else of the latest at all."""
+    traces = _get(port, "/api/traces") or []
+    chosen = [trace for trace in traces if trace["order"]] or traces
+    if not chosen:
+        raise FleetError("There are no traces yet. Place an order first: see README.md.")
+    return str(chosen[0]["trace_id"])
+
+
+def _bar(row: Row, trace: Trace) -> str:
+    """Where in the whole time the span lies."""
+    whole = max(1, trace.ended - trace.started)
+    left = int((row.span.started - trace.started) / whole * _BAR)
+    width = max(1, round((row.span.ended - row.span.started) / whole * _BAR))
+    left = min(left, _BAR - 1)
+    width = min(width, _BAR - left)
+    return paint("." * left, "dim") + "#" * width + paint("." * (_BAR - left - width), "dim")
+
+
+def _get(port: int, path: str) -> Any:
+    """The JSON at a path of the receiver; None for 404."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise FleetError(
+            f"The traces' server does not answer on port {port} ({error}). See: make status"
+        ) from error
+    finally:
+        connection.close()
+    return json.loads(body) if response.status == 200 else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from chassis.auth import Identity
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
     """Somebody at the door.
 

@@ -24,7 +24,7 @@ _STORE_CIRCUIT = BreakerPolicy(failures_in_a_row=3, reset_timeout=1.0)
 _STORE_CONNECTIONS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Standing:
     """How a caller stands after this request.
 

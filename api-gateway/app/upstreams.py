@@ -58,7 +58,7 @@ class Body(Protocol):
     def content(self) -> bytes | AsyncIterator[bytes] | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outgoing:
     """What is to be sent; the target is path and query as they came."""
 

@@ -31,9 +31,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
     registry, languages = new_registry(), load_languages()
-    products = CatalogueClient(settings, registry)
+    products, model = CatalogueClient(settings, registry), ModelClient(settings, registry)
     catalogue = LiveCatalogue(products, languages, registry, settings)
-    model = ModelClient(settings, registry)
     history = OrderHistory(settings, registry)
     recommending = Recommending(history.habits)
     producer = EventProducer.of(settings, settings.service_name, registry)
@@ -42,9 +41,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:  # closed in reverse, within 10 s, broker or not
-            await stack.enter_async_context(exported_spans(settings, registry))
-            stack.push_async_callback(products.close)
+        async with exported_spans(settings, registry), AsyncExitStack() as stack:
+            stack.push_async_callback(products.close)  # in reverse, within 10 s, broker or not
             stack.push_async_callback(model.close)
             stack.push_async_callback(producer.stop, timeout=1.0)
             await producer.start()

@@ -32,16 +32,14 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     """The ASGI app; with a verifier of its own (another clock) in tests."""
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
-    registry = new_registry()
-    verifier = verifier or TokenVerifier(settings)
+    registry, verifier = new_registry(), verifier or TokenVerifier(settings)
     quota, upstreams = Quota(settings, registry), upstreams_of(settings, registry)
     documents, watch = DocumentStore(upstreams, settings.oidc_issuer), Watch()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:  # closed in reverse; nobody has to be there yet
-            await stack.enter_async_context(exported_spans(settings, registry))
-            for close in (verifier.aclose, quota.aclose, watch.aclose):
+        async with exported_spans(settings, registry), AsyncExitStack() as stack:
+            for close in (verifier.aclose, quota.aclose, watch.aclose):  # in reverse, at the end
                 stack.push_async_callback(close)
             for upstream in upstreams.values():
                 stack.push_async_callback(upstream.aclose)

@@ -38,11 +38,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         settings.warn_if_open()
-        async with AsyncExitStack() as stack:  # closed in reverse; no peer has to be there yet
-            await stack.enter_async_context(exported_spans(settings, registry))
+        async with exported_spans(settings, registry), AsyncExitStack() as stack:
             for resource in (database.close, inventory.close, verifier.aclose, producer.stop):
                 stack.push_async_callback(resource)
-            await producer.start()
+            await producer.start()  # no peer has to be there yet; all is closed in reverse
             for loop in (relay, recovery):
                 stack.push_async_callback(loop.stop)
                 loop.start()

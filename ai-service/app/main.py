@@ -58,8 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
     install_docs(app)
-    needs = dependencies(app)
-    operations = health_router(settings.service_name, needs), metrics_router(registry)
+    operations = health_router(settings.service_name, dependencies(app)), metrics_router(registry)
     for router in (ai_routes.router, *operations):
         app.include_router(router)
     return app

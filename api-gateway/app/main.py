@@ -50,8 +50,7 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
             gc.freeze()
             yield
 
-    needs = needs_of(upstreams, verifier, quota)
-    pages = pages_of(settings, lifespan, documents, needs, registry)
+    pages = pages_of(settings, lifespan, documents, needs_of(upstreams, verifier, quota), registry)
     door = Admission(
         Forwarder(upstreams, watch, settings),
         pages,

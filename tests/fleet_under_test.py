@@ -255,8 +255,15 @@ class Shop:
         found = await asyncio.to_thread(self.fleet.mailbox.messages, f"to:{email}")
         return [message["Subject"] for message in found]
 
-    async def confirmed_by_mail(self, orders: list[dict[str, Any]], seconds: float) -> float:
-        """Wait for a mail for each order; each has exactly one. The seconds it took."""
+    async def confirmed_by_mail(
+        self, orders: list[dict[str, Any]], seconds: float, *, crashes: int = 0
+    ) -> float:
+        """Wait for a mail for each order; each has exactly one. The seconds it took.
+
+        Args:
+            crashes: of notification-service; each may double the one mail that SMTP had accepted
+                and that was not yet written down (docs/order-flow.md).
+        """
         email = orders[0]["customer_email"]
 
         async def one_each() -> bool:
@@ -265,9 +272,8 @@ class Shop:
 
         took = await until(one_each, seconds, f"{len(orders)} confirmation mails", every=0.3)
         subjects = Counter(await self.mails_of(email))
-        for order in orders:
-            count = subjects[f"Your order {order['order_number']} is confirmed"]
-            assert count == 1, f"{count} mails for {order['order_number']}"
+        counts = [subjects[f"Your order {order['order_number']} is confirmed"] for order in orders]
+        assert sum(counts) - len(orders) <= crashes, f"{counts} mails for {len(orders)} orders"
         return took
 
 

@@ -134,7 +134,7 @@ async def test_the_broker_stands_still_for_20_seconds_and_no_order_fails(
 
 
 async def test_notification_is_killed_and_each_order_has_one_mail(fleet: Fleet, shop: Shop) -> None:
-    """Promises 23 and 24."""
+    """Promises 23 and 24: a crash may double the one mail between SMTP's yes and its record."""
     product, email = await shop.stock(1_000), new_email("mailed")
     kills: list[asyncio.Task[str]] = []
 
@@ -145,7 +145,7 @@ async def test_notification_is_killed_and_each_order_has_one_mail(fleet: Fleet, 
     await place_many(shop, product, email, 100, on_answer)
     await asyncio.gather(*kills)
     await fleet.run("restart", "notification-service")
-    await shop.confirmed_by_mail(await shop.orders_of(email), seconds=90)
+    await shop.confirmed_by_mail(await shop.orders_of(email), seconds=90, crashes=1)
 
 
 async def test_smtp_is_away_for_20_seconds_and_no_mail_is_lost(fleet: Fleet, shop: Shop) -> None:

@@ -30,7 +30,7 @@ Send = Callable[[str, str, bytes, Mapping[str, str]], Awaitable[None]]
 
 _LOCK = 7_246_002
 _BATCH = 500
-_LOCK_RETRY = 2.0  # seconds between tries for the lock
+_LOCK_RETRY = 2.0  # seconds between tries for the lock; below _SESSION_LIMIT
 _HEARTBEAT = 3.0  # seconds; below _SESSION_LIMIT, so that only a dead or paused relay goes silent
 _SESSION_LIMIT = 8_000  # milliseconds; then the server ends the session, and the lock with it
 _BACKOFF = 1.0  # seconds after a failure
@@ -141,13 +141,16 @@ class OutboxRelay:
             self._dsn,
             timeout=5,
             command_timeout=5,
-            server_settings={"application_name": "outbox-relay"},
+            server_settings={
+                "application_name": "outbox-relay",
+                # From the first moment on: it may be paused right after it has got the lock.
+                "idle_session_timeout": str(_SESSION_LIMIT),
+            },
         )
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
                 if await _wait(self._stop, _LOCK_RETRY):
                     return
-            await connection.execute(f"SET idle_session_timeout = {_SESSION_LIMIT}")
             await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
             self._metrics.leading.set(1)
             await self._lead(connection)

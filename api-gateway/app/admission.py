@@ -9,18 +9,11 @@ import re
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.addresses import Address, Directory, MalformedAddress, check_query
 from app.callers import Caller
-from app.errors import (
-    AddressRefused,
-    BodyTooLarge,
-    IdentityProviderAway,
-    QuotaExceeded,
-    Unauthenticated,
-)
+from app.errors import AddressRefused, IdentityProviderAway, QuotaExceeded, Unauthenticated
 from app.headers import RawHeaders, values_of
 from app.policy import Access
 from app.quota import Quota, Standing
@@ -124,8 +117,6 @@ class Admission:
                 await self._forwarder(scope, receive, answer)
             except Problem as problem:
                 visit.refusal = problem
-            except HTTPException as error:  # the body is too large
-                visit.refusal = BodyTooLarge(error.detail)
         if visit.refusal is not None:
             await render(visit.refusal, instance_of(scope))(scope, receive, answer)
 

@@ -6,6 +6,7 @@ gateway counts by itself: never unlimited, never frozen.
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from prometheus_client import CollectorRegistry, Counter
 
 from app.config import Settings
-from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen
+from chassis.breaker import AsyncBreaker, BreakerPolicy
 
 _STORE_CIRCUIT = BreakerPolicy(failures_in_a_row=3, reset_timeout=1.0)
 _STORE_CONNECTIONS = 64
@@ -171,13 +172,9 @@ class Quota:
             limit = self._limits[group] = self._settings.limit_of(group)
         key = f"{group}/{caller}"
         if self.shared is not None:
-            try:
-                with self._circuit.guard():
-                    return await self.shared.count(limit, key)
-            except CircuitOpen:
-                pass
-            except Exception:  # noqa: S110  the circuit's gauge and the counter tell of it
-                pass
+            # What goes wrong is told by the circuit's gauge and the counter.
+            with contextlib.suppress(Exception), self._circuit.guard():
+                return await self.shared.count(limit, key)
             self._by_itself.inc()
         return self._local.count(limit, key)
 

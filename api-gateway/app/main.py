@@ -4,7 +4,6 @@ What is below /api/ never meets FastAPI: its layers cost more than the forwardin
 """
 
 import gc
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -61,4 +60,4 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     )
     app = with_cors(door, settings)
     # bodies.py bounds them: a refusal there counts, and has the headers that every answer has.
-    return RequestMiddleware(app, registry=registry, max_body_bytes=sys.maxsize, public=True)
+    return RequestMiddleware(app, registry=registry, max_body_bytes=None, public=True)

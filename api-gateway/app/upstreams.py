@@ -130,18 +130,12 @@ class Upstream:
             max_line_size=_LARGEST_HEAD,
             max_field_size=_LARGEST_HEAD,
         )
-
         # Else aiohttp sends GET, PUT and DELETE again by itself, unseen and unpaid.
         self._session._retry_connection = False
 
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
-
-    @property
-    def circuits(self) -> list[str]:
-        """`closed`, `half-open` or `open`, for each address."""
-        return [target.circuit.state for target in self._targets]
 
     async def probe(self) -> None:
         """For readiness: raises when no address says that it is alive."""

@@ -42,6 +42,24 @@ def route_template(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", None) or "unmatched"
 
 
+def _too_large(limit: int) -> str:
+    return f"The body is larger than {limit} bytes."
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise HTTPException(413, _too_large(limit))
+        return message
+
+    return limited
+
+
 class RequestMiddleware:
     """Wraps each HTTP request once, at the outside.
 
@@ -51,6 +69,7 @@ class RequestMiddleware:
     - logs the route's template (never the path: it may hold an e-mail address) and measures.
 
     Args:
+        max_body_bytes: None where the app bounds bodies itself.
         public: strangers call it, so whether a trace is recorded is decided here, not by them.
     """
 
@@ -59,7 +78,7 @@ class RequestMiddleware:
         app: ASGIApp,
         *,
         registry: CollectorRegistry,
-        max_body_bytes: int = 1_000_000,
+        max_body_bytes: int | None = 1_000_000,
         public: bool = False,
     ) -> None:
         self._app = app
@@ -91,27 +110,15 @@ class RequestMiddleware:
         return enter_trace(_header(scope, b"traceparent"), recorded=recorded)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        announced = _header(scope, b"content-length")
-        if announced and announced.isdecimal() and int(announced) > self._max_body:
-            response = problem_response(413, self._too_large(), instance=instance_of(scope))
-            await response(scope, receive, send)
-            return
-        if announced is None:  # none, or in chunks; an announced length is the server's to enforce
-            receive = self._limited(receive)
+        if (limit := self._max_body) is not None:
+            announced = _header(scope, b"content-length")
+            if announced and announced.isdecimal() and int(announced) > limit:
+                response = problem_response(413, _too_large(limit), instance=instance_of(scope))
+                await response(scope, receive, send)
+                return
+            if announced is None:  # none, or in chunks; an announced length is the server's matter
+                receive = _limited(receive, limit)
         await self._app(scope, receive, send)
-
-    def _limited(self, receive: Receive) -> Receive:
-        received = 0
-
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_body:
-                raise HTTPException(413, self._too_large())
-            return message
-
-        return limited
 
     def _watched(self, send: Send, exchange: _Exchange) -> Send:
         trace_header = (b"x-trace-id", exchange.trace.trace_id.encode("ascii"))
@@ -123,9 +130,6 @@ class RequestMiddleware:
             await send(message)
 
         return watched
-
-    def _too_large(self) -> str:
-        return f"The body is larger than {self._max_body} bytes."
 
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
         took = time.perf_counter_ns() - exchange.started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import signal
 import threading
 from abc import ABC, abstractmethod
@@ -10,6 +11,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
+
+from fleet.errors import NotReady
 
 T = TypeVar("T")
 
@@ -26,6 +29,20 @@ class Command:
     cwd: Path
     uid: int | None = None
     gid: int | None = None
+
+
+def require_page(port: int, path: str) -> None:
+    """GET a path on this machine; raises ``NotReady`` where the answer is not 200."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise NotReady(f"{type(error).__name__}: {error}") from error
+    finally:
+        connection.close()
+    if status != 200:
+        raise NotReady(f"{path} answered {status}")
 
 
 @dataclass(frozen=True)

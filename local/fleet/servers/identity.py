@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 import os
 import sys
 from pathlib import Path
 
-from fleet.errors import FleetError, NotReady
-from fleet.program import HOST, Command, Port, Program
+from fleet.errors import FleetError
+from fleet.program import Command, Port, Program, require_page
 
 REALM = "microservices"
 REALM_FILE = Path(__file__).resolve().parents[3] / "docker" / "keycloak" / "realm-export.json"
@@ -45,13 +44,4 @@ class IdentityServer(Program):
 
     def check(self) -> None:
         """Ask for the realm's discovery document."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
-        try:
-            connection.request("GET", f"/realms/{REALM}/.well-known/openid-configuration")
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            raise NotReady(f"{type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
-        if status != 200:
-            raise NotReady(f"discovery answered {status}")
+        require_page(self.port, f"/realms/{REALM}/.well-known/openid-configuration")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 import os
 import sys
 from pathlib import Path
 
-from fleet.errors import FleetError, NotReady
-from fleet.program import HOST, Command, Port, Program
+from fleet.errors import FleetError
+from fleet.program import HOST, Command, Port, Program, require_page
 
 
 class TracesServer(Program):
@@ -38,13 +37,4 @@ class TracesServer(Program):
 
     def check(self) -> None:
         """Ask for its health."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=2)
-        try:
-            connection.request("GET", "/health")
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            raise NotReady(f"{type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
-        if status != 200:
-            raise NotReady(f"/health answered {status}")
+        require_page(self.port, "/health")

@@ -8,6 +8,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from chassis.database import Database, DatabaseUnavailable, is_passing
+from chassis.failpoints import reach
 
 
 async def transaction(request: Request) -> AsyncIterator[AsyncSession]:
@@ -15,6 +16,8 @@ async def transaction(request: Request) -> AsyncIterator[AsyncSession]:
     database: Database = request.app.state.database
     async with database.transaction() as session:
         yield session
+        reach("write.committing")
+    reach("write.committed")
 
 
 def reading(database: Database) -> AsyncEngine:

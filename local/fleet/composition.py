@@ -91,8 +91,11 @@ class Fleet:
         self.settings = settings
         self.externals: list[External] = []
         self.parts: list[Part] = []
+        self._detours = settings.detours()
         self._addresses = {
-            service.name.replace("-", "_"): f"http://{HOST}:{self._port(service)}"
+            service.name.replace("-", "_"): (
+                f"http://{HOST}:{self._way(service.name, self._port(service))}"
+            )
             for service in SERVICES
         }
         self._mailbox: MailboxServer | None = None
@@ -154,7 +157,8 @@ class Fleet:
             port = self.settings.port("POSTGRES_PORT", 5433)
             server = PostgresServer(self.settings.state, port, own)
             self._server(server)
-            self._addresses.update({name: server.url(name, ASYNCPG) for name in own})
+            way = self._way(server.name, server.port)
+            self._addresses.update({name: server.url(name, ASYNCPG, way) for name in own})
 
     def _compose_mongo(self) -> None:
         url = self.settings.given("MONGODB_URL")
@@ -162,7 +166,7 @@ class Fleet:
             port = self.settings.port("MONGODB_PORT", 27017)
             server = MongoServer(self.settings.state, port)
             self._server(server)
-            url = server.url()
+            url = server.url(self._way(server.name, server.port))
         elif not url.startswith("mongodb+srv://"):
             self._external("mongo", url, 27017, "MONGODB_URL")
         self._addresses["mongo"] = url
@@ -171,9 +175,9 @@ class Fleet:
         servers = self.settings.given("KAFKA_BOOTSTRAP_SERVERS")
         if servers is None:
             port = self.settings.port("KAFKA_PORT", 9092)
-            server = KafkaServer(self.settings.state, port)
+            server = KafkaServer(self.settings.state, port, way=self._detours.get("kafka"))
             self._server(server)
-            self._addresses["kafka"] = server.bootstrap
+            self._addresses["kafka"] = f"{HOST}:{self._way(server.name, server.port)}"
             return
         self._addresses["kafka"] = servers
         first = f"kafka://{servers.split(',')[0].strip()}"
@@ -198,7 +202,7 @@ class Fleet:
         )
         self._server(self._mailbox)
         self._addresses["smtp_host"] = HOST
-        self._addresses["smtp_port"] = str(self._mailbox.smtp_port)
+        self._addresses["smtp_port"] = str(self._way(self._mailbox.name, self._mailbox.smtp_port))
 
     def _compose_identity(self) -> IdentityProvider:
         """The provider of all tokens; nothing waits for it at its start."""
@@ -213,6 +217,9 @@ class Fleet:
         provider = IdentityProvider(url)
         self._addresses["oidc_issuer"] = provider.issuer
         self._addresses["oidc_jwks_url"] = provider.jwks_url
+        if "identity" in self._detours:
+            way = IdentityProvider(f"http://localhost:{self._detours['identity']}")
+            self._addresses["oidc_jwks_url"] = way.jwks_url
         return provider
 
     def _compose_traces(self) -> TracesServer | None:
@@ -234,6 +241,8 @@ class Fleet:
             env["KAFKA_ENABLE_IDEMPOTENCE"] = "false"  # the embedded broker does not speak it
             # There a join takes half of the session's time, every time: 3 s instead of 15.
             env["KAFKA_SESSION_SECONDS"] = self.settings.given("KAFKA_SESSION_SECONDS") or "6"
+        if (failpoints := self.settings.given("FAILPOINTS")) is not None:
+            env["FAILPOINTS"] = f"{failpoints}/{service.name}"  # both have places of one name
         program = ServiceProgram(
             service.name,
             self.settings.port(service.port_variable, service.default_port),
@@ -243,6 +252,10 @@ class Fleet:
             own_server=service.own_server,
         )
         self._add(program, service.needs, is_service=True)
+
+    def _way(self, name: str, port: int) -> int:
+        """The port by which services reach a part."""
+        return self._detours.get(name, port)
 
     def _port(self, service: Service) -> int:
         return self.settings.port(service.port_variable, service.default_port).number

@@ -41,6 +41,18 @@ class Settings:
             )
         return Port(int(text), variable)
 
+    def detours(self) -> dict[str, int]:
+        """``FLEET_VIA=postgres=15433,order-service=18002``: services reach these parts through
+        other ports, where something stands that delays, cuts or listens.
+        """
+        detours: dict[str, int] = {}
+        for entry in filter(None, (self.given("FLEET_VIA") or "").split(",")):
+            name, _, port = entry.strip().partition("=")
+            if not port.isdecimal():
+                raise FleetError(f"FLEET_VIA has {entry!r}; <part>=<port> is needed.")
+            detours[name] = int(port)
+        return detours
+
     def given(self, variable: str) -> str | None:
         """What the user has set a variable to; an empty value counts as not set."""
         return self.env.get(variable) or None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.composition import Fleet
 from fleet.errors import FleetError
 from fleet.migrations import newest
 from fleet.settings import Settings, default_state, read_dotenv
@@ -62,3 +63,22 @@ def test_the_newest_migration_is_the_one_that_none_follows(tmp_path: Path) -> No
     assert newest(tmp_path) == {"0002"}
     (tmp_path / "0003_c.py").write_text('revision = "0003"\ndown_revision = ("0001", "0002")\n')
     assert newest(tmp_path) == {"0003"}
+
+
+def test_a_detour_changes_what_services_are_told_and_nothing_else(tmp_path: Path) -> None:
+    detours = "postgres=1111,kafka=2222, order-service=3333,mailbox=4444"
+    fleet = Fleet(Settings(Path(__file__).parents[2], tmp_path, {"FLEET_VIA": detours}))
+    gateway = fleet.service("api-gateway").command().env
+    assert gateway["ORDER_SERVICE_URL"] == "http://127.0.0.1:3333"
+    assert gateway["PRODUCT_SERVICE_URL"] == "http://127.0.0.1:8001"
+    order = fleet.service("order-service").command()
+    assert order.env["DATABASE_URL"].endswith("@127.0.0.1:1111/order_db")
+    assert order.env["KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:2222"
+    assert order.argv[order.argv.index("--port") + 1] == "8002"
+    assert fleet.service("notification-service").command().env["SMTP_PORT"] == "4444"
+    assert [port.number for port in fleet.part("postgres").runner.program.ports] == [5433]
+
+
+def test_a_detour_without_a_port_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FleetError, match="FLEET_VIA has 'postgres'"):
+        _settings(tmp_path, FLEET_VIA="postgres").detours()

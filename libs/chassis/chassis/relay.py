@@ -19,6 +19,7 @@ import asyncpg
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client import Counter as CounterMetric
 
+from chassis.failpoints import reach
 from chassis.kafka.errors import Unsendable
 from chassis.outbox import CHANNEL
 from chassis.tracing import carrying
@@ -181,6 +182,8 @@ class OutboxRelay:
         finally:
             for task in tasks:
                 task.cancel()
+        if done.sent:
+            reach("relay.sent")
         await connection.execute(_MARK, done.sent)
         for seq, reason in done.parked.items():
             await connection.execute(_PARK, seq, reason)

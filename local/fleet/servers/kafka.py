@@ -25,9 +25,20 @@ _ALREADY_EXISTS = 36
 class KafkaServer(Program):
     """One broker, and the topics it must have."""
 
-    def __init__(self, state: Path, port: Port, topics: Mapping[str, int] = TOPICS) -> None:
-        """``topics``: name → partitions, created after every start."""
+    def __init__(
+        self,
+        state: Path,
+        port: Port,
+        topics: Mapping[str, int] = TOPICS,
+        *,
+        way: int | None = None,
+    ) -> None:
+        """``topics``: name → partitions, created after every start.
+
+        ``way`` is the port that clients are told to use, where it is not the broker's own.
+        """
         super().__init__("kafka", [port])
+        self._way = way or self.port
         self._root = state / "kafka"
         self._topics = dict(topics)
 
@@ -46,7 +57,7 @@ class KafkaServer(Program):
         argv = [
             str(self._binary()), "broker",
             "--listener-url", listener,
-            "--advertised-listener-url", listener,
+            "--advertised-listener-url", f"tcp://{HOST}:{self._way}",
             "--storage-engine", "memory://tansu/",
         ]  # fmt: skip
         env = {

@@ -23,9 +23,12 @@ class MongoServer(Program):
         super().__init__("mongo", [port])
         self._root = state / "mongo"
 
-    def url(self) -> str:
-        """The address for clients; direct, because the name of its replica set is not announced."""
-        return f"mongodb://{HOST}:{self.port}/?directConnection=true"
+    def url(self, way: int | None = None) -> str:
+        """The address for clients; direct, because the name of its replica set is not announced.
+
+        ``way``: through another port.
+        """
+        return f"mongodb://{HOST}:{way or self.port}/?directConnection=true"
 
     def prepare(self, log: Path) -> None:
         """Make the folders, and an empty configuration so that nobody's own file is picked up."""

@@ -73,9 +73,9 @@ class PostgresServer(Program):
         self._account = _nobody() if os.geteuid() == 0 else None
         self._bin = _package() / "pginstall" / "bin"
 
-    def url(self, database: str, scheme: str = "postgresql") -> str:
-        """The address of one database, password included."""
-        return f"{scheme}://{USER}:{PASSWORD}@{HOST}:{self.port}/{database}"
+    def url(self, database: str, scheme: str = "postgresql", way: int | None = None) -> str:
+        """The address of one database, password included; ``way``: through another port."""
+        return f"{scheme}://{USER}:{PASSWORD}@{HOST}:{way or self.port}/{database}"
 
     def prepare(self, log: Path) -> None:
         """Create the cluster once; as root also make binaries and data reachable for ``nobody``."""

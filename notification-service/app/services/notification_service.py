@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from app.events import AiNotificationReady, InventoryLow, OrderCancelled, OrderPlaced
 from app.mail import Mail
 from app.services.letters import Letters
+from chassis.failpoints import reach
 from chassis.kafka.events import Envelope
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class NotificationService:
                 self._skipped.labels(mail.event_type).inc()
                 return
             await self._mailer.send(mail)
+            reach("mail.accepted")
             # At once, before anything can fail: when the record cannot be written, this message is
             # tried again, and must not be mailed again.
             self._sent.remember(mail.event_id, mail.event_type)

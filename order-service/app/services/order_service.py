@@ -15,6 +15,7 @@ from app.repositories.order_repository import NOW, OrderRepository, in_seconds
 from app.schemas.order import OrderOut
 from chassis.database import Database, DatabaseUnavailable
 from chassis.deadline import Deadline
+from chassis.failpoints import reach
 from chassis.outbox import add_event
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class OrderCancelling:
         deadline = Deadline.after(self._settings.place_deadline)
         order, cancelled_now = await self._commit(order_id, reason, caller)
         if cancelled_now:
+            reach("cancelling.committed")
             await self._pay_debt(order_id, deadline)
         return OrderOut.model_validate(order)
 
@@ -112,6 +114,7 @@ class OrderCancelling:
     async def _pay_debt(self, order_id: UUID, deadline: Deadline) -> None:
         try:
             await self._inventory.reverse(order_id, deadline)
+            reach("cancelling.reversed")
             async with self._database.transaction() as session:
                 await OrderRepository(session).clear_debt(order_id)
         except (InventoryUnavailable, DatabaseUnavailable):

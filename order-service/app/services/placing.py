@@ -36,6 +36,7 @@ from app.schemas.order import OrderIn, OrderOut
 from app.services.new_order import new_order
 from chassis.database import Database, DatabaseUnavailable
 from chassis.deadline import Deadline
+from chassis.failpoints import reach
 from chassis.outbox import add_event
 from chassis.problems import Problem
 from chassis.tracing import span
@@ -189,6 +190,8 @@ class OrderPlacing:
                     return False
             lease = self._settings.lease_seconds
             await OrderRepository(session).add_pending(order, order.items, lease)
+            reach("placing.saving")
+        reach("placing.saved")
         return True
 
     # step 4
@@ -200,6 +203,7 @@ class OrderPlacing:
             return await self._find_out(order.id)
         except InventoryUnavailable as problem:
             return await self._give_up(order.id, problem)
+        reach("placing.reduced")
         if refused is None:
             return await self._confirm(order)
         return await self._refuse(order.id, refused)
@@ -221,6 +225,7 @@ class OrderPlacing:
             done = await orders.cancel_pending(order_id, CancelledBy.PLACING, stock_debt=stock_debt)
             if done:
                 await self._keys(session).release(order_id)
+        reach("placing.given_up")
         return done
 
     # step 5
@@ -250,6 +255,8 @@ class OrderPlacing:
             )
             body = OrderOut.model_validate(order).model_dump_json()
             await self._keys(session).store_answer(order.id, body)
+            reach("placing.confirming")
+        reach("placing.confirmed")
         return body
 
     async def _after_lost_commit(self, order_id: UUID, lost: DatabaseUnavailable) -> Placed:

@@ -17,6 +17,7 @@ from app.repositories.idempotency_repository import IdempotencyRepository
 from app.repositories.order_repository import Claimed, OrderRepository
 from chassis.database import Database, DatabaseUnavailable
 from chassis.deadline import Deadline
+from chassis.failpoints import reach
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class RecoveryLoop:
         async with self._database.transaction() as session:
             orders = OrderRepository(session)
             claimed = await orders.claim_unfinished(BATCH, self._settings.lease_seconds)
+        if claimed:
+            reach("recovery.claimed")
         results = await asyncio.gather(
             *(self._settle(order) for order in claimed), return_exceptions=True
         )
@@ -77,9 +80,11 @@ class RecoveryLoop:
     async def _settle(self, order: Claimed) -> None:
         if order.status == OrderStatus.PENDING and not await self._cancel(order):
             return  # its own request was faster after all
+        reach("recovery.cancelled")
         # The lease outlasts this call, so that no second recovery works on the same debt; if one
         # does, the reverse is idempotent.
         await self._inventory.reverse(order.id, Deadline.after(self._settings.place_deadline))
+        reach("recovery.reversed")
         async with self._database.transaction() as session:
             await OrderRepository(session).clear_debt(order.id)
         self._metrics.count_recovery("reversed")

@@ -12,6 +12,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import ValidationError
 
+from chassis.failpoints import reach
 from chassis.kafka.dead_letters import (
     REPLAY_GROUP,
     DeadLetters,
@@ -117,6 +118,7 @@ class Handling:
         parent, about = header(record, "traceparent"), _about(record, self._group)
         with continued_span(parent, f"process {record.topic}", Kind.CONSUMER, about) as work:
             outcome = await self._bring_to_end(lane, record)
+            reach("consumer.handled")
             await self._commit(lane, record)
             self._metrics.messages.labels(record.topic, outcome).inc()
             work.note("outcome", outcome)

@@ -19,6 +19,7 @@ _DEFAULT_PORTS: Mapping[str, int] = {
     "NOTIFICATION_SERVICE_PORT": 8004,
     "AI_SERVICE_PORT": 8005,
     "GATEWAY_PORT": 9000,
+    "GATEWAY_2_PORT": 9001,
     "KEYCLOAK_PORT": 8081,
     "KAFKA_PORT": 9092,
     "POSTGRES_PORT": 5433,
@@ -62,7 +63,7 @@ class ComposeStack(Fleet):
                 return self.compose("up", "--detach", "--wait", "--wait-timeout", "300")
             case "restart":
                 self.compose("restart", *services)
-                return self._until_healthy(*services)
+                return self.until_healthy(*services)
             case "kill" | "pause":
                 return self.compose(action, *services)
             case "resume":
@@ -71,7 +72,7 @@ class ComposeStack(Fleet):
                 if not waiting:
                     return ""
                 self.compose("unpause", *waiting)
-                return self._until_healthy(*waiting)
+                return self.until_healthy(*waiting)
             case _:
                 return self._run(sys.executable, "-m", "fleet", *command)
 
@@ -83,7 +84,16 @@ class ComposeStack(Fleet):
         found = super().mailbox
         return PatientMailbox(found.smtp_host, found.smtp_port, found.url)
 
-    def _until_healthy(self, *services: str) -> str:
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What compose reads its variables from."""
+        return self._environment
+
+    def port(self, variable: str) -> int:
+        """A published port."""
+        return self._ports[variable]
+
+    def until_healthy(self, *services: str) -> str:
         """Not by `up --wait`, which gives up on what was paused until its next check."""
         until = time.monotonic() + 120
         while True:

@@ -51,16 +51,22 @@ SCRAPE_TOKEN = "scrape-token-of-the-tests"
 NO_LIMIT = "1000000/minute"  # what is tested here is not how often one may ask
 
 
+def free_ports() -> dict[str, int]:
+    """A port for each variable, all different."""
+    ports: dict[str, int] = {}
+    while len(ports) < len(PORTS):
+        port = free_port()
+        if port not in ports.values():
+            ports[PORTS[len(ports)]] = port
+    return ports
+
+
 class Fleet:
     """Commands of `python -m fleet`, as `make` gives them."""
 
     def __init__(self) -> None:
         self._workshop = Workshop()  # its guard ends the fleet even when the tests are killed
-        self._ports: dict[str, int] = {}
-        while len(self._ports) < len(PORTS):
-            port = free_port()
-            if port not in self._ports.values():
-                self._ports[PORTS[len(self._ports)]] = port
+        self._ports = free_ports()
         self._environment = {
             **os.environ,
             **{name: str(port) for name, port in self._ports.items()},

@@ -1,0 +1,327 @@
+"""What is really there: rows of both databases, records of every topic, mails of the mailbox."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import httpx2
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.judge.target import Addresses
+
+EVENTS = ("order-placed", "order-cancelled", "inventory-low", "ai-notification-ready")
+TOPICS = (*EVENTS, *(f"{topic}.dlq" for topic in EVENTS), "mail-sent")
+_NUMBER = re.compile(r"ORD-[0-9A-Z-]+")
+_PAGE = 5_000  # mails
+_QUIET = 3.0  # seconds without anything new, after which nothing more is expected
+
+_STOCK = """
+    SELECT i.product_id, i.quantity, i.reserved_qty,
+           (SELECT coalesce(sum(m.delta), 0) FROM stock_movements m
+            WHERE m.product_id = i.product_id)::bigint AS ledger
+    FROM inventory i ORDER BY i.product_id
+"""
+_UNFINISHED = "SELECT id::text FROM orders WHERE status = 'PENDING' OR stock_debt"
+_OUTBOX = """
+    SELECT seq, event_id::text, topic, key, payload, published_at IS NOT NULL AS published
+    FROM outbox ORDER BY seq
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A product at inventory, and the sum of its ledger at the same moment."""
+
+    product: str
+    quantity: int
+    reserved: int
+    ledger: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    id: str
+    number: str
+    wish: str
+    email: str
+    total: str
+    status: str
+    stock_debt: bool
+    pieces: dict[str, int]
+
+    @property
+    def stands(self) -> bool:
+        return self.status in ("CONFIRMED", "SHIPPED", "DELIVERED")
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A line of inventory's ledger."""
+
+    key: str
+    product: str
+    kind: str
+    delta: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    seq: int
+    event_id: str
+    topic: str
+    key: str
+    published: bool
+    payload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message on a topic; `event_id` is empty where nobody can read it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    event_id: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    recipient: str
+    subject: str
+
+    @property
+    def order_number(self) -> str:
+        found = _NUMBER.search(self.subject)
+        return found.group(0) if found else ""
+
+    @property
+    def kind(self) -> str:
+        if self.subject.startswith("Low stock:"):
+            return "low"
+        if self.subject.endswith(" is confirmed"):
+            return "confirmation"
+        return "cancellation" if self.subject.endswith(" was cancelled") else "follow-up"
+
+
+@dataclass(slots=True)
+class State:
+    """Everything, read when the load was over and the fleet whole again."""
+
+    shelves: list[Shelf] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    mails: list[Mail] = field(default_factory=list)
+    reads: list[list[Shelf]] = field(default_factory=list)
+    """What the watch saw of the shelves meanwhile, each in one snapshot."""
+    unfinished: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Order id → when the watch first and last saw it PENDING or owing stock."""
+
+
+class Watch:
+    """Looks at both databases twice a second during the load, by connections of its own."""
+
+    def __init__(self, addresses: Addresses, now: Callable[[], float]) -> None:
+        self._addresses, self._now = addresses, now
+        self.reads: list[list[Shelf]] = []
+        self.unfinished: dict[str, tuple[float, float]] = {}
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(0.5)
+
+    async def look(self) -> None:
+        """Once, at both; while one of them is away there is nothing to be seen of it."""
+        await asyncio.gather(self._shelves(), self._orders(), return_exceptions=True)
+
+    async def _shelves(self) -> None:
+        rows = await _rows(self._addresses.inventory_database, _STOCK)
+        self.reads.append([Shelf(*row) for row in rows])
+
+    async def _orders(self) -> None:
+        now = self._now()
+        for (order_id,) in await _rows(self._addresses.orders_database, _UNFINISHED):
+            first, _ = self.unfinished.get(order_id, (now, now))
+            self.unfinished[order_id] = (first, now)
+
+
+async def settled(addresses: Addresses, seconds: float) -> str:
+    """Wait until nothing is left to do; what still was when time ran out, else nothing.
+
+    Nothing is left to do when no order is unfinished, both outboxes are published, and every event
+    has its mail; a mail too many would come within the quiet that follows.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    left = "nothing was looked at"
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            left = await _left(addresses)
+        except (OSError, asyncpg.PostgresError, httpx2.TransportError) as error:
+            left = f"{type(error).__name__}: {error}"
+        if not left:
+            await asyncio.sleep(_QUIET)
+            return ""
+        await asyncio.sleep(0.5)  # between two looks
+    return left
+
+
+async def _left(addresses: Addresses) -> str:
+    unfinished = await _rows(addresses.orders_database, _UNFINISHED)
+    if unfinished:
+        return f"{len(unfinished)} orders are PENDING or owe stock"
+    waiting = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+    for name in (addresses.orders_database, addresses.inventory_database):
+        (rows,) = await _rows(name, waiting)
+        if rows[0]:
+            return f"{rows[0]} events are not published"
+    counted = "SELECT count(*) FROM outbox WHERE topic = $1"
+    expected = 0
+    for topic, mails in (("order-placed", 2), ("order-cancelled", 1)):
+        (rows,) = await _rows(addresses.orders_database, counted, topic)
+        expected += mails * rows[0]  # an order has its follow-up too
+    (rows,) = await _rows(addresses.inventory_database, counted, "inventory-low")
+    expected += rows[0]
+    total = await _mail_count(addresses.mailbox)
+    if total < expected:
+        return f"{expected - total} of {expected} mails have not come"
+    missing = expected - len(await _distinct_mails(addresses))
+    return f"{missing} of {expected} mails have not come" if missing > 0 else ""
+
+
+async def read_state(addresses: Addresses, watch: Watch) -> State:
+    """All of it; the fleet must be whole."""
+    orders = await _rows(
+        addresses.orders_database,
+        "SELECT id::text, order_number, customer_name, customer_email, total_amount::text,"
+        " status, stock_debt FROM orders",
+    )
+    items: dict[str, dict[str, int]] = {}
+    for order_id, product, quantity in await _rows(
+        addresses.orders_database, "SELECT order_id::text, product_id, quantity FROM order_items"
+    ):
+        mine = items.setdefault(order_id, {})
+        mine[product] = mine.get(product, 0) + quantity
+    movements = await _rows(
+        addresses.inventory_database, "SELECT key, product_id, kind, delta FROM stock_movements"
+    )
+    shelves = await _rows(addresses.inventory_database, _STOCK)
+    return State(
+        shelves=[Shelf(*row) for row in shelves],
+        movements=[Movement(*row) for row in movements],
+        orders=[_order(row, items.get(row[0], {})) for row in orders],
+        outbox=[
+            *await _outbox(addresses.orders_database),
+            *await _outbox(addresses.inventory_database),
+        ],
+        records=await read_topics(addresses.kafka),
+        mails=await _mails(addresses.mailbox),
+        reads=watch.reads,
+        unfinished=watch.unfinished,
+    )
+
+
+def _order(row: Any, pieces: dict[str, int]) -> Order:
+    order_id, number, wish, email, total, status, stock_debt = row
+    return Order(order_id, number, wish, email, total, status, stock_debt, pieces)
+
+
+async def _outbox(database: str) -> list[OutboxRow]:
+    return [
+        OutboxRow(seq, event_id, topic, key, published, payload)
+        for seq, event_id, topic, key, payload, published in await _rows(database, _OUTBOX)
+    ]
+
+
+async def _rows(database: str, query: str, *arguments: Any) -> list[Any]:
+    async with asyncio.timeout(15):
+        connection = await asyncpg.connect(database, timeout=5)
+        try:
+            return [tuple(row) for row in await connection.fetch(query, *arguments)]
+        finally:
+            connection.terminate()
+
+
+async def read_topics(bootstrap: str, topics: tuple[str, ...] = TOPICS) -> list[Record]:
+    """Every record of these topics, up to the high watermark."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        partitions = []
+        for topic in topics:
+            known = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
+            partitions += [TopicPartition(topic, number) for number in sorted(known)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        return await _read_to_the_end(consumer, partitions)
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: Any, topic: str) -> set[int]:
+    await consumer.topics()
+    found: set[int] = consumer.partitions_for_topic(topic) or set()
+    return found
+
+
+async def _read_to_the_end(consumer: Any, partitions: list[Any]) -> list[Record]:
+    records: list[Record] = []
+    async with asyncio.timeout(120):
+        while True:
+            for messages in (await consumer.getmany(timeout_ms=500)).values():
+                records += [_record(message) for message in messages]
+            # The high watermark of a fetch: the embedded broker tells the latest offset wrong.
+            ends = [consumer.highwater(each) for each in partitions]
+            positions = [await consumer.position(each) for each in partitions]
+            if all(
+                end is not None and position >= end
+                for end, position in zip(ends, positions, strict=True)
+            ):
+                return records
+
+
+def _record(message: Any) -> Record:
+    try:
+        value = json.loads(message.value)
+        event_id = str(value.get("event_id", "")) if isinstance(value, dict) else ""
+    except (TypeError, ValueError):
+        event_id = ""
+    key = (message.key or b"").decode("utf-8", "replace")
+    return Record(
+        message.topic, message.partition, message.offset, key, event_id, message.value or b""
+    )
+
+
+async def _mail_count(mailbox: str) -> int:
+    async with httpx2.AsyncClient(base_url=mailbox, timeout=30) as http:
+        answer = await http.get("/api/v1/messages", params={"limit": 1})
+        return int(answer.json()["total"])
+
+
+async def _distinct_mails(addresses: Addresses) -> set[tuple[str, str]]:
+    """By what they are about, so that one that came twice does not stand for another."""
+    mails = await _mails(addresses.mailbox)
+    low = [(mail.kind, str(number)) for number, mail in enumerate(mails) if mail.kind == "low"]
+    return {(mail.kind, mail.order_number) for mail in mails if mail.kind != "low"} | set(low)
+
+
+async def _mails(mailbox: str) -> list[Mail]:
+    found: list[Mail] = []
+    async with httpx2.AsyncClient(base_url=mailbox, timeout=60) as http:
+        while True:
+            answer = await http.get(
+                "/api/v1/messages", params={"start": len(found), "limit": _PAGE}
+            )
+            page = answer.json()["messages"]
+            found += [Mail(each["To"][0]["Address"], each["Subject"]) for each in page]
+            if len(page) < _PAGE:
+                return found

@@ -1,0 +1,123 @@
+"""TCP proxies between the parts: they delay, cut, and drop replies after the work was done."""
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass, field
+
+HOST = "127.0.0.1"
+_CHUNK = 65_536
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """One client's way through; `asked` while a request of it has no reply yet."""
+
+    writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+    asked: bool = False
+
+    def abort(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+
+
+@dataclass(slots=True)
+class Link:
+    """The way to one part. With nothing set it passes everything on.
+
+    Attributes:
+        target: the port that it leads to.
+        delay: seconds by which each piece of either direction is late.
+        closed: refuse new connections, and break those that are there.
+        drops: so many replies are still to be swallowed, each with its connection.
+        dropped: how many have been.
+    """
+
+    name: str
+    target: int
+    seed: int
+    delay: float = 0.0
+    closed: bool = False
+    drops: int = 0
+    dropped: int = 0
+    port: int = 0
+    _server: asyncio.Server | None = None
+    _open: set[_Connection] = field(default_factory=set)
+    _chance: random.Random = field(default_factory=random.Random)
+
+    async def start(self, port: int = 0) -> None:
+        """Listen; on a free port unless told."""
+        self._chance = random.Random(f"{self.seed} {self.name}")
+        self._server = await asyncio.start_server(self._accept, HOST, port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self.cut()
+            await self._server.wait_closed()
+
+    def cut(self) -> None:
+        """Break every connection, as a cable that is pulled and a router that says so."""
+        for connection in list(self._open):
+            connection.abort()
+
+    def heal(self) -> None:
+        """Pass everything on again."""
+        self.delay, self.closed, self.drops = 0.0, False, 0
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.closed:
+            writer.transport.abort()
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection(HOST, self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        connection = _Connection((writer, far_writer))
+        self._open.add(connection)
+        try:
+            await asyncio.gather(
+                self._requests(reader, far_writer, connection),
+                self._replies(far_reader, writer, connection),
+            )
+        except OSError:
+            pass  # one side broke it; below it is broken for the other too
+        finally:
+            self._open.discard(connection)
+            connection.abort()
+
+    async def _requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection
+    ) -> None:
+        while data := await reader.read(_CHUNK):
+            connection.asked = True
+            await self._pass(data, writer)
+        with contextlib.suppress(OSError):
+            writer.write_eof()
+
+    async def _replies(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection
+    ) -> None:
+        while data := await reader.read(_CHUNK):
+            if self._drop(connection):
+                connection.abort()
+                return
+            connection.asked = False
+            await self._pass(data, writer)
+        with contextlib.suppress(OSError):
+            writer.write_eof()
+
+    def _drop(self, connection: _Connection) -> bool:
+        if self.drops <= 0 or not connection.asked or self._chance.random() < 0.5:
+            return False
+        self.drops -= 1
+        self.dropped += 1
+        return True
+
+    async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        writer.write(data)
+        await writer.drain()

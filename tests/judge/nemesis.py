@@ -1,0 +1,178 @@
+"""Breaks what the plan says, when it says so, and puts it right again; notes when it did."""
+
+import asyncio
+import json
+import secrets
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from tests.judge.plan import Fault, Planned
+from tests.judge.target import Target
+
+
+@dataclass(slots=True)
+class Done:
+    """A fault that was carried out.
+
+    Attributes:
+        began, ended: seconds since the trial began; ended: the part ran again, the link passed.
+        hit: whether it came to anything: somebody died at the place, a reply was dropped.
+    """
+
+    planned: Planned
+    began: float
+    ended: float = 0.0
+    hit: bool = True
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Nemesis:
+    """Carries out a plan.
+
+    Attributes:
+        poison: what it has put on topics that nobody can read.
+        smtp_windows: how often a mail may have been accepted and not recorded: each is allowed one
+            doubled mail (docs/order-flow.md).
+    """
+
+    target: Target
+    now: Callable[[], float]
+    done: list[Done] = field(default_factory=list)
+    poison: list[bytes] = field(default_factory=list)
+    repeated: int = 0
+
+    async def carry_out(self, plan: Sequence[Planned]) -> None:
+        """All of it; returns when the last fault is over."""
+        async with asyncio.TaskGroup() as group:
+            for planned in plan:
+                await asyncio.sleep(max(0.0, planned.at - self.now()))
+                group.create_task(self._one(planned))
+
+    @property
+    def smtp_windows(self) -> int:
+        """Deaths and pauses of notification-service, lost replies and cuts of the mailbox."""
+        count = 0
+        for done in self.done:
+            fault, part = done.planned.fault, done.planned.part
+            if part.startswith("notification-service"):
+                count += done.hit
+            elif part == "mailbox" and fault in (Fault.DROP, Fault.CUT, Fault.PAUSE):
+                count += int(done.planned.detail or 1)
+            elif part == "kafka" and fault is not Fault.SLOW:
+                count += int(done.planned.detail or 1)  # its record's yes may be lost with it
+        return count
+
+    async def _one(self, planned: Planned) -> None:
+        done = Done(planned, self.now())
+        self.done.append(done)
+        try:
+            done.hit = await self._do(planned)
+        except Exception:
+            done.error = traceback.format_exc(limit=4)
+        done.ended = self.now()
+
+    async def _do(self, planned: Planned) -> bool:
+        target, part = self.target, planned.part
+        match planned.fault:
+            case Fault.KILL:
+                await target.kill(part)
+                await asyncio.sleep(planned.seconds)
+                await target.start(part)
+            case Fault.TERMINATE:
+                await target.terminate(part)
+                await target.start(part)
+            case Fault.FAILPOINT:
+                return await self._failpoint(planned)
+            case Fault.PAUSE:
+                await target.pause(part)
+                await asyncio.sleep(planned.seconds)
+                await target.resume(part)
+            case Fault.SLOW | Fault.CUT | Fault.DROP:
+                return await self._link(planned)
+            case Fault.REPEAT:
+                return await self._repeat(part, int(planned.detail))
+            case Fault.POISON:
+                await self._poison(part, int(planned.detail))
+        return True
+
+    async def _failpoint(self, planned: Planned) -> bool:
+        if not await self.target.fires(planned.part, planned.detail, planned.seconds):
+            return False
+        await self.target.revive(planned.part)
+        return True
+
+    async def _link(self, planned: Planned) -> bool:
+        link = self.target.links[planned.part]
+        before = link.dropped
+        match planned.fault:
+            case Fault.SLOW:
+                link.delay = float(planned.detail)
+            case Fault.CUT:
+                link.closed = True
+                link.cut()
+            case _:
+                link.drops = int(planned.detail)
+        await asyncio.sleep(planned.seconds)
+        link.heal()
+        return planned.fault is not Fault.DROP or link.dropped > before
+
+    async def _repeat(self, topic: str, count: int) -> bool:
+        """The latest events of a topic once more, byte for byte."""
+        found = await self._latest(topic, count)
+        await self._send(topic, [(message.key, message.value) for message in found])
+        self.repeated += len(found)
+        return bool(found)
+
+    async def _latest(self, topic: str, count: int) -> list[Any]:
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=self.target.addresses.kafka,
+            auto_offset_reset="earliest",
+            group_id=None,
+        )
+        async with asyncio.timeout(10):
+            await consumer.start()
+            try:
+                batches = (await consumer.getmany(timeout_ms=2_000)).values()
+            finally:
+                await consumer.stop()
+        readable = [each for batch in batches for each in batch if _is_event(each.value)]
+        return readable[-count:]
+
+    async def _poison(self, topic: str, count: int) -> None:
+        values = [
+            b'{"event_id": "no uuid"}' if number % 2 else b"not json " + secrets.token_bytes(8)
+            for number in range(count)
+        ]
+        # Told apart from all others, so that each can be looked for among the dead letters.
+        values = [value + secrets.token_hex(8).encode() for value in values]
+        await self._send(topic, [(b"poison", value) for value in values])
+        self.poison += values
+
+    async def _send(self, topic: str, messages: Sequence[tuple[bytes | None, bytes]]) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.target.addresses.kafka, acks="all", request_timeout_ms=20_000
+        )
+        try:
+            async with asyncio.timeout(25):
+                await producer.start()
+                for key, value in messages:
+                    await producer.send_and_wait(topic, value, key=key)
+        except (KafkaError, TimeoutError) as error:
+            raise RuntimeError(f"{topic}: {type(error).__name__}") from error
+        finally:
+            async with asyncio.timeout(5):
+                await producer.stop()
+
+
+def _is_event(value: bytes | None) -> bool:
+    try:
+        return isinstance(json.loads(value or b""), dict)
+    except ValueError:
+        return False

@@ -1,0 +1,240 @@
+"""The fleet that is judged, without Docker: its processes, links and addresses."""
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from fleet import launch
+from fleet.composition import Fleet
+from fleet.errors import FleetError
+from fleet.identity_client import IdentityProvider
+from fleet.program import HOST
+from fleet.runner import Runner
+from fleet.settings import Settings
+from fleet.workshop import Workshop
+from tests.fleet_under_test import NO_LIMIT, ROOT, free_ports
+from tests.judge.links import Link
+from tests.judge.plan import PLACES, SERVICES, Surface
+
+_LINKED = {
+    "postgres": "POSTGRES_PORT",
+    "mongo": "MONGODB_PORT",
+    "kafka": "KAFKA_PORT",
+    "mailbox": "MAILBOX_SMTP_PORT",
+    "identity": "KEYCLOAK_PORT",
+    "product-service": "PRODUCT_SERVICE_PORT",
+    "order-service": "ORDER_SERVICE_PORT",
+    "inventory-service": "INVENTORY_SERVICE_PORT",
+}
+_SERVERS = ("postgres", "mongo", "kafka", "mailbox", "identity")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """How the judge itself reaches the fleet; never by a link that is broken on purpose."""
+
+    gateways: tuple[str, ...]
+    orders_database: str
+    inventory_database: str
+    kafka: str
+    mailbox: str
+    identity: IdentityProvider
+
+
+class Target(Protocol):
+    """A fleet that can be broken."""
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where everything is."""
+
+    @property
+    def surface(self) -> Surface:
+        """What can be broken."""
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        """The ways that can be disturbed, by the part they lead to."""
+
+    async def up(self) -> None:
+        """Start everything."""
+
+    async def kill(self, part: str) -> None:
+        """SIGKILL."""
+
+    async def terminate(self, part: str) -> None:
+        """SIGTERM, and the end awaited."""
+
+    async def start(self, part: str) -> None:
+        """Start it if it does not run, and wait until it answers."""
+
+    async def pause(self, part: str) -> None:
+        """SIGSTOP."""
+
+    async def resume(self, part: str) -> None:
+        """SIGCONT."""
+
+    async def fires(self, part: str, place: str, seconds: float) -> bool:
+        """Arm a failpoint; whether somebody died there in that time."""
+
+    async def revive(self, part: str) -> None:
+        """Start whoever of a service's replicas has died."""
+
+    async def heal(self) -> None:
+        """Everything runs, and every link passes everything on."""
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copy what the processes have logged, for whoever has to find out why."""
+
+    async def remove(self) -> None:
+        """Stop it and throw its data away."""
+
+
+@dataclass
+class EmbeddedFleet:
+    """On embedded servers, in a folder and on ports of its own."""
+
+    seed: int
+    replicas: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._workshop = Workshop()  # its guard ends the fleet even when the judge is killed
+        self._failpoints = self._workshop.folder / "failpoints"
+        self._ports = free_ports()
+        self._fleet: Fleet | None = None
+        self._links = {
+            part: Link(part, self._ports[variable], self.seed) for part, variable in _LINKED.items()
+        }
+
+    @property
+    def addresses(self) -> Addresses:
+        base = f"postgresql://postgres:postgres@{HOST}:{self._ports['POSTGRES_PORT']}"
+        gateways = ["GATEWAY_PORT", "GATEWAY_2_PORT"][: self.replicas]
+        return Addresses(
+            gateways=tuple(f"http://{HOST}:{self._ports[name]}" for name in gateways),
+            orders_database=f"{base}/order_db",
+            inventory_database=f"{base}/inventory_db",
+            kafka=f"{HOST}:{self._ports['KAFKA_PORT']}",
+            mailbox=f"http://{HOST}:{self._ports['MAILBOX_HTTP_PORT']}",
+            identity=IdentityProvider(f"http://localhost:{self._ports['KEYCLOAK_PORT']}"),
+        )
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        return self._links
+
+    @property
+    def surface(self) -> Surface:
+        services = [*SERVICES]
+        if self.replicas > 1:
+            services += [f"{name}-2" for name in SERVICES]
+        # The broker and the mailbox keep what they have in memory: their outage is a pause.
+        return Surface(
+            killed=[*services, "postgres", "mongo", "identity"],
+            paused=[*services, *_SERVERS],
+            linked=list(self._links),
+            places=True,
+        )
+
+    async def up(self) -> None:
+        for service in PLACES:
+            folder = self._failpoints / service
+            folder.mkdir(parents=True)
+        for link in self._links.values():
+            await link.start()
+        self._fleet = Fleet(Settings(ROOT, self._workshop.folder, self._environment()))
+        await asyncio.to_thread(launch.up, self._fleet)
+
+    async def kill(self, part: str) -> None:
+        await asyncio.to_thread(self._runner(part).kill)
+
+    async def terminate(self, part: str) -> None:
+        await asyncio.to_thread(self._runner(part).stop)
+
+    async def start(self, part: str) -> None:
+        """A start that fails while something it needs is away is tried again."""
+        runner = self._runner(part)
+        for _ in range(5):
+            try:
+                await asyncio.to_thread(runner.start)
+                return
+            except FleetError:
+                await asyncio.sleep(1.0)  # between two tries
+        await asyncio.to_thread(runner.start)
+
+    async def pause(self, part: str) -> None:
+        with suppress(FleetError):  # it has died at a failpoint meanwhile
+            await asyncio.to_thread(self._runner(part).pause)
+
+    async def resume(self, part: str) -> None:
+        with suppress(FleetError):
+            await asyncio.to_thread(self._runner(part).resume)
+
+    async def fires(self, part: str, place: str, seconds: float) -> bool:
+        armed = self._failpoints / part / place
+        fresh = armed.with_name(f".{secrets.token_hex(4)}")
+        fresh.write_text("kill", encoding="ascii")
+        fresh.rename(armed)  # whole at once for whoever looks
+        deadline = asyncio.get_running_loop().time() + seconds
+        while armed.exists() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+        try:
+            armed.unlink()
+        except FileNotFoundError:
+            return True
+        return False
+
+    async def revive(self, part: str) -> None:
+        for name in [part, f"{part}-2"][: self.replicas]:
+            await self.start(name)
+
+    async def heal(self) -> None:
+        for folder in self._failpoints.iterdir():
+            for armed in folder.iterdir():
+                armed.unlink(missing_ok=True)
+        for link in self._links.values():
+            link.heal()
+        for part in self._whole.parts:
+            await self.resume(part.name)
+        await asyncio.to_thread(launch.up, self._whole)
+
+    async def remove(self) -> None:
+        for link in self._links.values():
+            await link.stop()
+        if self._fleet is not None:
+            await asyncio.to_thread(launch.reset, self._fleet)
+        self._workshop.remove()
+
+    def keep_logs(self, folder: Path) -> None:
+        shutil.copytree(self._workshop.folder / "logs", folder / "logs", dirs_exist_ok=True)
+
+    @property
+    def _whole(self) -> Fleet:
+        assert self._fleet is not None, "not started"
+        return self._fleet
+
+    def _runner(self, part: str) -> Runner:  # type: ignore[type-arg]
+        return self._whole.part(part).runner
+
+    def _environment(self) -> dict[str, str]:
+        via = {name: link.port for name, link in self._links.items()}
+        return {
+            **os.environ,
+            **{name: str(port) for name, port in self._ports.items()},
+            "FLEET_STATE": str(self._workshop.folder),
+            "FLEET_VIA": ",".join(f"{name}={port}" for name, port in via.items()),
+            "FAILPOINTS": str(self._failpoints),
+            "REPLICAS": str(self.replicas),
+            "RATE_LIMIT_DEFAULT": NO_LIMIT,
+            "RATE_LIMIT_AI": NO_LIMIT,
+            "MAILBOX_MAX": "1000000",
+            "OTEL_TRACES_SAMPLER_ARG": "0",
+            **self.settings,
+        }

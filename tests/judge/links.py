@@ -76,6 +76,9 @@ class Link:
             writer.transport.abort()
             return
         connection = _Connection((writer, far_writer))
+        if self.closed:  # meanwhile
+            connection.abort()
+            return
         self._open.add(connection)
         try:
             await asyncio.gather(

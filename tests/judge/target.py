@@ -143,6 +143,11 @@ class EmbeddedFleet:
             places=True,
         )
 
+    def url(self, service: str) -> str:
+        """A service's own address."""
+        variable = service.removeprefix("api-").upper().replace("-", "_") + "_PORT"
+        return f"http://{HOST}:{self._ports[variable]}"
+
     async def up(self) -> None:
         for service in PLACES:
             folder = self._failpoints / service

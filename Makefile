@@ -57,6 +57,12 @@ pause: tools  ## Stop it in the middle of what it does (SIGSTOP)
 resume: tools  ## Let it go on (SIGCONT)
 	@$(FLEET) resume $(s)
 
+.PHONY: judge
+judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATION=60 (CLIENTS, FAULTS, REPLICAS, TARGET)
+	@$(PY) -m tests.judge $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration $(DURATION)) \
+		$(if $(CLIENTS),--clients $(CLIENTS)) $(if $(FAULTS),--faults $(FAULTS)) \
+		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(TARGET),--target $(TARGET))
+
 ##@ Work on it
 
 .PHONY: check test test-keycloak e2e setup setup-dev lock clean

@@ -67,16 +67,13 @@ class Link:
         self.delay, self.closed, self.drops = 0.0, False, 0
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.closed:
-            writer.transport.abort()
-            return
         try:
             far_reader, far_writer = await asyncio.open_connection(HOST, self.target)
         except OSError:
             writer.transport.abort()
             return
         connection = _Connection((writer, far_writer))
-        if self.closed:  # meanwhile
+        if self.closed:
             connection.abort()
             return
         self._open.add(connection)

@@ -30,9 +30,12 @@ async def client_of(*urls: str, policy: ClientPolicy = POLICY) -> AsyncIterator[
 async def two(
     first: Script, second: Script
 ) -> AsyncIterator[tuple[ScriptedPeer, ScriptedPeer, ResilientClient]]:
-    async with scripted_peer(first) as one, scripted_peer(second) as other:
-        async with client_of(one.url, other.url) as client:
-            yield one, other, client
+    async with (
+        scripted_peer(first) as one,
+        scripted_peer(second) as other,
+        client_of(one.url, other.url) as client,
+    ):
+        yield one, other, client
 
 
 def well(_: object) -> Answer:

@@ -15,8 +15,8 @@ import pytest
 
 from tests.fleet_under_test import GATEWAY, SERVICES, Fleet, Shop, until
 
-CUSTOMERS = 8
-PAUSE = 0.1  # seconds at most between two requests of a customer
+CUSTOMERS = 6
+PAUSE = 0.8  # seconds at most between two requests of a customer
 EMAIL = "alice@example.com"
 PIECES = 10_000
 

@@ -1,7 +1,6 @@
 """Promise 60: each of twelve processes is stopped and started under load, and nobody notices."""
 
 import asyncio
-import itertools
 import random
 import secrets
 import time
@@ -46,22 +45,23 @@ class LoadBalancer:
         self._clients = [
             httpx2.AsyncClient(base_url=url, timeout=15.0, limits=limits) for url in urls
         ]
-        self._turns = itertools.cycle(self._clients)
         self.repeated: Counter[str] = Counter()
 
     async def request(
         self, method: str, path: str, *, headers: dict[str, str], json: Any = None
     ) -> httpx2.Response:
+        first, other = self._clients
+        self._clients.reverse()
         twice = method == "GET" or "Idempotency-Key" in headers
         try:
-            return await next(self._turns).request(method, path, headers=headers, json=json)
+            return await first.request(method, path, headers=headers, json=json)
         except httpx2.ConnectError:
             self.repeated["refused"] += 1
         except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
             if not twice:
                 raise
             self.repeated["closed"] += 1
-        return await next(self._turns).request(method, path, headers=headers, json=json)
+        return await other.request(method, path, headers=headers, json=json)
 
     async def aclose(self) -> None:
         for client in self._clients:

@@ -280,9 +280,9 @@ async def test_a_post_goes_to_the_next_address_where_no_connection_came_about(
     Its circuit stays closed: it may be back any moment, when the other one restarts.
     """
     gateway = gateway_of(order_service_url=(nobody(), upstream.url), circuit_failures=3)
-    answers = await asyncio.gather(*(order(gateway, provider) for _ in range(100)))
-    assert [answer.status for answer in answers] == [200] * 100
-    assert len(upstream.requests) == 100
+    answers = await asyncio.gather(*(order(gateway, provider) for _ in range(40)))
+    assert [answer.status for answer in answers] == [200] * 40
+    assert len(upstream.requests) == 40
     assert await gateway.metric("upstream_retries_total") == 0
     assert await gateway.metric("circuit_state", target="order-service/1") == 0
 

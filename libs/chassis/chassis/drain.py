@@ -10,7 +10,7 @@ shorter (3 s in this platform). What comes meanwhile is answered, with `Connecti
 
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _FRESH_SECONDS = 1.0  # for the first request of a connection that was only just made
 
@@ -25,15 +25,21 @@ class DrainingProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Called once, by the server, when the listener has been closed."""
         self._is_draining = True
-        if self.cycle is None:
+        request = self._request()
+        if request is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 _FRESH_SECONDS, self.timeout_keep_alive_handler
             )
-        elif not self.cycle.response_started:
-            self.cycle.keep_alive = False
+        elif not request.response_started:
+            request.keep_alive = False
 
     def on_headers_complete(self) -> None:
-        """Answer what comes now with `Connection: close`: uvicorn writes it for such a cycle."""
+        """Answer what comes now with `Connection: close`: uvicorn writes it for such a request."""
         super().on_headers_complete()
-        if self._is_draining and self.cycle is not None:
-            self.cycle.keep_alive = False
+        request = self._request()
+        if self._is_draining and request is not None:
+            request.keep_alive = False
+
+    def _request(self) -> RequestResponseCycle | None:
+        """The request in hand, or the last one; uvicorn's type denies that there may be none."""
+        return self.cycle

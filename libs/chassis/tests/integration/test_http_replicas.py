@@ -74,8 +74,15 @@ async def test_what_may_have_run_at_one_replica_is_not_sent_to_the_other() -> No
 async def test_one_that_refuses_connections_is_passed_over_without_a_retry(method: str) -> None:
     """Nothing was sent to it: neither budget nor backoff stands against asking the other, at once,
     for whatever may not run twice as well."""
-    patient = {"connect_timeout": 5.0, "pool_timeout": 5.0, "read_timeout": 5.0}
-    policy = replace(NO_RETRIES, retry_reserve=0, attempts=1, total_timeout=15.0, **patient)
+    policy = replace(
+        NO_RETRIES,
+        retry_reserve=0,
+        attempts=1,
+        connect_timeout=5.0,
+        pool_timeout=5.0,
+        read_timeout=5.0,
+        total_timeout=15.0,
+    )
     async with scripted_peer(well) as peer, client_of(NOBODY, peer.url, policy=policy) as client:
         calls = (client.request(method, "/a", json={"n": n}) for n in range(40))
         replies = await asyncio.gather(*calls)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,15 @@ PORTS = (
     "GATEWAY_PORT",
     "TRACES_PORT",
 )
+REPLICA_PORTS = (
+    "PRODUCT_SERVICE_2_PORT",
+    "ORDER_SERVICE_2_PORT",
+    "INVENTORY_SERVICE_2_PORT",
+    "NOTIFICATION_SERVICE_2_PORT",
+    "AI_SERVICE_2_PORT",
+    "GATEWAY_2_PORT",
+    "VALKEY_PORT",
+)
 GATEWAY = "api-gateway"
 SERVICES = (
     "product-service",
@@ -51,26 +60,31 @@ SCRAPE_TOKEN = "scrape-token-of-the-tests"
 NO_LIMIT = "1000000/minute"  # what is tested here is not how often one may ask
 
 
-def free_ports() -> dict[str, int]:
+def free_ports(names: Sequence[str] = PORTS) -> dict[str, int]:
     """A port for each variable, all different."""
     ports: dict[str, int] = {}
-    while len(ports) < len(PORTS):
+    while len(ports) < len(names):
         port = free_port()
         if port not in ports.values():
-            ports[PORTS[len(ports)]] = port
+            ports[names[len(ports)]] = port
     return ports
 
 
 class Fleet:
-    """Commands of `python -m fleet`, as `make` gives them."""
+    """Commands of `python -m fleet`, as `make` gives them.
 
-    def __init__(self) -> None:
+    Args:
+        replicas: of each service, 1 or 2; the second's name ends with `-2`.
+    """
+
+    def __init__(self, replicas: int = 1) -> None:
         self._workshop = Workshop()  # its guard ends the fleet even when the tests are killed
-        self._ports = free_ports()
+        self._ports = free_ports(PORTS if replicas == 1 else PORTS + REPLICA_PORTS)
         self._environment = {
             **os.environ,
             **{name: str(port) for name, port in self._ports.items()},
             "FLEET_STATE": str(self._workshop.folder),
+            "REPLICAS": str(replicas),
             "RATE_LIMIT_DEFAULT": NO_LIMIT,
             "RATE_LIMIT_AI": NO_LIMIT,
             "METRICS_TOKEN": SCRAPE_TOKEN,

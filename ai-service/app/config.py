@@ -17,7 +17,9 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 
 class Settings(ServiceSettings, KafkaSettings):
     service_name: str = "ai-service"
-    product_service_url: str = "http://127.0.0.1:8001"
+    product_service_url: str = Field(
+        default="http://127.0.0.1:8001", description="several with commas between: round robin"
+    )
     kafka_session_seconds: float = Field(
         default=30.0,
         ge=6.0,

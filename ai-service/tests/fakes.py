@@ -101,6 +101,8 @@ class FakeCatalogue(HttpStandIn):
             return False
         if self.broken:
             return await send(writer, 200, b'{"products": "none"}')
+        if target == "/health":
+            return await send(writer, 200, b'{"status": "UP"}')
         parts = urlsplit(target)
         assert (method, parts.path) == ("GET", "/api/products"), target
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}

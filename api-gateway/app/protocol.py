@@ -10,7 +10,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from chassis.drain import DrainingProtocol
 
 _DRAIN_SECONDS = 5.0
 _LINGER_SECONDS = 1.0
@@ -29,7 +31,7 @@ class _Outlet:
         self.close = close
 
 
-class BoundedHttpProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(DrainingProtocol):
     """Refuses a head that is too large (431) or too slow (408), drops trailers, cuts off a client
     that does not read its answer.
 

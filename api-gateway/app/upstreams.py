@@ -1,14 +1,15 @@
 """The services behind the gateway: their addresses in turn, each with its circuit.
 
-A call goes to the next address whose circuit is not open. It is tried once more where that is safe:
-nothing was sent (no connection came about), or nothing can have happened (GET). Answers of any
-status are answers; only silence speaks against an upstream.
+A call goes to the next address whose circuit is not open and that can be connected to. It is tried
+once more where that is safe: nothing was sent (no connection came about), or nothing can have
+happened (GET). Answers of any status are answers; only silence speaks against an upstream.
 """
 
 import asyncio
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -79,11 +80,20 @@ class UpstreamPolicy:
 
 
 class _Target:
-    """One address of an upstream."""
+    """One address of an upstream; `alone` where it is the only one."""
 
-    def __init__(self, url: str, label: str, policy: UpstreamPolicy, registry: CollectorRegistry):
+    def __init__(
+        self,
+        url: str,
+        label: str,
+        policy: UpstreamPolicy,
+        registry: CollectorRegistry,
+        *,
+        alone: bool,
+    ) -> None:
         self.url = url
-        self.circuit = AsyncBreaker(label, policy.breaker, registry, is_failure=_is_silence)
+        is_failure = _is_silence if alone else _is_long_silence
+        self.circuit = AsyncBreaker(label, policy.breaker, registry, is_failure=is_failure)
 
 
 class Upstream:
@@ -100,10 +110,10 @@ class Upstream:
         self.name = name
         self._policy = policy
         labels = [name] if len(urls) == 1 else [f"{name}/{n}" for n in range(1, len(urls) + 1)]
-        self._targets = [
-            _Target(url, label, policy, registry) for url, label in zip(urls, labels, strict=True)
-        ]
-        self._turn = 0
+        self._targets = deque(
+            _Target(url, label, policy, registry, alone=len(urls) == 1)
+            for url, label in zip(urls, labels, strict=True)
+        )
         self._in_hand = 0
         self._budget = RetryBudget(ClientPolicy())
         self._metrics = UpstreamMetrics.of(registry)
@@ -190,9 +200,11 @@ class Upstream:
         patience.since = asyncio.get_running_loop().time()
         patience.seconds = self._policy.timeout
         self._budget.deposit()
+        targets = self._targets.copy()  # the call's own turn: others go on with theirs meanwhile
+        self._targets.rotate(-1)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._sent(outgoing, patience)
+                return await self._sent(outgoing, patience, targets)
             except TimeoutError as error:  # aiohttp's for a connection is one too
                 if not isinstance(error, _NEVER_SENT):
                     detail = f"{self.name} did not answer in time.{_doubt(outgoing)}"
@@ -211,12 +223,19 @@ class Upstream:
         safe = isinstance(error, _NEVER_SENT) or outgoing.method in _HARMLESS_TWICE
         return safe and outgoing.body.replayable and self._budget.withdraw()
 
-    async def _sent(self, outgoing: Outgoing, patience: Patience) -> aiohttp.ClientResponse:
-        """One attempt, at the next address whose circuit lets it through."""
+    async def _sent(
+        self, outgoing: Outgoing, patience: Patience, targets: deque[_Target]
+    ) -> aiohttp.ClientResponse:
+        """One attempt, at the next address whose circuit lets it through.
+
+        One that no connection came about with has had nothing of the request and cost it little:
+        the next one is asked at once, and nothing is paid for that.
+        """
         refusals: list[float] = []
-        for _ in self._targets:
-            target = self._targets[self._turn % len(self._targets)]
-            self._turn += 1
+        unreached: Exception | None = None
+        for _ in range(len(targets)):
+            target = targets[0]
+            targets.rotate(-1)
             try:
                 with target.circuit.guard() as ballot:
                     response = await self._recorded(target, outgoing, patience)
@@ -225,6 +244,10 @@ class Upstream:
                     return response
             except CircuitOpen as error:
                 refusals.append(error.retry_after)
+            except _NEVER_SENT as error:
+                unreached = error
+        if unreached is not None:
+            raise unreached
         raise UpstreamAway(f"{self.name} is away for the moment.", retry_after=min(refusals))
 
     async def _recorded(
@@ -269,6 +292,18 @@ class Upstream:
 
 def _is_silence(error: BaseException) -> bool:
     return isinstance(error, aiohttp.ClientError | TimeoutError)
+
+
+def _is_long_silence(error: BaseException) -> bool:
+    """Silence that costs the caller time.
+
+    Where there are other addresses a refused connection is none: it is a restart more often than
+    not, and an open circuit would keep calls away from who is back while another restarts.
+    """
+    refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, ConnectionRefusedError
+    )
+    return _is_silence(error) and not refused
 
 
 def _doubt(outgoing: Outgoing) -> str:

@@ -6,13 +6,13 @@ A server that the user has named by its URL is not started; everything else stay
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 from fleet.errors import FleetError, NotReady
+from fleet.external import External
 from fleet.identity_client import IdentityProvider
 from fleet.mailbox_client import Mailbox
 from fleet.program import HOST, Command, Program
@@ -23,6 +23,7 @@ from fleet.servers.mailbox import MailboxServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer
 from fleet.servers.traces import TracesServer
+from fleet.servers.valkey import ValkeyServer
 from fleet.service_program import ServiceProgram
 from fleet.services import SERVICES, Service, present
 from fleet.settings import Settings
@@ -30,29 +31,8 @@ from fleet.topics import TOPICS
 
 ASYNCPG = "postgresql+asyncpg"
 DATABASES = ("order_db", "inventory_db")
+_LIMITS = "RATE_LIMIT_STORAGE_URI"
 _COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT"
-
-
-@dataclass(frozen=True)
-class External:
-    """A real server that the user has named: its place in the fleet, address and preparation."""
-
-    name: str
-    host: str
-    port: int
-    variable: str
-    prepare: Callable[[], None] | None = None
-
-    def reach(self) -> None:
-        """Open a connection, and prepare what the services expect there."""
-        try:
-            socket.create_connection((self.host, self.port), timeout=5).close()
-        except OSError as error:
-            raise FleetError(
-                f"{self.variable} names {self.host}:{self.port}, which cannot be reached: {error}"
-            ) from error
-        if self.prepare is not None:
-            self.prepare()
 
 
 @dataclass(frozen=True)
@@ -67,6 +47,11 @@ class Part:
     def name(self) -> str:
         """The program's name."""
         return self.runner.name
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether it is a further process of a service."""
+        return self.is_service and self.name[-1].isdigit()
 
 
 class Leftover(Program):
@@ -92,9 +77,11 @@ class Fleet:
         self.externals: list[External] = []
         self.parts: list[Part] = []
         self._detours = settings.detours()
+        self._numbers = range(1, settings.replicas + 1)
         self._addresses = {
-            service.name.replace("-", "_"): (
-                f"http://{HOST}:{self._way(service.name, self._port(service))}"
+            service.name.replace("-", "_"): ",".join(
+                f"http://{HOST}:{self._way(replica.name, self._port(replica))}"
+                for replica in map(service.replica, self._numbers)
             )
             for service in SERVICES
         }
@@ -105,13 +92,19 @@ class Fleet:
         self._compose_mailbox()
         self.identity = self._compose_identity()
         self.traces = self._compose_traces()
+        self._compose_limits()
         for service in present(settings.root):
-            self._compose_service(service)
+            for number in self._numbers:
+                self._compose_service(service.replica(number))
 
     def part(self, name: str) -> Part:
-        """A part by its name, or by the beginning of it when only one begins so."""
+        """A part by its name, or by the beginning of it when only one begins so.
+
+        Of replicas it is the first: the others are meant by their whole name only.
+        """
         exact = [part for part in self.parts if part.name == name]
-        found = exact or [part for part in self.parts if name and part.name.startswith(name)]
+        begun = [part for part in self.parts if name and part.name.startswith(name)]
+        found = exact or [part for part in begun if not part.is_replica]
         if len(found) != 1:
             known = ", ".join(part.name for part in self.parts)
             wrong = f"There is no {name!r} to act on" if name else "Say which one with s=<name>"
@@ -230,9 +223,19 @@ class Fleet:
         self._server(server)
         return server
 
+    def _compose_limits(self) -> None:
+        """One store for what the gateways count, where there are several."""
+        if len(self._numbers) == 1 or self.settings.given(_LIMITS) is not None:
+            return
+        server = ValkeyServer(self.settings.state, self.settings.port("VALKEY_PORT", 6379))
+        self._server(server)
+        self._addresses["limits"] = server.url
+
     def _compose_service(self, service: Service) -> None:
         env = {"ENVIRONMENT": "local", **self._fill(service.defaults), **self.settings.env}
         env.update(self._fill(service.env))
+        if "limits" in self._addresses:
+            env[_LIMITS] = self._addresses["limits"]
         if self.traces is not None:
             env[_COLLECTOR] = self.traces.url
             # Here every trace is wanted; what is left to a service is one of twenty.
@@ -246,7 +249,7 @@ class Fleet:
         program = ServiceProgram(
             service.name,
             self.settings.port(service.port_variable, service.default_port),
-            self.settings.root / service.name,
+            self.settings.root / service.folder,
             env,
             migrations=service.migrations,
             own_server=service.own_server,

@@ -16,7 +16,7 @@ from fleet.ports import ensure_free
 from fleet.service_program import ServiceProgram
 from fleet.terminal import paint, say
 
-_STATE = ("run", "logs", "postgres", "mongo", "kafka", "identity", "lock")
+_STATE = ("run", "logs", "postgres", "mongo", "kafka", "identity", "valkey", "lock")
 """What the fleet writes below its state folder; a reset removes this and nothing else."""
 
 

@@ -7,9 +7,13 @@ them are a fifth of the fleet's whole start.
 from __future__ import annotations
 
 import ast
+import threading
 from pathlib import Path
 
 from fleet.program import run_async
+
+_PARSING = threading.Lock()
+"""Python 3.11's parser keeps its depth in one place for all threads, and raises when two meet."""
 
 
 def is_current(versions: Path, url: str) -> bool:
@@ -32,7 +36,9 @@ def newest(versions: Path) -> set[str]:
 def _assigned(path: Path) -> dict[str, set[str]]:
     """The strings (alone or in a tuple) that a module assigns to each name at its top."""
     found: dict[str, set[str]] = {}
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+    with _PARSING:
+        module = ast.parse(path.read_text(encoding="utf-8"))
+    for statement in module.body:
         if isinstance(statement, ast.Assign):
             targets, value = statement.targets, statement.value
         elif isinstance(statement, ast.AnnAssign) and statement.value is not None:

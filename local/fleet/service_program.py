@@ -79,7 +79,7 @@ class ServiceProgram(Program):
         else:
             argv = [
                 *(str(self._python), "-m", "uvicorn", "app.main:create_app", "--factory"),
-                *(*address, "--http", "httptools", "--loop", "uvloop"),
+                *(*address, "--http", "chassis.drain:DrainingProtocol", "--loop", "uvloop"),
                 *("--no-access-log", "--timeout-graceful-shutdown", "8"),
             ]
         return Command(argv, self._env, self._folder)

@@ -8,7 +8,7 @@ from the addresses of the servers, embedded or real (``composition.py``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -29,6 +29,22 @@ class Service:
     """Started by ``python -m app``, which knows how uvicorn must serve it."""
     api: str = ""
     """The path that its API begins with; empty for a service without one."""
+    port_step: int = 100
+    """How far a further replica's port lies from the one before."""
+    folder: str = ""
+    """Where it lies in the checkout; the name unless it is a further replica."""
+
+    def replica(self, number: int) -> Service:
+        """The service's process of this number; the first has the service's own name and port."""
+        if number == 1:
+            return replace(self, folder=self.name)
+        return replace(
+            self,
+            name=f"{self.name}-{number}",
+            port_variable=f"{self.port_variable.removesuffix('_PORT')}_{number}_PORT",
+            default_port=self.default_port + (number - 1) * self.port_step,
+            folder=self.name,
+        )
 
 
 _BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "{kafka}"}
@@ -94,6 +110,7 @@ SERVICES = (
         "GATEWAY_PORT",
         9000,
         own_server=True,
+        port_step=1,
         defaults={
             "PRODUCT_SERVICE_URL": "{product_service}",
             "ORDER_SERVICE_URL": "{order_service}",

@@ -53,6 +53,14 @@ class Settings:
             detours[name] = int(port)
         return detours
 
+    @property
+    def replicas(self) -> int:
+        """How many processes of each service there are: 1 or 2."""
+        text = self.env.get("REPLICAS") or "1"
+        if text not in ("1", "2"):
+            raise FleetError(f"REPLICAS={text} is not possible: 1 or 2 of each service can run.")
+        return int(text)
+
     def given(self, variable: str) -> str | None:
         """What the user has set a variable to; an empty value counts as not set."""
         return self.env.get(variable) or None

@@ -51,6 +51,8 @@ PORTS = (
 FOREIGN = (
     "KEYCLOAK_URL",
     "MONGODB_URL",
+    "RATE_LIMIT_STORAGE_URI",
+    "REPLICAS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "SMTP_HOST",
     "ORDER_DATABASE_URL",
@@ -258,6 +260,42 @@ def test_down_also_stops_what_is_no_longer_part_of_the_fleet(
     monkeypatch.setenv("SMTP_HOST", "smtp.example.com")
     assert main(["down"]) == 0
     assert not running.part("mailbox").runner.alive()
+
+
+def test_of_replicas_each_is_known_by_its_name_and_told_of_all_others(
+    stopped: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REPLICAS", "2")
+    for variable in ("PRODUCT_SERVICE_2_PORT", "GATEWAY_2_PORT", "VALKEY_PORT"):
+        monkeypatch.setenv(variable, str(free_port()))
+    assert main(["up"]) == 0
+    fleet = Fleet(Settings.load())
+    urls = [fleet.service(name).url for name in ("product-service", "product-service-2")]
+    told = [fleet.service(name).ask("/env")[1] for name in ("api-gateway", "api-gateway-2")]
+    assert [env["product_service_url"] for env in told] == [",".join(urls)] * 2
+    store = f"redis://127.0.0.1:{os.environ['VALKEY_PORT']}"
+    assert [env["rate_limit_storage_uri"] for env in told] == [store] * 2
+    assert main(["kill", "product-service-2"]) == 0
+    assert main(["kill", "prod"]) == 0  # the first
+    assert main(["status"]) == 1
+    assert "product-service-2 has died" in capsys.readouterr().err
+    assert main(["restart", "product-service-2"]) == 0
+    assert main(["logs", "product-service-2", "--no-follow"]) == 0
+    monkeypatch.setenv("REPLICAS", "1")
+    assert main(["down"]) == 0  # of those that it no longer knows, too
+    assert not fleet.part("product-service-2").runner.alive()
+
+
+def test_a_service_alone_shares_no_store(running: Fleet) -> None:
+    assert "rate_limit_storage_uri" not in running.service("api-gateway").ask("/env")[1]
+
+
+def test_a_number_of_replicas_that_is_not_possible_is_refused(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REPLICAS", "three")
+    assert main(["status"]) == 1
+    assert "REPLICAS=three is not possible: 1 or 2" in capsys.readouterr().err
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(

@@ -18,7 +18,9 @@ class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
         default=False,
         description="refuse calls without a token; true on every deployment beyond one machine",
     )
-    inventory_service_url: str = "http://127.0.0.1:8003"
+    inventory_service_url: str = Field(
+        default="http://127.0.0.1:8003", description="several with commas between: round robin"
+    )
 
     place_deadline: float = Field(
         default=3.0, gt=0, description="seconds for the whole of placing an order"

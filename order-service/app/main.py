@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         Dependency("database", database.ping, critical=True),
         Dependency("inventory-service", inventory.ping),
         Dependency("kafka", producer.probe),
+        Dependency("identity-provider", verifier.probe),
     )
     operations = health_router(settings.service_name, needs), metrics_router(registry)
     for router in (order_routes.router, *operations):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from app.config import Settings
 from app.schemas.product import Product
 from chassis.breaker import BreakerPolicy
-from chassis.http import ClientPolicy, Reason, Reply, ResilientClient, UpstreamUnavailable
+from chassis.http import ClientPolicy, Deadline, Reason, Reply, ResilientClient, UpstreamUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,10 @@ class CatalogueClient:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+    async def ping(self) -> None:
+        """For readiness: return when product-service answers."""
+        await self._http.request("GET", "/health", deadline=Deadline.after(1.0))
 
     async def read(self) -> Reading:
         """All products, oldest first: one that is created meanwhile comes last and shifts nobody.

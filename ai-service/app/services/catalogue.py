@@ -30,6 +30,9 @@ class Reader(Protocol):
     async def read(self) -> Reading:
         """The whole catalogue; raises UpstreamUnavailable."""
 
+    async def ping(self) -> None:
+        """Return when the catalogue could be read now; raises UpstreamUnavailable."""
+
 
 class LiveCatalogue:
     """The index of the catalogue as it was a moment ago.
@@ -74,9 +77,13 @@ class LiveCatalogue:
         return None if self._clock() - self._read_at > self._max_age else self._index
 
     async def probe(self) -> None:
-        """For readiness; asks nobody, because the background does all the time."""
+        """For readiness: raises where the last reading failed, or the next one would.
+
+        The background alone tells too late: it reads every few seconds, and waits for who hangs.
+        """
         if self._failed:
             raise CatalogueAway
+        await self._reader.ping()
 
     async def refresh(self) -> None:
         """Read the catalogue; build the index anew where something has changed.

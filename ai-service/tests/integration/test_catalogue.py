@@ -108,6 +108,18 @@ async def test_it_starts_and_answers_while_product_service_is_away(
         assert ready.json()["dependencies"]["product-service"]["status"] == "UP"
 
 
+async def test_readiness_tells_of_an_outage_before_the_next_reading(
+    start: Start, products: FakeCatalogue
+) -> None:
+    """Promise 59."""
+    client = await start(catalogue_refresh_seconds=60)
+    for down, status in ((False, "UP"), (True, "DEGRADED"), (False, "UP")):
+        products.down = down
+        ready = await client.get("/health/ready")
+        assert ready.status_code == 200
+        assert ready.json()["dependencies"]["product-service"]["status"] == status
+
+
 async def test_an_outage_is_bridged_and_not_for_ever(start: Start, products: FakeCatalogue) -> None:
     client = await start(catalogue_max_age_seconds=0.8)
     products.down = True

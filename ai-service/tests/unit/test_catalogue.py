@@ -22,9 +22,12 @@ class Shelf:
         self.rows = list(rows)
         self.down = False
 
-    async def read(self) -> Reading:
+    async def ping(self) -> None:
         if self.down:
             raise UpstreamUnavailable("product-service", Reason.CONNECTION)
+
+    async def read(self) -> Reading:
+        await self.ping()
         digest = hashlib.sha256(json.dumps(self.rows).encode()).digest()
         return Reading(digest, tuple(self.rows))
 

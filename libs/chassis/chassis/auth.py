@@ -170,7 +170,7 @@ class TokenVerifier:
         return identity
 
     async def probe(self) -> None:
-        """For readiness: raises when the provider, asked at most 30 s ago, gave no keys."""
+        """For readiness: raises when the provider, asked at most 2 s ago, gave no keys."""
         await self._keys.probe()
 
     async def aclose(self) -> None:

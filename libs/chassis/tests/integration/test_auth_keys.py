@@ -184,6 +184,25 @@ async def test_the_last_good_keys_are_kept_while_the_provider_gives_none(
     await realm.verifier.probe()
 
 
+async def test_readiness_tells_within_seconds_that_the_provider_is_away_and_that_it_is_back(
+    realm: Realm,
+) -> None:
+    """Promise 59; tokens with unknown keys still cause no more fetches than before."""
+    assert await realm.accepts(token(OLD))
+    realm.publish(Answer(500))
+    await realm.verifier.probe()  # it was asked just now
+    realm.clock.now += 2
+    with pytest.raises(KeysUnavailable):
+        await realm.verifier.probe()
+    realm.publish(key_set(OLD))
+    realm.clock.now += 2
+    await realm.verifier.probe()
+    fetches = realm.fetches
+    realm.clock.now += 29
+    assert not await realm.accepts(token(NEW))
+    assert realm.fetches == fetches
+
+
 async def test_a_token_seen_before_is_refused_too_when_the_keys_are_too_old(realm: Realm) -> None:
     """Promise 42: the maximum age holds for what is cached."""
     seen = token(OLD)

@@ -1,0 +1,45 @@
+"""How a server ends without losing a request: `uvicorn --http chassis.drain:DrainingProtocol`.
+
+uvicorn, told to stop, closes its listener and every connection that is idle just then. A caller may
+be sending a request on one of them at that moment: it is lost, and who sent it cannot know whether
+it has run. Likewise where the head of an answer is out and did not say that it is the last one.
+
+Here such a connection stays open until its keep-alive time is over, or its caller's, which is
+shorter (3 s in this platform). What comes meanwhile is answered, with `Connection: close`.
+"""
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+_FRESH_SECONDS = 1.0  # for the first request of a connection that was only just made
+
+
+class DrainingProtocol(HttpToolsProtocol):
+    """uvicorn's protocol of one connection, with an end that its peer is told of."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._is_draining = False
+
+    def shutdown(self) -> None:
+        """Called once, by the server, when the listener has been closed."""
+        self._is_draining = True
+        request = self._request()
+        if request is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                _FRESH_SECONDS, self.timeout_keep_alive_handler
+            )
+        elif not request.response_started:
+            request.keep_alive = False
+
+    def on_headers_complete(self) -> None:
+        """Answer what comes now with `Connection: close`: uvicorn writes it for such a request."""
+        super().on_headers_complete()
+        request = self._request()
+        if self._is_draining and request is not None:
+            request.keep_alive = False
+
+    def _request(self) -> RequestResponseCycle | None:
+        """The request in hand, or the last one; uvicorn's type denies that there may be none."""
+        return self.cycle

@@ -1,0 +1,99 @@
+"""A peer with several addresses: taken in turn, and past the ones that are not there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+from scripted_peer import Answer, Drop, Script, ScriptedPeer, scripted_peer
+
+from chassis.http import BreakerPolicy, ClientPolicy, Reason, ResilientClient, UpstreamUnavailable
+
+POLICY = ClientPolicy(backoff=0.001, breaker=BreakerPolicy(10_000, rate_calls=10_000))
+NO_RETRIES = replace(POLICY, retry_floor=0, retry_ratio=0)
+NOBODY = "http://127.0.0.1:1"
+KEY = {"Idempotency-Key": "order-1"}
+
+
+@asynccontextmanager
+async def client_of(*urls: str, policy: ClientPolicy = POLICY) -> AsyncIterator[ResilientClient]:
+    client = ResilientClient(", ".join(urls), "peer", registry=CollectorRegistry(), policy=policy)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def two(
+    first: Script, second: Script
+) -> AsyncIterator[tuple[ScriptedPeer, ScriptedPeer, ResilientClient]]:
+    async with (
+        scripted_peer(first) as one,
+        scripted_peer(second) as other,
+        client_of(one.url, other.url) as client,
+    ):
+        yield one, other, client
+
+
+def well(_: object) -> Answer:
+    return Answer()
+
+
+async def test_calls_go_to_each_replica_in_turn() -> None:
+    async with two(well, well) as (one, other, client):
+        for number in range(6):
+            await client.request("GET", f"/items/{number}", params={"q": "ü"})
+        assert [seen.target for seen in one.requests] == [f"/items/{n}?q=%C3%BC" for n in (0, 2, 4)]
+        assert len(other.requests) == 3
+
+
+async def test_an_attempt_after_a_failed_one_goes_to_the_other_replica() -> None:
+    """However many calls are under way at once: each has a turn of its own."""
+    async with two(lambda _: Drop(), well) as (one, other, client):
+        replies = await asyncio.gather(*(client.request("GET", "/a") for _ in range(10)))
+        assert sorted(reply.attempts for reply in replies) == [1] * 5 + [2] * 5
+        assert (len(one.requests), len(other.requests)) == (5, 10)
+
+
+async def test_what_may_have_run_at_one_replica_is_not_sent_to_the_other() -> None:
+    """Promise 33."""
+    async with two(lambda _: Drop(), well) as (one, other, client):
+        with pytest.raises(UpstreamUnavailable) as raised:
+            await client.request("POST", "/a", json={})
+        assert raised.value.maybe_executed
+        assert (len(one.requests), other.requests) == (1, [])
+        await client.request("POST", "/a", json={})  # begins at the other one
+        reply = await client.request("POST", "/a", json={}, headers=KEY)
+        assert (reply.attempts, reply.unanswered_attempts) == (2, 1)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_one_that_refuses_connections_is_passed_over_without_a_retry(method: str) -> None:
+    """Nothing was sent to it: neither budget nor backoff stands against asking the other, at once,
+    for whatever may not run twice as well."""
+    policy = replace(
+        NO_RETRIES,
+        retry_reserve=0,
+        attempts=1,
+        connect_timeout=5.0,
+        pool_timeout=5.0,
+        read_timeout=5.0,
+        total_timeout=15.0,
+    )
+    async with scripted_peer(well) as peer, client_of(NOBODY, peer.url, policy=policy) as client:
+        calls = (client.request(method, "/a", json={"n": n}) for n in range(40))
+        replies = await asyncio.gather(*calls)
+        assert {(reply.attempts, reply.unanswered_attempts) for reply in replies} == {(1, 0)}
+        assert len(peer.requests) == 40
+        assert client.circuit == "closed"
+
+
+async def test_when_all_refuse_the_attempts_are_as_many_as_of_one() -> None:
+    async with client_of(NOBODY, "http://127.0.0.1:2") as client:
+        with pytest.raises(UpstreamUnavailable) as raised:
+            await client.request("POST", "/a", json={})
+    error = raised.value
+    assert (error.reason, error.attempts, error.maybe_executed) == (Reason.CONNECTION, 3, False)

@@ -245,7 +245,7 @@ class Fleet:
             # There a join takes half of the session's time, every time: 3 s instead of 15.
             env["KAFKA_SESSION_SECONDS"] = self.settings.given("KAFKA_SESSION_SECONDS") or "6"
         if (failpoints := self.settings.given("FAILPOINTS")) is not None:
-            env["FAILPOINTS"] = f"{failpoints}/{service.name}"  # both have places of one name
+            env["FAILPOINTS"] = f"{failpoints}/{service.folder}"  # replicas share it
         program = ServiceProgram(
             service.name,
             self.settings.port(service.port_variable, service.default_port),

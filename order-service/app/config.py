@@ -1,6 +1,7 @@
 """order-service's settings; each field is an environment variable of its name."""
 
 import logging
+from typing import Literal
 
 from pydantic import Field
 
@@ -19,6 +20,21 @@ class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
         description="refuse calls without a token; true on every deployment beyond one machine",
     )
     inventory_service_url: str = "http://127.0.0.1:8003"
+    product_service_url: str = "http://127.0.0.1:8001"
+
+    price_check: Literal["known", "strict"] = Field(
+        default="known",
+        description="known: what only inventory has passes at any price; strict: it is refused too",
+    )
+    price_memory_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        le=600,
+        description="how long the catalogue's word counts while it is away",
+    )
+    price_memory_products: int = Field(
+        default=10_000, gt=0, description="of how many products it is remembered"
+    )
 
     place_deadline: float = Field(
         default=3.0, gt=0, description="seconds for the whole of placing an order"

@@ -192,12 +192,11 @@ class FakeCatalogue(_StandIn):
         if (method, target) != ("POST", "/api/products/prices"):
             raise AssertionError(f"order-service is not known to call {method} {target}")
         self.calls["prices"] += 1
-        asked = json.loads(body)["product_ids"]
-        rows = [self._listing(product) for product in asked]
         if (hook := self.before_answer) is not None:
             self.before_answer = None
             await hook()
-        return self.answer or (200, {"prices": rows})
+        asked = json.loads(body)["product_ids"]
+        return self.answer or (200, {"prices": [self._listing(product) for product in asked]})
 
     def _listing(self, product: str) -> dict[str, Any]:
         price = self.prices.get(product)

@@ -6,9 +6,17 @@ from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client import CollectorRegistry
 
+from app.clients.peers import Peers
 from app.config import Settings
+from app.errors import CatalogueUnavailable
 from app.main import create_app
+from app.metrics import OrderMetrics
+from app.schemas.order import OrderIn
+from app.services.list_prices import ListPrices
+from app.services.order_check import OrderCheck
+from chassis.deadline import Deadline
 from tests.conftest import order_of, running
 from tests.fakes import FakeCatalogue, FakeInventory
 
@@ -252,6 +260,28 @@ async def test_a_word_that_is_too_old_does_not_count(
         assert (await post(client, order_of(("p", 1)))).status_code == 201
         catalogue.down = True
         problem(await post(client, order_of(("p", 1))), 503, AWAY)
+
+
+async def test_orders_during_an_outage_make_no_price_younger(
+    settings: Settings, inventory: FakeInventory, catalogue: FakeCatalogue
+) -> None:
+    now, registry = [1_000.0], CollectorRegistry()
+    peers = Peers.of(settings, registry)
+    prices = ListPrices(peers.catalogue, settings, OrderMetrics(registry), lambda: now[0])
+    check = OrderCheck(peers.inventory, prices)
+    order = OrderIn.model_validate(order_of(("p", 1)))
+    catalogue.prices["p"] = PRICE
+    try:
+        await check.check(order, Deadline.after(3))
+        catalogue.down = True
+        for _ in range(6):
+            now[0] += 100
+            await check.check(order, Deadline.after(3))
+        now[0] += 1
+        with pytest.raises(CatalogueUnavailable):
+            await check.check(order, Deadline.after(3))
+    finally:
+        await peers.close()
 
 
 async def test_invented_ids_push_no_real_price_out_of_the_memory(

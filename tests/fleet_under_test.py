@@ -186,13 +186,13 @@ class Shop:
         return int(item["quantity"])
 
     async def place(
-        self, *pieces: tuple[str, int], email: str, key: str | None = None
+        self, *pieces: tuple[str, int], email: str, key: str | None = None, price: float = 9.99
     ) -> httpx2.Response:
         body = {
             "customer_name": "Alice Example",
             "customer_email": email,
             "items": [
-                {"product_id": p, "product_name": f"Thing {p}", "quantity": n, "unit_price": 9.99}
+                {"product_id": p, "product_name": f"Thing {p}", "quantity": n, "unit_price": price}
                 for p, n in pieces
             ],
         }

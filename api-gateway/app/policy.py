@@ -53,6 +53,7 @@ TABLE: tuple[Operation, ...] = (
         ("GET", "/api/products/images/{slug}.svg", Access.PUBLIC),
         ("GET", "/api/products/{product_id}", Access.PUBLIC),
         ("POST", "/api/products", Access.ADMIN),
+        ("POST", "/api/products/prices", Access.ADMIN),  # between services; shops show products
         ("PUT", "/api/products/{product_id}", Access.ADMIN),
         ("DELETE", "/api/products/{product_id}", Access.ADMIN),
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +23,16 @@ class Client(Protocol):
         """Send one request; the answer has ``status_code``, ``text`` and ``json()``."""
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a script, with fresh names in the place of ``{p}``, ``{k1}`` and their like."""
+def load(path: Path, given: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Read a script, with names in the place of ``{p}``, ``{k1}`` and their like.
+
+    Args:
+        given: names that are not free to choose; the others are fresh ones.
+    """
     text = path.read_text()
     for name in set(re.findall(r"\{(\w+)\}", text)):
-        text = text.replace(f"{{{name}}}", f"{name}-{secrets.token_hex(4)}")
+        stand_in = (given or {}).get(name, f"{name}-{secrets.token_hex(4)}")
+        text = text.replace(f"{{{name}}}", stand_in)
     script: dict[str, Any] = json.loads(text)
     return script
 
@@ -38,7 +44,7 @@ async def play(client: Client, steps: list[Step]) -> None:
         pieces = step.get("items", {}).items()
         items = [{"product_id": product, "quantity": count} for product, count in pieces]
         headers = {"Idempotency-Key": step["key"]} if "key" in step else {}
-        body = {"items": items} if items else None
+        body = {"items": items} if items else step.get("body")
         answer = await client.request(method, url, json=body, headers=headers)
         if answer.status_code != step["status"]:
             raise AssertionError(f"{step}: {answer.status_code} {answer.text}")

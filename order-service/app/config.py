@@ -1,6 +1,7 @@
 """order-service's settings; each field is an environment variable of its name."""
 
 import logging
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,6 +21,23 @@ class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
     )
     inventory_service_url: str = Field(
         default="http://127.0.0.1:8003", description="several with commas between: round robin"
+    )
+    product_service_url: str = Field(
+        default="http://127.0.0.1:8001", description="several with commas between: round robin"
+    )
+
+    price_check: Literal["known", "strict"] = Field(
+        default="known",
+        description="known: what only inventory has passes at any price; strict: it is refused too",
+    )
+    price_memory_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        le=600,
+        description="how long the catalogue's word counts while it is away",
+    )
+    price_memory_products: int = Field(
+        default=10_000, gt=0, description="of how many products it is remembered"
     )
 
     place_deadline: float = Field(

@@ -1,5 +1,8 @@
 """What can go wrong with an order, each with its status."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from chassis.problems import Problem, ServiceUnavailable
 
 
@@ -29,6 +32,35 @@ class OutOfStock(Problem):
     type = "/problems/insufficient-stock"
     title = "Insufficient stock"
     example = "Insufficient stock of 6568f0a1c2d3e4f5a6b7c8d9: 2 asked for, 1 available."
+
+
+class PriceChanged(Problem):
+    """Members: `product_id` and its `current_price`, of the first such item."""
+
+    status = 409
+    type = "/problems/price-changed"
+    title = "Price changed"
+    example = "6568f0a1c2d3e4f5a6b7c8d9 costs 79.99, not 74.99."
+    example_members: ClassVar[Mapping[str, object]] = {
+        "product_id": "6568f0a1c2d3e4f5a6b7c8d9",
+        "current_price": 79.99,
+    }
+
+
+class ProductUnavailable(Problem):
+    """Deleted from the catalogue. Member: `product_id`, of the first such item."""
+
+    status = 409
+    type = "/problems/product-unavailable"
+    title = "Product unavailable"
+    example = "Not for sale: 6568f0a1c2d3e4f5a6b7c8d9."
+    example_members: ClassVar[Mapping[str, object]] = {"product_id": "6568f0a1c2d3e4f5a6b7c8d9"}
+
+
+class CatalogueUnavailable(ServiceUnavailable):
+    type = "/problems/catalogue-unavailable"
+    title = "Catalogue unavailable"
+    example = "The prices cannot be asked right now. No order was placed; try again shortly."
 
 
 class InventoryUnavailable(ServiceUnavailable):

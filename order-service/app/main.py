@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.clients.inventory_client import InventoryClient
+from app.clients.peers import Peers
 from app.config import Settings
 from app.metrics import OrderMetrics
 from app.routes import order_routes
@@ -30,16 +30,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     configure_logging(settings.service_name, settings.log_level)
     registry, verifier = new_registry(), TokenVerifier(settings)
     database, metrics = Database(settings, registry), OrderMetrics(registry)
-    inventory = InventoryClient(settings.inventory_service_url, registry)
+    peers = Peers.of(settings, registry)
     producer = EventProducer.of(settings, settings.service_name, registry)
     relay = OutboxRelay(settings.database_url, producer.send, registry=registry)
-    recovery = RecoveryLoop(database, inventory, settings, metrics)
+    recovery = RecoveryLoop(database, peers.inventory, settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         settings.warn_if_open()
         async with exported_spans(settings, registry), AsyncExitStack() as stack:
-            for resource in (database.close, inventory.close, verifier.aclose, producer.stop):
+            for resource in (database.close, peers.close, verifier.aclose, producer.stop):
                 stack.push_async_callback(resource)
             await producer.start()  # no peer has to be there yet; all is closed in reverse
             for loop in (relay, recovery):
@@ -49,17 +49,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(title="order-service", version="1.0.0", lifespan=lifespan, redirect_slashes=False)
     app.state.settings, app.state.database, app.state.verifier = settings, database, verifier
-    app.state.placing = OrderPlacing(database, inventory, settings, metrics)
-    app.state.cancelling = OrderCancelling(database, inventory, settings)
+    app.state.placing = OrderPlacing(database, peers, settings, metrics)
+    app.state.cancelling = OrderCancelling(database, peers.inventory, settings)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
     install_docs(app)
-    needs = (
-        Dependency("database", database.ping, critical=True),
-        Dependency("inventory-service", inventory.ping),
-        Dependency("kafka", producer.probe),
-        Dependency("identity-provider", verifier.probe),
-    )
+    critical = Dependency("database", database.ping, critical=True)
+    others = Dependency("kafka", producer.probe), Dependency("identity-provider", verifier.probe)
+    needs = critical, *peers.needs, *others
     operations = health_router(settings.service_name, needs), metrics_router(registry)
     for router in (order_routes.router, *operations):
         app.include_router(router)

@@ -9,6 +9,9 @@ OUTCOMES = (
     "replayed",
     "OutOfStock",
     "ProductUnknown",
+    "PriceChanged",
+    "ProductUnavailable",
+    "CatalogueUnavailable",
     "InventoryUnavailable",
     "PlacingInterrupted",
     "Busy",
@@ -17,6 +20,14 @@ OUTCOMES = (
     "IdempotencyKeyReused",
     "OrderCancelled",
     "OutcomeUnknown",
+)
+PRICE_OUTCOMES = (
+    "current",
+    "remembered",
+    "not_catalogued",
+    "changed",
+    "unavailable",
+    "catalogue_down",
 )
 
 
@@ -34,11 +45,23 @@ class OrderMetrics:
         self._recovered = Counter(
             "order_recoveries", "What the recovery loop did", ["action"], registry=registry
         )
+        self._prices = Counter(
+            "order_price_checks",
+            "Items whose price was held against the catalogue's, by outcome",
+            ["outcome"],
+            registry=registry,
+        )
         for outcome in OUTCOMES:
             self._placings.labels(outcome)
+        for outcome in PRICE_OUTCOMES:
+            self._prices.labels(outcome)
 
     def count_placing(self, outcome: str) -> None:
         self._placings.labels(outcome if outcome in OUTCOMES else "other").inc()
+
+    def count_price(self, outcome: str) -> None:
+        """One item; an outcome of PRICE_OUTCOMES."""
+        self._prices.labels(outcome).inc()
 
     def count_value(self, total: Decimal) -> None:
         """An order was confirmed. A float, as all metrics are: for graphs, not for the books."""

@@ -1,4 +1,4 @@
-"""What the integration tests share: a migrated database, a fake inventory, the app, a client."""
+"""What the integration tests share: a migrated database, fake peers, the app, a client."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from app.config import Settings
 from app.main import create_app
-from tests.fakes import FakeInventory
+from tests.fakes import FakeCatalogue, FakeInventory
 
 pytest_plugins = ["fleet.testing"]
 
@@ -52,12 +52,20 @@ async def inventory() -> AsyncIterator[FakeInventory]:
 
 
 @pytest.fixture
-def settings(database_url: str, inventory: FakeInventory) -> Settings:
+async def catalogue() -> AsyncIterator[FakeCatalogue]:
+    """An empty one: only inventory knows the products, unless a test sets a price."""
+    async with FakeCatalogue().serve() as fake:
+        yield fake
+
+
+@pytest.fixture
+def settings(database_url: str, inventory: FakeInventory, catalogue: FakeCatalogue) -> Settings:
     return Settings(
         environment="test",
         log_level="ERROR",
         database_url=database_url,
         inventory_service_url=inventory.url,
+        product_service_url=catalogue.url,
         kafka_bootstrap_servers=NOBODY,
         recovery_interval=0.05,
     )

@@ -1,6 +1,6 @@
-"""A stand-in for inventory-service over real HTTP, which can be told to misbehave.
+"""Stand-ins for inventory-service and product-service over real HTTP, which can misbehave.
 
-It keeps stock and movement keys as the real one does; contracts/http/inventory-for-orders.json is
+They keep stock, movement keys and prices as the real ones do; the scripts of contracts/http are
 played against both, so that the two cannot drift apart.
 """
 
@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 Hook = Callable[[], Awaitable[None]]
@@ -23,27 +24,74 @@ def _problem(status: int, name: str, detail: str) -> Answer:
 
 
 @dataclass
-class FakeInventory:
+class _StandIn:
+    """A small HTTP server in the test's own loop.
+
+    Attributes:
+        hang: no request is answered while it is set.
+        down: connections are closed as soon as a request has come.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    hang: bool = False
+    down: bool = False
+    url: str = ""
+
+    async def _reply(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Any:
+        """Status and document (bytes: sent as they are), or None to drop the connection."""
+        raise NotImplementedError
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                request, *lines = head.strip().split("\r\n")
+                method, target, _ = request.split(" ")
+                headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                while self.hang:
+                    await asyncio.sleep(0.01)
+                answer = None if self.down else await self._reply(method, target, headers, body)
+                if answer is None:
+                    break
+                status, document = answer
+                raw = isinstance(document, bytes)
+                content = document if raw else json.dumps(document, default=float).encode()
+                writer.write(
+                    f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n"
+                    f"content-length: {len(content)}\r\n\r\n".encode()
+                    + content
+                )
+                await writer.drain()
+        writer.close()
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[Self]:
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            self.hang = False
+            server.close()
+
+
+@dataclass
+class FakeInventory(_StandIn):
     """Stock in memory, faults by attribute.
 
     Attributes:
         lose_replies: so many of the next reductions run, and are not answered.
         late: reductions are received and answered by nobody; `run_late()` runs them.
-        hang: no request is answered while it is set.
-        down: connections are closed as soon as a request has come.
         before_check, before_reduce_reply: awaited once, at that moment; for what happens meanwhile.
     """
 
     stock: dict[str, int] = field(default_factory=dict)
     taken: dict[str, dict[str, int] | None] = field(default_factory=dict)
-    calls: Counter[str] = field(default_factory=Counter)
     lose_replies: int = 0
     late: bool = False
-    hang: bool = False
-    down: bool = False
     before_check: Hook | None = None
     before_reduce_reply: Hook | None = None
-    url: str = ""
     _late: list[tuple[str, dict[str, int]]] = field(default_factory=list)
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -103,12 +151,7 @@ class FakeInventory:
         return [self.reduce(key, pieces) for key, pieces in late]
 
     async def _reply(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Any:
-        """The answer, or None to drop the connection."""
         reducing = method == "PATCH"
-        while self.hang:
-            await asyncio.sleep(0.01)
-        if self.down:
-            return None
         if reducing and self.late:
             self._late.append((headers["idempotency-key"], _pieces(body)))
             return None
@@ -124,40 +167,41 @@ class FakeInventory:
             return None
         return answer
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                request, *lines = head.strip().split("\r\n")
-                method, target, _ = request.split(" ")
-                headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
-                answer = await self._reply(method, target, headers, body)
-                if answer is None:
-                    break
-                status, document = answer
-                content = json.dumps(document).encode()
-                writer.write(
-                    f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n"
-                    f"content-length: {len(content)}\r\n\r\n".encode()
-                    + content
-                )
-                await writer.drain()
-        writer.close()
-
-    @asynccontextmanager
-    async def serve(self) -> AsyncIterator["FakeInventory"]:
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield self
-        finally:
-            self.hang = False
-            server.close()
-
 
 def _pieces(body: bytes) -> dict[str, int]:
     return {item["product_id"]: item["quantity"] for item in json.loads(body)["items"]}
+
+
+@dataclass
+class FakeCatalogue(_StandIn):
+    """What product-service knows of prices; whatever is not in it was never there.
+
+    Attributes:
+        prices: by product; None for one that was deleted.
+        answer: sent to every lookup instead of the prices, as status and body.
+        before_answer: awaited once, when a lookup has come; for what happens meanwhile.
+    """
+
+    prices: dict[str, Decimal | None] = field(default_factory=dict)
+    answer: tuple[int, bytes] | None = None
+    before_answer: Hook | None = None
+
+    async def _reply(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Any:
+        if (method, target) == ("GET", "/health"):
+            return 200, {"status": "UP"}
+        if (method, target) != ("POST", "/api/products/prices"):
+            raise AssertionError(f"order-service is not known to call {method} {target}")
+        self.calls["prices"] += 1
+        if (hook := self.before_answer) is not None:
+            self.before_answer = None
+            await hook()
+        asked = json.loads(body)["product_ids"]
+        return self.answer or (200, {"prices": [self._listing(product) for product in asked]})
+
+    def _listing(self, product: str) -> dict[str, Any]:
+        price = self.prices.get(product)
+        state = "unknown" if product not in self.prices else "listed" if price else "deleted"
+        return {"product_id": product, "state": state, "price": price}
 
 
 class PostgresProxy:

@@ -1,6 +1,5 @@
 """What route handlers ask for."""
 
-import re
 from typing import Annotated
 
 from bson import ObjectId
@@ -8,12 +7,11 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 
 from app.errors import InvalidProductId
+from app.models.product import ID_FORM, product_id_of
 from app.repositories.product_repository import PageRequest
 from app.schemas.product import SortOrder
 from app.services.product_service import ProductService
 from chassis.types import MoneyParameter, VisibleText
-
-_FORM = "[0-9a-fA-F]{24}"
 
 
 async def product_service(request: Request) -> ProductService:
@@ -27,13 +25,14 @@ async def _product_id(
         Path(
             description="24 hexadecimal digits",
             examples=["665f1c2e9b1d4c3a2f8e7d60"],
-            json_schema_extra={"pattern": f"^{_FORM}$"},  # told, not enforced: that would be 422
+            json_schema_extra={"pattern": f"^{ID_FORM}$"},  # told, not enforced: that would be 422
         ),
     ],
 ) -> ObjectId:
-    if not re.fullmatch(_FORM, product_id):
+    found = product_id_of(product_id)
+    if found is None:
         raise InvalidProductId(InvalidProductId.example)
-    return ObjectId(product_id)
+    return found
 
 
 async def _catalogue_query(

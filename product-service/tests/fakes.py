@@ -1,8 +1,9 @@
 """A catalogue in memory. test_product_repository.py holds it to what the real one does."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from bson import ObjectId
 
@@ -43,9 +44,13 @@ class FakeProductRepository:
         self._removed.setdefault(product.id, at)
         return self._products.pop(product.id, None) is not None
 
-    async def removed(self, product_ids: Sequence[ObjectId]) -> set[ObjectId]:
+    async def list_prices(
+        self, product_ids: Collection[ObjectId]
+    ) -> dict[ObjectId, Decimal | None]:
         await asyncio.sleep(0)
-        return self._removed.keys() & set(product_ids) - self._products.keys()
+        dead: dict[ObjectId, Decimal | None] = dict.fromkeys(self._removed)
+        living = {product.id: product.price for product in self._products.values()}
+        return {one: price for one, price in (dead | living).items() if one in product_ids}
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
         await asyncio.sleep(0)

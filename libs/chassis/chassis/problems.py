@@ -35,6 +35,7 @@ class Problem(Exception):
     type: ClassVar[str] = "about:blank"
     title: ClassVar[str | None] = None
     example: ClassVar[str] = "What went wrong, in one sentence."
+    example_members: ClassVar[Mapping[str, object]] = {}  # as `extensions`, for the document
 
     def __init__(
         self, detail: str, *, headers: Mapping[str, str] | None = None, **extensions: object
@@ -173,6 +174,7 @@ def _describe(errors: Sequence[type[Problem]]) -> dict[str, Any]:
                 "detail": error.example,
                 "instance": "/api/...",
                 "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                **error.example_members,
             }
         }
         for error in errors

@@ -15,6 +15,7 @@ from app.dependencies import (
 from app.errors import (
     Busy,
     CannotCancel,
+    CatalogueUnavailable,
     Forbidden,
     IdempotencyKeyReused,
     IdentityProviderAway,
@@ -26,6 +27,8 @@ from app.errors import (
     OutcomeUnknown,
     OutOfStock,
     PlacingInterrupted,
+    PriceChanged,
+    ProductUnavailable,
     ProductUnknown,
     RequestInProgress,
     Unauthenticated,
@@ -61,10 +64,13 @@ COMMON = (Unauthenticated, Forbidden, IdentityProviderAway, DatabaseUnavailable)
         OutOfStock,
         InvalidIdempotencyKey,
         ProductUnknown,
+        PriceChanged,
+        ProductUnavailable,
         OrderCancelled,
         RequestInProgress,
         IdempotencyKeyReused,
         InventoryUnavailable,
+        CatalogueUnavailable,
         PlacingInterrupted,
         Busy,
         OutcomeUnknown,
@@ -74,6 +80,9 @@ async def place_order(
     order: OrderIn, key: IdempotencyKey, caller: CurrentCaller, placing: Placing
 ) -> Response:
     """Take the stock, confirm the order and have it announced.
+
+    `unit_price` is the price that the customer saw: where it is not the catalogue's, the answer
+    names the current one and nothing is ordered.
 
     201 means that the order stands. Any other answer means that none does, at once or within 30 s;
     only `outcome-unknown` leaves it open. Send an `Idempotency-Key` and a repeat of the request

@@ -13,7 +13,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.clients.inventory_client import AlreadyReversed, InventoryClient, Refused
+from app.clients.inventory_client import AlreadyReversed, Refused
+from app.clients.peers import Peers
 from app.config import Settings
 from app.errors import (
     Busy,
@@ -22,9 +23,7 @@ from app.errors import (
     OrderCancelled,
     OrderNotFound,
     OutcomeUnknown,
-    OutOfStock,
     PlacingInterrupted,
-    ProductUnknown,
     RequestInProgress,
 )
 from app.events import ORDER_PLACED, order_placed
@@ -33,7 +32,9 @@ from app.models.order import CancelledBy, Order, OrderStatus
 from app.repositories.idempotency_repository import IdempotencyRepository, StoredKey
 from app.repositories.order_repository import OrderRepository
 from app.schemas.order import OrderIn, OrderOut
+from app.services.list_prices import ListPrices
 from app.services.new_order import new_order
+from app.services.order_check import OrderCheck
 from chassis.database import Database, DatabaseUnavailable
 from chassis.deadline import Deadline
 from chassis.failpoints import reach
@@ -69,12 +70,13 @@ class OrderPlacing:
     def __init__(
         self,
         database: Database,
-        inventory: InventoryClient,
+        peers: Peers,
         settings: Settings,
         metrics: OrderMetrics,
     ) -> None:
         self._database = database
-        self._inventory = inventory
+        self._inventory = peers.inventory
+        self._check = OrderCheck(peers.inventory, ListPrices(peers.catalogue, settings, metrics))
         self._settings = settings
         self._metrics = metrics
         # Two hundred buyers of ten pieces: let in all at once they would all pass the check before
@@ -85,8 +87,10 @@ class OrderPlacing:
         """Place an order, or find the answer that its key has already earned.
 
         Raises:
-            ProductUnknown, OutOfStock: refused; nothing stands and the key may try again.
+            ProductUnknown, PriceChanged, ProductUnavailable, OutOfStock: refused; nothing stands
+                and the key may try again.
             RequestInProgress, IdempotencyKeyReused, OrderCancelled: the key's own state.
+            CatalogueUnavailable: nothing stands.
             InventoryUnavailable, PlacingInterrupted, DatabaseUnavailable, Busy: nothing stands, or
                 it is undone within 30 s.
             OutcomeUnknown: the database went away at COMMIT; the same key will tell.
@@ -119,7 +123,7 @@ class OrderPlacing:
         if (answered := await self._answered(request, key)) is not None:  # step 1
             return answered
         try:
-            await self._check_stock(request, deadline)  # step 2
+            await self._check.check(request, deadline)  # step 2
         except Problem:
             # The key's twin may have passed meanwhile: its order stands, so this cannot refuse.
             if (answered := await self._answered(request, key)) is not None:
@@ -139,29 +143,6 @@ class OrderPlacing:
         async with self._database.transaction() as session:
             stored = await self._keys(session).find(key.principal, key.key)
         return _answer_of(stored, request) if stored else None
-
-    # step 2
-
-    async def _check_stock(self, request: OrderIn, deadline: Deadline) -> None:
-        """Ask for every product at once. Unknown products come before short ones.
-
-        Prices are compared here too, once order-service knows the catalogue (contracts: Prices).
-        """
-        pieces = request.pieces
-        checks = (
-            self._inventory.check(product, count, deadline) for product, count in pieces.items()
-        )
-        results = await asyncio.gather(*checks, return_exceptions=True)
-        failures = [result for result in results if isinstance(result, BaseException)]
-        for failure in sorted(failures, key=lambda error: not isinstance(error, ProductUnknown)):
-            raise failure
-        short = [
-            f"{product}: {count} asked for, {result.available_qty} available"
-            for (product, count), result in zip(pieces.items(), results, strict=True)
-            if not isinstance(result, BaseException) and not result.in_stock
-        ]
-        if short:
-            raise OutOfStock(f"Insufficient stock of {'; '.join(short)}.")
 
     # step 3
 

@@ -1,12 +1,15 @@
 """A product of the catalogue."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from bson import ObjectId
+
+ID_FORM = "[0-9a-fA-F]{24}"
 
 
 def now() -> datetime:
@@ -14,6 +17,20 @@ def now() -> datetime:
     would differ from the next read."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
+
+
+def product_id_of(text: str) -> ObjectId | None:
+    """The id that a text names; None if it cannot be one of this catalogue's."""
+    return ObjectId(text) if re.fullmatch(ID_FORM, text) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the catalogue says of an id: for sale at a price, deleted, or never heard of."""
+
+    product_id: str
+    state: Literal["listed", "deleted", "unknown"]
+    price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,14 @@
 """Where products are kept: the interface that the service sees, and its MongoDB form."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from bson import Decimal128, ObjectId
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
@@ -49,8 +50,10 @@ class ProductRepository(Protocol):
     async def remove(self, product: Product, at: datetime) -> bool:
         """Leave a tombstone; False when somebody else has removed it already."""
 
-    async def removed(self, product_ids: Sequence[ObjectId]) -> set[ObjectId]:
-        """Those of the ids that a tombstone stands for."""
+    async def list_prices(
+        self, product_ids: Collection[ObjectId]
+    ) -> dict[ObjectId, Decimal | None]:
+        """Price of each product that is for sale, None for a deleted one; others are left out."""
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
         """One page, and the number of products on all pages."""
@@ -105,12 +108,25 @@ class MongoProductRepository:
             result = await self._products.delete_one(one)
         return result.deleted_count == 1
 
-    async def removed(self, product_ids: Sequence[ObjectId]) -> set[ObjectId]:
-        one_of = {"_id": {"$in": list(product_ids)}}
+    async def list_prices(
+        self, product_ids: Collection[ObjectId]
+    ) -> dict[ObjectId, Decimal | None]:
+        # The living first: a product that is not among them was deleted before, so its tombstone
+        # is there by now. The other way round one that is deleted meanwhile would be in neither.
+        prices: dict[ObjectId, Decimal | None] = {}
         with answering():
-            dead = {document["_id"] async for document in self._tombstones.find(one_of)}
-            living = {doc["_id"] async for doc in self._products.find(one_of, {"_id": True})}
-        return dead - living
+            for document in await self._these(self._products, product_ids, "price"):
+                prices[document["_id"]] = document["price"].to_decimal()
+            missing = [one for one in product_ids if one not in prices]
+            if missing:
+                buried = await self._these(self._tombstones, missing, "_id")
+                prices |= {document["_id"]: None for document in buried}
+        return prices
+
+    async def _these(
+        self, collection: AsyncCollection[Document], ids: Collection[ObjectId], field: str
+    ) -> list[Document]:
+        return await collection.find({"_id": {"$in": list(ids)}}, {field: True}).to_list()
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
         chosen = _filter(request)

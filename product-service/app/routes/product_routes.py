@@ -6,10 +6,12 @@ from fastapi import APIRouter, Body, Query, status
 
 from app.dependencies import CatalogueQuery, ProductId, Products
 from app.errors import CatalogueUnavailable, InvalidProductId, ProductNotFound
-from app.models.product import Product
+from app.models.product import Listing, Product
 from app.schemas.product import (
     Deleted,
+    ListingsView,
     NewProduct,
+    PriceQuestion,
     ProductChanges,
     ProductPageView,
     ProductView,
@@ -40,6 +42,12 @@ _NEW: dict[str, Any] = {
 _CHANGES: dict[str, Any] = {
     "price": {"summary": "A new price", "value": {"price": 44.9}},
     "stock": {"summary": "More of it", "value": {"stock_quantity": 40, "tags": ["lamp"]}},
+}
+_ASKED: dict[str, Any] = {
+    "basket": {
+        "summary": "A product, and something that only inventory knows",
+        "value": {"product_ids": ["665f1c2e9b1d4c3a2f8e7d60", "gift-card"]},
+    }
 }
 
 
@@ -80,6 +88,17 @@ async def search(
     that have them elsewhere. When no product has all the words, those that have some.
     """
     return await products.search(q, limit)
+
+
+@router.post("/prices", response_model=ListingsView, summary="Look up many prices", responses=_AWAY)
+async def prices(
+    question: Annotated[PriceQuestion, Body(openapi_examples=_ASKED)], products: Products
+) -> dict[str, list[Listing]]:
+    """What an order is held against: each id is `listed` with its price, `deleted`, or `unknown`.
+
+    Changes nothing. Whatever is not an id of this catalogue is unknown, not an error.
+    """
+    return {"prices": await products.listings(question.product_ids)}
 
 
 @router.get("/{product_id}", response_model=ProductView, summary="Read a product", responses=_ONE)

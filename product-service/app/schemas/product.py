@@ -117,6 +117,10 @@ Moment = Annotated[
     Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T09:30:00.125Z"]),
 ]
 
+AnsweredPrice = Annotated[
+    Decimal, PlainSerializer(float, return_type=float, when_used="json"), Field(examples=[49.9])
+]
+
 _EXAMPLE: dict[str, Any] = {
     "id": "665f1c2e9b1d4c3a2f8e7d60",
     "name": "Walnut desk lamp",
@@ -139,7 +143,7 @@ class ProductView(BaseModel):
     id: Annotated[str, BeforeValidator(str)]
     name: str
     description: str
-    price: Annotated[Decimal, PlainSerializer(float, return_type=float, when_used="json")]
+    price: AnsweredPrice
     category: str
     tags: list[str]
     image_url: str | None
@@ -157,6 +161,32 @@ class ProductPageView(BaseModel):
     total: int
     page: int
     page_size: int
+
+
+class PriceQuestion(BaseModel):
+    """Whose prices are asked for; ids that are not the catalogue's are no error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    product_ids: Annotated[
+        list[Annotated[VisibleText, Field(max_length=100)]], Field(min_length=1, max_length=100)
+    ]
+
+
+class ListingView(BaseModel):
+    """What the catalogue says of one id; a price where the product is for sale."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    product_id: str
+    state: Literal["listed", "deleted", "unknown"]
+    price: AnsweredPrice | None
+
+
+class ListingsView(BaseModel):
+    """One row for each id that was asked for, in that order."""
+
+    prices: list[ListingView]
 
 
 class Deleted(BaseModel):

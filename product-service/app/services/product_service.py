@@ -1,13 +1,14 @@
 """What can be done with the catalogue. Knows no request and no database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from bson import ObjectId
 
 from app.errors import CatalogueUnavailable, ProductNotFound
-from app.models.product import Product, now
+from app.models.product import Listing, Product, now, product_id_of
 from app.models.search import SearchQuery, rank
 from app.repositories.product_repository import PageRequest, ProductRepository
 from app.schemas.product import NewProduct, ProductChanges
@@ -64,6 +65,13 @@ class ProductService:
             raise ProductNotFound(f"There is no product {product_id}.")
         return product
 
+    async def listings(self, texts: Sequence[str]) -> list[Listing]:
+        """What the catalogue says of each text, in this order; one that is no id is unknown."""
+        ids = {text: product_id_of(text) for text in texts}
+        known = {product_id for product_id in ids.values() if product_id is not None}
+        prices = await self._repository.list_prices(known) if known else {}
+        return [_listing(text, product_id, prices) for text, product_id in ids.items()]
+
     async def search(self, text: str, limit: int) -> list[Product]:
         """The best matches for all the words of `text`; where none has all, for any of them."""
         query = SearchQuery.parse(text)
@@ -78,3 +86,12 @@ class ProductService:
             partly = await self._repository.mentioning(query.words, every=False)
             found = {entry.id: entry for entry in partly}
         return await self._repository.get_many(rank(query, found.values())[:limit])
+
+
+def _listing(
+    text: str, product_id: ObjectId | None, prices: Mapping[ObjectId, Decimal | None]
+) -> Listing:
+    if product_id is None or product_id not in prices:
+        return Listing(text, "unknown")
+    price = prices[product_id]
+    return Listing(text, "deleted") if price is None else Listing(text, "listed", price)

@@ -26,6 +26,7 @@ from app.main import create_app
 CALLS = {
     ("/api/products", "post"): {"201", "422", "503"},
     ("/api/products", "get"): {"200", "422", "503"},
+    ("/api/products/prices", "post"): {"200", "422", "503"},
     ("/api/products/search", "get"): {"200", "422", "503"},
     ("/api/products/{product_id}", "get"): {"200", "400", "404", "422", "503"},
     ("/api/products/{product_id}", "put"): {"200", "400", "404", "422", "503"},

@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from bson import ObjectId
 from fastapi import FastAPI
 
 from app.config import Settings
-from app.database import INDEXES, PRODUCTS
+from app.database import INDEXES, PRODUCTS, TOMBSTONES
 from app.main import create_app
 from fleet.runner import Runner
 from fleet.servers.mongo import MongoServer
@@ -100,12 +101,50 @@ async def test_an_edit_never_revives_a_product_that_is_deleted_meanwhile(
         assert_problem(await client.get(path), 404)
 
 
+async def test_a_price_asked_for_while_its_product_is_deleted_is_never_of_an_unknown_product(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    """Unknown would let an order pass at any price."""
+
+    async def states(product_id: str) -> set[str]:
+        seen = {"listed"}
+        while seen == {"listed"}:
+            seen.add(await listed_as(client, product_id))
+        return seen
+
+    for _ in range(25):
+        one = (await client.post("/api/products", json=body())).json()
+        asking = [asyncio.create_task(states(one["id"])) for _ in range(6)]
+        assert (await client.delete(f"/api/products/{one['id']}")).status_code == 200
+        assert {frozenset(seen) for seen in await asyncio.gather(*asking)} == {
+            frozenset({"listed", "deleted"})
+        }
+
+
+async def test_a_deletion_that_dies_in_between_leaves_the_price_and_can_be_repeated(
+    app: FastAPI, client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    """The tombstone was written, the product still lives: nobody has been told that it is gone."""
+    one = (await client.post("/api/products", json=body())).json()
+    tombstone = {"_id": ObjectId(one["id"]), "name": one["name"]}
+    await app.state.database.catalogue[TOMBSTONES].insert_one(tombstone)
+    assert await listed_as(client, one["id"]) == "listed"
+    assert (await client.delete(f"/api/products/{one['id']}")).status_code == 200
+    assert await listed_as(client, one["id"]) == "deleted"
+
+
+async def listed_as(client: httpx2.AsyncClient, product_id: str) -> str:
+    answer = await client.post("/api/products/prices", json={"product_ids": [product_id]})
+    return str(answer.json()["prices"][0]["state"])
+
+
 # --- The database is away -------------------------------------------------------------------
 
 CALLS: list[tuple[str, str, Any]] = [
     ("POST", "/api/products", True),
     ("GET", "/api/products", None),
     ("GET", "/api/products/search?q=lamp", None),
+    ("POST", "/api/products/prices", {"product_ids": [UNKNOWN]}),
     ("GET", f"/api/products/{UNKNOWN}", None),
     ("PUT", f"/api/products/{UNKNOWN}", {"price": 1}),
     ("DELETE", f"/api/products/{UNKNOWN}", None),

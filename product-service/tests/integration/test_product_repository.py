@@ -87,7 +87,8 @@ async def test_what_was_removed_is_gone_but_remembered(repository: ProductReposi
     assert await repository.page(PageRequest()) == ([alive], 1)
     assert await repository.named(SearchQuery.parse("gone")) == []
     assert not await repository.replace(gone.edited({"name": "Zombie"}, NOON))
-    assert await repository.removed([gone.id, alive.id, ObjectId()]) == {gone.id}
+    asked = [gone.id, alive.id, ObjectId()]
+    assert await repository.list_prices(asked) == {gone.id: None, alive.id: alive.price}
 
 
 async def test_pages_are_sorted_as_asked_and_newest_first_by_default(

@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 
 from app.errors import CatalogueUnavailable, ProductNotFound
-from app.models.product import Product, now
+from app.models.product import Listing, Product, now
 from app.schemas.product import NewProduct
 from app.services.product_service import ProductService
 from tests.conftest import NewBody
@@ -100,7 +100,23 @@ async def test_of_two_deletions_at_once_one_succeeds(
         service.delete(product.id), service.delete(product.id), return_exceptions=True
     )
     assert sorted(type(result).__name__ for result in results) == ["Product", "ProductNotFound"]
-    assert await repository.removed([product.id]) == {product.id}
+    assert await repository.list_prices([product.id]) == {product.id: None}
+
+
+async def test_the_price_of_each_id_is_told_and_what_is_no_id_is_unknown(
+    service: ProductService, body: NewBody
+) -> None:
+    lamp, gone = [await service.create(NewProduct.model_validate(body())) for _ in range(2)]
+    await service.delete(gone.id)
+    upper = str(lamp.id).upper()
+    never = ("gift-card", str(ObjectId()), f" {lamp.id}", f"{lamp.id}0", "\u0660" * 24)
+    asked = [*never, str(gone.id), str(lamp.id), upper]
+    assert await service.listings(asked) == [
+        *(Listing(text, "unknown") for text in never),
+        Listing(str(gone.id), "deleted"),
+        Listing(str(lamp.id), "listed", lamp.price),
+        Listing(upper, "listed", lamp.price),
+    ]
 
 
 async def test_search_looks_for_any_word_only_when_no_product_has_all(

@@ -1,0 +1,91 @@
+"""product-service as order-service sees it: what the catalogue says of many products at once."""
+
+from collections.abc import Collection
+from typing import Literal, Self
+
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from app.errors import CatalogueUnavailable
+from chassis.breaker import BreakerPolicy
+from chassis.deadline import Deadline
+from chassis.http import ClientPolicy, ResilientClient, UpstreamUnavailable
+from chassis.types import Money
+
+# A lookup only reads. It is cut off early, for a price that is remembered may still count, and
+# then there must be time left to place the order; and a rush that makes the catalogue slow is no
+# outage: the circuit opens for short.
+POLICY = ClientPolicy(
+    read_timeout=1.0,
+    pool_timeout=1.5,
+    total_timeout=1.5,
+    attempts=3,
+    breaker=BreakerPolicy(failures_in_a_row=10, reset_timeout=2.0),
+)
+
+
+class Listing(BaseModel):
+    """The catalogue's word on a product; fields that are not used here are ignored.
+
+    Attributes:
+        state: for sale at `price`, deleted (for ever: ids are not used again), or never heard of.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    product_id: str
+    state: Literal["listed", "deleted", "unknown"]
+    price: Money | None = None
+
+    @model_validator(mode="after")
+    def _priced_if_listed(self) -> Self:
+        if (self.state == "listed") != bool(self.price):
+            raise ValueError("a price belongs to what is listed, and to nothing else")
+        return self
+
+
+class _Answer(BaseModel):
+    prices: list[Listing]
+
+
+class ProductClient:
+    """The one call that placing needs."""
+
+    def __init__(
+        self, base_url: str, registry: CollectorRegistry, policy: ClientPolicy = POLICY
+    ) -> None:
+        self._http = ResilientClient(base_url, "product", registry=registry, policy=policy)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def ping(self) -> None:
+        await self._http.request("GET", "/health", deadline=Deadline.after(1.0))
+
+    async def listings(
+        self, product_ids: Collection[str], deadline: Deadline
+    ) -> dict[str, Listing]:
+        """What the catalogue says of each product; at most 100 of them.
+
+        Raises:
+            CatalogueUnavailable: no answer, or none that speaks of every product.
+        """
+        try:
+            reply = await self._http.request(
+                "POST",
+                "/api/products/prices",
+                json={"product_ids": list(product_ids)},
+                idempotent=True,
+                deadline=deadline,
+            )
+            answer = _Answer.model_validate(reply.json() if reply.status == 200 else None)
+        except UpstreamUnavailable as error:
+            raise CatalogueUnavailable(
+                CatalogueUnavailable.example, retry_after=error.retry_after or 1.0
+            ) from error
+        except ValidationError as error:
+            raise CatalogueUnavailable(CatalogueUnavailable.example) from error
+        told = {listing.product_id: listing for listing in answer.prices}
+        if not told.keys() >= set(product_ids):
+            raise CatalogueUnavailable(CatalogueUnavailable.example)
+        return told

@@ -1,0 +1,66 @@
+"""What is asked before anything is stored: on sale, at this price, in stock?"""
+
+import asyncio
+from collections.abc import Mapping
+
+from app.clients.inventory_client import Availability, InventoryClient
+from app.errors import OutOfStock
+from app.schemas.order import OrderIn
+from app.services.list_prices import ListPrices
+from chassis.deadline import Deadline
+from chassis.problems import Problem
+
+# Unknown, wrong price, short; and after what is certain, what could not be found out.
+PRECEDENCE = (404, 409, 400, 503)
+
+
+class OrderCheck:
+    """Step 2 of placing: the catalogue and inventory are asked together, and judged as one."""
+
+    def __init__(self, inventory: InventoryClient, prices: ListPrices) -> None:
+        self._inventory = inventory
+        self._prices = prices
+
+    async def check(self, request: OrderIn, deadline: Deadline) -> None:
+        """Refuse what cannot be sold. A price that is right now holds for the whole of placing.
+
+        Raises:
+            ProductUnknown: inventory does not know a product.
+            PriceChanged, ProductUnavailable: the catalogue says otherwise.
+            OutOfStock: there is too little of something.
+            InventoryUnavailable, CatalogueUnavailable: nothing is certainly wrong, and not all is
+                known to be right.
+        """
+        pieces = request.pieces
+        checks = (
+            self._inventory.check(product, count, deadline) for product, count in pieces.items()
+        )
+        quote, stock = await asyncio.gather(
+            self._prices.quote(pieces.keys(), deadline),
+            asyncio.gather(*checks, return_exceptions=True),
+        )
+        found = dict(zip(pieces, stock, strict=True))
+        refusals = [self._prices.refusal(request.items, quote), _short(pieces, found)]
+        failures = [each for each in (*stock, *refusals) if isinstance(each, BaseException)]
+        first = min(failures, key=_precedence, default=None)
+        if first is None or _precedence(first) > 0:
+            self._prices.remember(quote)
+        if first is not None:
+            raise first
+
+
+def _precedence(failure: BaseException) -> int:
+    """The place among the refusals; before them all, what nobody expected."""
+    return PRECEDENCE.index(failure.status) if isinstance(failure, Problem) else -1
+
+
+def _short(
+    pieces: Mapping[str, int], found: Mapping[str, Availability | BaseException]
+) -> OutOfStock | None:
+    """One refusal that names every product of which there is too little."""
+    short = [
+        f"{product}: {pieces[product]} asked for, {result.available_qty} available"
+        for product, result in found.items()
+        if isinstance(result, Availability) and not result.in_stock
+    ]
+    return OutOfStock(f"Insufficient stock of {'; '.join(short)}.") if short else None

@@ -1,0 +1,28 @@
+"""The stand-ins answer as the real services do: both are played the same scripts."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import httpx2
+
+from fleet import http_contract
+from tests.fakes import FakeCatalogue, FakeInventory
+
+SCRIPTS = Path(__file__).parents[3] / "contracts" / "http"
+
+
+async def test_the_stand_in_plays_inventorys_part(inventory: FakeInventory) -> None:
+    script = http_contract.load(SCRIPTS / "inventory-for-orders.json")
+    inventory.stock |= script["stock"]
+    async with httpx2.AsyncClient(base_url=inventory.url) as client:
+        await http_contract.play(client, script["steps"])
+
+
+async def test_the_stand_in_plays_the_catalogues_part(catalogue: FakeCatalogue) -> None:
+    path = SCRIPTS / "prices-for-orders.json"
+    products = http_contract.load(path)["products"]
+    for name, price in products.items():
+        catalogue.prices[name] = Decimal(str(price)) if price else None
+    async with httpx2.AsyncClient(base_url=catalogue.url) as client:
+        names = {name: name for name in products}
+        await http_contract.play(client, http_contract.load(path, names)["steps"])

@@ -1,0 +1,401 @@
+"""contracts: Prices. What an order's prices are held against, and what counts in an outage."""
+
+import time
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.clients.peers import Peers
+from app.config import Settings
+from app.errors import CatalogueUnavailable
+from app.main import create_app
+from app.metrics import OrderMetrics
+from app.schemas.order import OrderIn
+from app.services.list_prices import ListPrices
+from app.services.order_check import OrderCheck
+from chassis.deadline import Deadline
+from tests.conftest import order_of, running
+from tests.fakes import FakeCatalogue, FakeInventory
+
+PRICE = Decimal("10.50")  # what order_of() sends
+CHANGED, GONE = "/problems/price-changed", "/problems/product-unavailable"
+AWAY = "/problems/catalogue-unavailable"
+
+
+def priced(*items: tuple[str, float]) -> dict[str, Any]:
+    """The body of an order for one piece of each, at these prices."""
+    body = order_of(*((product, 1) for product, _ in items))
+    for item, (_, price) in zip(body["items"], items, strict=True):
+        item["unit_price"] = price
+    return body
+
+
+async def post(
+    client: httpx2.AsyncClient, body: dict[str, Any], key: str | None = None
+) -> httpx2.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return await client.post("/api/orders", json=body, headers=headers)
+
+
+def problem(response: httpx2.Response, status: int, type_: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = response.json()
+    assert document["type"] == type_
+    return document
+
+
+async def nothing_is_stored(sql: Any, inventory: FakeInventory) -> None:
+    assert await sql.fetchval("SELECT count(*) FROM orders") == 0
+    assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 0
+    assert inventory.calls["reduce"] == 0
+
+
+# --- the catalogue answers ---
+
+
+@pytest.mark.parametrize("sent", [0.01, 10.49, 10.51, 1050])
+async def test_promise_8_a_price_that_is_not_the_catalogues_is_409_with_the_current_one(
+    client: httpx2.AsyncClient,
+    inventory: FakeInventory,
+    catalogue: FakeCatalogue,
+    sql: Any,
+    sent: float,
+) -> None:
+    """Promise 8."""
+    catalogue.prices = {"p": PRICE, "q": PRICE}
+    refused = problem(await post(client, priced(("q", 10.5), ("p", sent)), "k"), 409, CHANGED)
+    assert (refused["product_id"], refused["current_price"]) == ("p", 10.5)
+    assert refused["detail"] == f"p costs 10.50, not {sent:.2f}."
+    await nothing_is_stored(sql, inventory)
+    placed = await post(client, priced(("q", 10.5), ("p", refused["current_price"])), "k")
+    assert (placed.status_code, placed.json()["total_amount"]) == (201, 21.0)
+
+
+@pytest.mark.parametrize("price", ["0.01", "10.10", "79.99", "9999999999.99", "1234567890.12"])
+async def test_prices_are_compared_to_the_cent(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue, price: str
+) -> None:
+    catalogue.prices["p"] = exact = Decimal(price)
+    assert (await post(client, priced(("p", float(exact))))).status_code == 201
+    for wrong in (exact - Decimal("0.01"), exact + Decimal("0.01")):
+        answer = await post(client, priced(("p", float(wrong))))
+        assert answer.status_code == (409 if 0 < wrong < 10_000_000_000 else 422)
+
+
+async def test_a_deleted_product_is_409_and_not_for_sale_at_any_price(
+    client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue, sql: Any
+) -> None:
+    catalogue.prices = {"p": None, "q": Decimal(1)}
+    refused = problem(await post(client, order_of(("q", 1), ("p", 1))), 409, GONE)
+    assert refused["product_id"] == "p"
+    await nothing_is_stored(sql, inventory)
+
+
+async def test_what_only_inventory_knows_passes_at_any_price(client: httpx2.AsyncClient) -> None:
+    assert (await post(client, priced(("p", 0.01)))).status_code == 201
+
+
+async def test_a_strict_shop_sells_nothing_without_a_list_price(
+    settings: Settings, inventory: FakeInventory, catalogue: FakeCatalogue, sql: Any
+) -> None:
+    catalogue.prices["q"] = PRICE
+    strict = settings.model_copy(update={"price_check": "strict"})
+    async with running(create_app(strict)) as client:
+        refused = problem(await post(client, order_of(("q", 1), ("p", 1))), 409, GONE)
+        assert refused["product_id"] == "p"
+        await nothing_is_stored(sql, inventory)
+        assert (await post(client, order_of(("q", 1)))).status_code == 201
+
+
+@pytest.mark.parametrize("prices", [(10.5, 10.49), (10.49, 10.5)])
+async def test_a_product_that_is_named_twice_must_have_the_right_price_twice(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue, prices: tuple[float, float]
+) -> None:
+    catalogue.prices["p"] = PRICE
+    answer = await post(client, priced(("p", prices[0]), ("p", prices[1])))
+    assert problem(answer, 409, CHANGED)["current_price"] == 10.5
+    assert (await post(client, priced(("p", 10.5), ("p", 10.5)))).status_code == 201
+    assert catalogue.calls["prices"] == 2, "one question for each order"
+
+
+async def test_every_wrong_price_is_named_and_the_first_is_in_members(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue
+) -> None:
+    catalogue.prices = {"p": Decimal(3), "q": Decimal(4)}
+    refused = problem(await post(client, order_of(("q", 1), ("p", 1))), 409, CHANGED)
+    assert refused["detail"] == "q costs 4.00, not 10.50; p costs 3.00, not 10.50."
+    assert (refused["product_id"], refused["current_price"]) == ("q", 4.0)
+
+
+async def test_unknown_comes_before_a_wrong_price_and_that_before_too_little(
+    client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue
+) -> None:
+    inventory.stock |= {"short": 0}
+    catalogue.prices = {"wrong": Decimal(1), "p": Decimal(1)}
+    everything = [("short", 1), ("p", 1), ("wrong", 1)]  # no stock of `wrong` is known
+    assert (await post(client, order_of(*everything))).status_code == 404
+    problem(await post(client, order_of(*everything[:2])), 409, CHANGED)
+    problem(await post(client, order_of(*everything[:1])), 400, "/problems/insufficient-stock")
+
+
+async def test_a_wrong_price_is_told_although_inventory_cannot_be_asked(
+    client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue
+) -> None:
+    catalogue.prices["p"] = Decimal(1)
+    inventory.down = True
+    problem(await post(client, order_of(("p", 1))), 409, CHANGED)
+
+
+async def test_a_price_that_was_right_when_it_was_checked_holds(
+    client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue
+) -> None:
+    catalogue.prices["p"] = PRICE
+
+    async def the_price_rises() -> None:
+        catalogue.prices["p"] = Decimal(99)
+
+    inventory.before_reduce_reply = the_price_rises
+    assert (await post(client, order_of(("p", 1)))).json()["total_amount"] == 10.5
+    problem(await post(client, order_of(("p", 1))), 409, CHANGED)
+
+
+async def test_a_placed_order_is_answered_again_whatever_its_products_cost_now(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue
+) -> None:
+    catalogue.prices["p"] = PRICE
+    first = await post(client, order_of(("p", 1)), "k")
+    for catalogue.prices["p"] in (Decimal(99), None):
+        again = await post(client, order_of(("p", 1)), "k")
+        assert (again.status_code, again.content) == (201, first.content)
+        assert again.headers["idempotent-replayed"] == "true"
+
+
+async def test_a_twin_that_passed_before_the_price_rose_is_found_before_refusing(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue, sql: Any
+) -> None:
+    catalogue.prices["p"] = PRICE
+
+    async def the_twin_passes_and_the_price_rises() -> None:
+        assert (await post(client, order_of(("p", 1)), "k")).status_code == 201
+        catalogue.prices["p"] = Decimal(99)
+
+    catalogue.before_answer = the_twin_passes_and_the_price_rises
+    answer = await post(client, order_of(("p", 1)), "k")
+    assert (answer.status_code, answer.headers.get("idempotent-replayed")) == (201, "true")
+    assert await sql.fetchval("SELECT count(*) FROM orders") == 1
+
+
+async def test_ids_of_any_form_are_asked_for(
+    client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue
+) -> None:
+    odd = ["a/b", "..", "ü?&#%2F", "prices", " x ", "漢" * 100]
+    inventory.stock |= dict.fromkeys(odd, 5)
+    catalogue.prices = {odd[0]: PRICE, odd[-1]: Decimal(1)}
+    problem(await post(client, order_of(*((one, 1) for one in odd))), 409, CHANGED)
+    assert (await post(client, order_of(*((one, 1) for one in odd[:-1])))).status_code == 201
+
+
+# --- the catalogue does not answer ---
+
+
+@pytest.fixture
+async def known(
+    client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue, sql: Any
+) -> None:
+    """The catalogue was asked about p (10.50), gone (deleted) and q (which it does not know), and
+    then falls silent."""
+    inventory.stock |= {"gone": 5, "new": 5}
+    catalogue.prices = {"p": PRICE, "gone": None, "new": PRICE}
+    problem(await post(client, order_of(("p", 1), ("gone", 1), ("q", 1))), 409, GONE)
+    catalogue.down = True
+
+
+async def test_without_the_catalogue_what_is_remembered_counts(
+    client: httpx2.AsyncClient, known: None
+) -> None:
+    assert (await post(client, order_of(("p", 1), ("q", 1)))).status_code == 201
+    refused = problem(await post(client, priced(("p", 0.01))), 409, CHANGED)
+    assert refused["current_price"] == 10.5
+    problem(await post(client, order_of(("gone", 1))), 409, GONE)
+
+
+async def test_without_the_catalogue_a_price_never_heard_of_is_503_and_nothing_is_stored(
+    client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any, known: None
+) -> None:
+    refused = await post(client, order_of(("p", 1), ("new", 1)), "k")
+    problem(refused, 503, AWAY)
+    assert int(refused.headers["retry-after"]) >= 1
+    await nothing_is_stored(sql, inventory)
+
+
+async def test_the_catalogue_is_asked_again_when_it_is_back(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue, known: None
+) -> None:
+    problem(await post(client, order_of(("new", 1))), 503, AWAY)
+    catalogue.down = False
+    catalogue.prices["p"] = Decimal(12)
+    assert (await post(client, order_of(("new", 1)))).status_code == 201
+    problem(await post(client, order_of(("p", 1))), 409, CHANGED)
+
+
+async def test_what_is_certainly_wrong_is_told_without_the_catalogue_too(
+    client: httpx2.AsyncClient, inventory: FakeInventory, known: None
+) -> None:
+    inventory.stock["new"] = 0
+    assert (await post(client, order_of(("new", 1)))).status_code == 400
+    assert (await post(client, order_of(("nope", 1)))).status_code == 404
+    problem(await post(client, priced(("new", 1), ("p", 1))), 409, CHANGED)
+
+
+async def test_a_word_that_is_too_old_does_not_count(
+    settings: Settings, catalogue: FakeCatalogue, sql: Any
+) -> None:
+    catalogue.prices["p"] = PRICE
+    forgetful = settings.model_copy(update={"price_memory_seconds": 0.0})
+    async with running(create_app(forgetful)) as client:
+        assert (await post(client, order_of(("p", 1)))).status_code == 201
+        catalogue.down = True
+        problem(await post(client, order_of(("p", 1))), 503, AWAY)
+
+
+async def test_orders_during_an_outage_make_no_price_younger(
+    settings: Settings, inventory: FakeInventory, catalogue: FakeCatalogue
+) -> None:
+    now, registry = [1_000.0], CollectorRegistry()
+    peers = Peers.of(settings, registry)
+    prices = ListPrices(peers.catalogue, settings, OrderMetrics(registry), lambda: now[0])
+    check = OrderCheck(peers.inventory, prices)
+    order = OrderIn.model_validate(order_of(("p", 1)))
+    catalogue.prices["p"] = PRICE
+    try:
+        await check.check(order, Deadline.after(3))
+        catalogue.down = True
+        for _ in range(6):
+            now[0] += 100
+            await check.check(order, Deadline.after(3))
+        now[0] += 1
+        with pytest.raises(CatalogueUnavailable):
+            await check.check(order, Deadline.after(3))
+    finally:
+        await peers.close()
+
+
+async def test_invented_ids_push_no_real_price_out_of_the_memory(
+    settings: Settings, catalogue: FakeCatalogue, sql: Any
+) -> None:
+    catalogue.prices["p"] = PRICE
+    small = settings.model_copy(update={"price_memory_products": 1})
+    async with running(create_app(small)) as client:
+        assert (await post(client, order_of(("p", 1)))).status_code == 201
+        assert (await post(client, order_of(("invented", 1)))).status_code == 404
+        catalogue.down = True
+        assert (await post(client, order_of(("p", 1)))).status_code == 201
+
+
+async def test_promise_31_a_hanging_catalogue_leaves_time_to_place_an_order(
+    settings: Settings, catalogue: FakeCatalogue, sql: Any
+) -> None:
+    """Promise 31: a remembered price is of use only while the deadline has not passed."""
+    catalogue.prices["p"] = PRICE
+    brisk = settings.model_copy(update={"place_deadline": 1.0})
+    async with running(create_app(brisk)) as client:
+        assert (await post(client, order_of(("p", 1)))).status_code == 201
+        catalogue.hang = True
+        started = time.perf_counter()
+        assert (await post(client, order_of(("p", 1)))).status_code == 201
+        assert time.perf_counter() - started < 1.0
+        problem(await post(client, order_of(("q", 1))), 503, AWAY)
+
+
+RUBBISH: list[tuple[int, bytes]] = [
+    (200, b""),
+    (200, b"<html>"),
+    (200, b"[" * 100_000),
+    (200, b"null"),
+    (200, b"{}"),
+    (200, b'{"prices": []}'),
+    (200, b'{"prices": [{"product_id": "q", "state": "listed", "price": 10.5}]}'),
+    (200, b'{"prices": [{"product_id": "p", "state": "listed", "price": "10.50"}]}'),
+    (200, b'{"prices": [{"product_id": "p", "state": "listed", "price": 10.505}]}'),
+    (200, b'{"prices": [{"product_id": "p", "state": "listed", "price": NaN}]}'),
+    (200, b'{"prices": [{"product_id": "p", "state": "listed", "price": -10.5}]}'),
+    (200, b'{"prices": [{"product_id": "p", "state": "listed", "price": 0}]}'),
+    (200, b'{"prices": [{"product_id": "p", "state": "listed"}]}'),
+    (200, b'{"prices": [{"product_id": "p", "state": "unknown", "price": 10.5}]}'),
+    (200, b'{"prices": [{"product_id": "p", "state": "free"}]}'),
+    (201, b'{"prices": [{"product_id": "p", "state": "unknown"}]}'),
+    (404, b'{"detail": "There is nothing at this address."}'),
+    (405, b"{}"),
+    (422, b"{}"),
+    (429, b"{}"),
+    (500, b"{}"),
+    (503, b"{}"),
+]
+
+
+@pytest.mark.parametrize("answer", RUBBISH)
+async def test_a_catalogue_that_answers_rubbish_counts_as_one_that_is_away(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue, answer: tuple[int, bytes]
+) -> None:
+    catalogue.answer = answer
+    problem(await post(client, order_of(("p", 1))), 503, AWAY)
+    catalogue.answer = None
+    catalogue.prices["p"] = PRICE
+    assert (await post(client, order_of(("p", 1)))).status_code == 201
+    catalogue.answer = answer
+    assert (await post(client, order_of(("p", 1)))).status_code == 201
+
+
+# --- what operators see ---
+
+
+async def test_each_item_is_counted_by_its_outcome(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue, known: None
+) -> None:
+    await post(client, order_of(("p", 1), ("new", 1)))
+    await post(client, priced(("p", 0.01)))
+    text = (await client.get("/metrics")).text
+    counted = {
+        line.split('"')[1]: float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line.startswith("order_price_checks_total{")
+    }
+    assert counted == {
+        "current": 1,
+        "unavailable": 1,
+        "not_catalogued": 1,
+        "remembered": 1,
+        "catalogue_down": 1,
+        "changed": 1,
+    }
+    assert 'order_placings_total{outcome="PriceChanged"} 1.0' in text
+    assert 'order_placings_total{outcome="CatalogueUnavailable"} 1.0' in text
+
+
+async def test_promise_59_a_catalogue_that_is_away_shows_as_degraded(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue
+) -> None:
+    """Promise 59: orders can still be read, cancelled and, in part, placed."""
+
+    async def row() -> str:
+        ready = await client.get("/health/ready")
+        assert ready.status_code == 200
+        return str(ready.json()["dependencies"]["product-service"]["status"])
+
+    assert await row() == "UP"
+    catalogue.down = True
+    assert await row() == "DEGRADED"
+
+
+async def test_the_api_document_shows_what_a_changed_price_says(client: httpx2.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    answers = document["paths"]["/api/orders"]["post"]["responses"]
+    examples = answers["409"]["content"]["application/problem+json"]["examples"]
+    assert {"product_id", "current_price"} <= examples["PriceChanged"]["value"].keys()
+    assert "product_id" in examples["ProductUnavailable"]["value"]
+    unavailable = answers["503"]["content"]["application/problem+json"]["examples"]
+    assert "CatalogueUnavailable" in unavailable

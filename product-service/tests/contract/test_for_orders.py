@@ -1,0 +1,62 @@
+"""What order-service relies on, played against the real thing; and what it must never send."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from fleet import http_contract
+from tests.conftest import NewBody
+from tests.support import assert_problem
+
+SCRIPT = Path(__file__).parents[3] / "contracts" / "http" / "prices-for-orders.json"
+PRICES = "/api/products/prices"
+
+
+async def test_order_service_can_rely_on_what_the_script_says(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    ids = {}
+    for name, price in http_contract.load(SCRIPT)["products"].items():
+        product = (await client.post("/api/products", json=body(price=price or 1))).json()
+        ids[name] = product["id"]
+        if price is None:
+            await client.delete(f"/api/products/{product['id']}")
+    await http_contract.play(client, http_contract.load(SCRIPT, ids)["steps"])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        None, {}, {"product_ids": []}, {"product_ids": ["x"] * 101}, {"product_ids": "x"},
+        {"product_ids": [""]}, {"product_ids": [" "]}, {"product_ids": ["x" * 101]},
+        {"product_ids": ["\x00"]}, {"product_ids": [7]}, {"product_ids": [{"$gt": ""}]},
+        {"product_ids": ["x"], "more": 1},
+    ],
+)  # fmt: skip
+async def test_a_question_that_cannot_be_is_422(client: httpx2.AsyncClient, question: Any) -> None:
+    assert_problem(await client.post(PRICES, json=question), 422)
+
+
+async def test_a_hundred_ids_of_a_hundred_characters_are_answered(
+    client: httpx2.AsyncClient,
+) -> None:
+    asked = [f"{number:03}" + "漢" * 97 for number in range(100)]
+    answer = await client.post(PRICES, json={"product_ids": asked})
+    assert [row["product_id"] for row in answer.json()["prices"]] == asked
+
+
+async def test_a_price_that_was_changed_is_told_at_once(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    product = (await client.post("/api/products", json=body(price=10))).json()
+    for price in (12.34, 0.01, 9_999_999_999.99):
+        await client.put(f"/api/products/{product['id']}", json={"price": price})
+        answer = await client.post(PRICES, json={"product_ids": [product["id"]]})
+        assert answer.json()["prices"][0]["price"] == price
+
+
+async def test_the_lookup_takes_no_address_from_a_product(client: httpx2.AsyncClient) -> None:
+    assert_problem(await client.get(PRICES), 400)
+    assert_problem(await client.delete(PRICES), 400)

@@ -38,6 +38,7 @@ NEEDS: Mapping[str, Mapping[str, tuple[str, int]]] = {
     "product-service": {
         GATEWAY: ("product-service", DEGRADED),
         "ai-service": ("product-service", DEGRADED),
+        "order-service": ("product-service", DEGRADED),
     },
     "inventory-service": {
         GATEWAY: ("inventory-service", DEGRADED),

@@ -158,7 +158,8 @@ def serving(settings: Settings) -> Iterator[Gateway]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     port = listener.getsockname()[1]
     config = server_config(settings, "127.0.0.1", port)
-    config.timeout_graceful_shutdown = 1
+    # A connection that is idle then stays open for its keep-alive time (chassis.drain).
+    config.timeout_keep_alive, config.timeout_graceful_shutdown = 1, 2
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="gateway", daemon=True)
     thread.start()
@@ -178,7 +179,7 @@ def gateway_process(port: int, **environment: str) -> Iterator[tuple[Gateway, in
     command = [sys.executable, "-m", "app", "--port", str(port)]
     with subprocess.Popen(command, cwd=SERVICE, env={**os.environ, **environment}) as process:
         try:
-            wait_until(lambda: process.poll() is not None or _listens(port))
+            wait_until(lambda: process.poll() is not None or _listens(port), seconds=30)
             assert process.poll() is None, "the gateway did not start"
             yield Gateway(port), process.pid
         finally:

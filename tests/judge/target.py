@@ -18,7 +18,7 @@ from fleet.program import HOST
 from fleet.runner import Runner
 from fleet.settings import Settings
 from fleet.workshop import Workshop
-from tests.fleet_under_test import NO_LIMIT, ROOT, free_ports
+from tests.fleet_under_test import NO_LIMIT, PORTS, REPLICA_PORTS, ROOT, free_ports
 from tests.judge.links import Link
 from tests.judge.plan import PLACES, SERVICES, Surface
 
@@ -107,7 +107,7 @@ class EmbeddedFleet:
     def __post_init__(self) -> None:
         self._workshop = Workshop()  # its guard ends the fleet even when the judge is killed
         self._failpoints = self._workshop.folder / "failpoints"
-        self._ports = free_ports()
+        self._ports = free_ports((*PORTS, *REPLICA_PORTS))
         self._fleet: Fleet | None = None
         self._links = {
             part: Link(part, self._ports[variable], self.seed) for part, variable in _LINKED.items()

@@ -65,9 +65,12 @@ judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATIO
 
 ##@ Work on it
 
-.PHONY: check test test-keycloak e2e setup setup-dev lock clean
-check: setup-dev  ## Lint, format and types of everything
+.PHONY: check audit test test-keycloak e2e setup setup-dev lock clean
+check: setup-dev  ## Lint, format, types, secrets, alert rules and known vulnerabilities of everything
 	@$(PY) local/check.py
+
+audit: setup-dev  ## Known vulnerabilities of all pinned requirements (fails where nobody can be asked)
+	@$(PY) local/audit.py
 
 test: setup-dev  ## All tests: libraries, launcher, services, end to end (s=order-service: only those)
 	@$(PY) local/run_tests.py $(s)

@@ -65,7 +65,7 @@ judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATIO
 
 ##@ Work on it
 
-.PHONY: check audit test test-keycloak e2e setup setup-dev lock clean
+.PHONY: check audit test test-keycloak e2e mutants setup setup-dev lock clean
 check: setup-dev  ## Lint, format, types, secrets, alert rules and known vulnerabilities of everything
 	@$(PY) local/check.py
 
@@ -85,6 +85,9 @@ e2e: setup-dev  ## The whole fleet's tests: on embedded servers, or TARGET=compo
 		$(PY) -m pytest -q tests/e2e $(if $(filter compose,$(TARGET)),$(ON_DOCKER))
 # The assistant's tests bring a model on this machine's loopback, where no container finds it.
 ON_DOCKER = tests/compose tests/identity --ignore=tests/e2e/test_ai.py
+
+mutants: setup-dev  ## Plant deliberate defects one by one; a test must catch each (m=NAME: only that one)
+	@$(PY) -m tests.mutants $(m)
 
 bench: setup  ## What the gateway costs, beside two other forwarders (needs wrk; some 2 minutes)
 	@$(PY) benchmarks/forwarding

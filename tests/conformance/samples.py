@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _MARK = "the value that is spoilt"
+_NAMED = {"customer_email": "alice@example.com"}  # whose form its schema does not tell
 _FORMATS = {
     "email": "alice@example.com",
     "uuid": "7c9e6679-7425-40de-944b-e07fc1f90ae7",
@@ -51,7 +52,7 @@ def _sample(schema: dict[str, Any], document: dict[str, Any]) -> Any:
             return schema[given][0]
     if schema.get("type") == "object":
         properties = schema.get("properties", {})
-        return {name: _sample(value, document) for name, value in properties.items()}
+        return {n: _NAMED.get(n) or _sample(value, document) for n, value in properties.items()}
     if schema.get("type") == "array":
         return [_sample(schema["items"], document)]
     return _scalar(schema)

@@ -1,9 +1,10 @@
-"""Defects of notification-service."""
+"""Defects of notification-service, and of the follow-up that ai-service has it mail."""
 
 from tests.mutants.mutant import Edit, Mutant
 
 _SERVICE = "notification-service/app/services/notification_service.py"
 _TEST = "tests/unit/test_notification_service.py"
+_FOLLOW_UP = "ai-service/app/services/follow_up.py"
 
 MAILS = [
     Mutant(
@@ -34,6 +35,17 @@ MAILS = [
             await self._mailer.send(mail)
 """,
             ),
+        ),
+    ),
+    Mutant(
+        "repeated-follow-up-is-another-event",
+        (24,),
+        "ai-service",
+        "tests/unit/test_follow_up.py"
+        "::test_a_repeat_has_the_same_id_and_it_is_derived_from_the_orders_event",
+        (
+            Edit(_FOLLOW_UP, "from uuid import uuid5\n", "from uuid import uuid4\n"),
+            Edit(_FOLLOW_UP, "uuid5(event.event_id, AI_NOTIFICATION_READY)", "uuid4()"),
         ),
     ),
 ]

@@ -6,6 +6,7 @@ _PLACING = "order-service/app/services/placing.py"
 _FOLLOWING = "order-service/app/services/order_service.py"
 _RECOVERY = "order-service/app/services/recovery.py"
 _ORDERS = "order-service/app/repositories/order_repository.py"
+_SCHEMAS = "order-service/app/schemas/order.py"
 _DATABASE = "order-service/app/database.py"
 _HTTP = "libs/chassis/chassis/http.py"
 
@@ -155,5 +156,16 @@ ORDERS = [
         (16,),
         f"{_PLACE}::test_a_commit_that_fails_in_a_plain_route_is_not_answered_with_200",
         Edit(_DATABASE, 'Depends(get_session, scope="function")', "Depends(get_session)"),
+    ),
+    _mutant(
+        "money-in-binary-fractions",
+        (55,),
+        "tests/unit/test_order_schemas.py"
+        "::test_promise_55_the_total_is_the_sum_of_its_lines_to_the_cent",
+        Edit(
+            _SCHEMAS,
+            "return self.quantity * self.unit_price",
+            "return Decimal(self.quantity * float(self.unit_price))",
+        ),
     ),
 ]

@@ -76,7 +76,7 @@ class Call:
     method: str
     url: str
     body: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON)
 
     def __str__(self) -> str:
         return f"{self.method} {self.url[:100]} {(self.body or b'')[:80]!r} {self.headers!s:.80}"

@@ -7,6 +7,7 @@ _FOLLOWING = "order-service/app/services/order_service.py"
 _RECOVERY = "order-service/app/services/recovery.py"
 _ORDERS = "order-service/app/repositories/order_repository.py"
 _SCHEMAS = "order-service/app/schemas/order.py"
+_CHECK = "order-service/app/services/order_check.py"
 _DATABASE = "order-service/app/database.py"
 _HTTP = "libs/chassis/chassis/http.py"
 
@@ -166,6 +167,17 @@ ORDERS = [
             _SCHEMAS,
             "return self.quantity * self.unit_price",
             "return Decimal(self.quantity * float(self.unit_price))",
+        ),
+    ),
+    _mutant(
+        "customer-names-the-price",
+        (8,),
+        "tests/integration/test_prices.py"
+        "::test_promise_8_a_price_that_is_not_the_catalogues_is_409_with_the_current_one",
+        Edit(
+            _CHECK,
+            "refusals = [self._prices.refusal(request.items, quote), _short(pieces, found)]",
+            "refusals = [_short(pieces, found)]",
         ),
     ),
 ]

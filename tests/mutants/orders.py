@@ -96,11 +96,11 @@ ORDERS = [
         f"{_PLACE}::test_a_reduction_that_arrives_after_its_order_was_given_up_takes_nothing",
         Edit(
             _HTTP,
-            "        if (trace := traceparent()) is not None:\n",
+            "            if (trace := traceparent()) is not None:\n",
             """\
-        if call.attempts and "idempotency-key" in headers:
-            headers["idempotency-key"] += f"-{call.attempts}"
-        if (trace := traceparent()) is not None:
+            if call.attempts > 1 and "idempotency-key" in headers:
+                headers["idempotency-key"] += f"-{call.attempts}"
+            if (trace := traceparent()) is not None:
 """,
         ),
     ),

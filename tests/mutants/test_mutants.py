@@ -34,6 +34,8 @@ def test_promise_62_a_mutant_fits_the_code_of_today(planted: Mutant) -> None:
     for edit in planted.edits:
         changed[edit.file] = edit.applied(changed[edit.file])
     assert all(changed[name] != sources[name] for name in sources)
+    for name, source in changed.items():
+        compile(source, name, "exec")
     file, _, name = planted.test.partition("::")
     tests = (ROOT / planted.suite / file).read_text("utf-8")
     assert re.search(rf"^(async )?def {name}\(", tests, re.MULTILINE)

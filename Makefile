@@ -65,9 +65,12 @@ judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATIO
 
 ##@ Work on it
 
-.PHONY: check test test-keycloak e2e setup setup-dev lock clean
-check: setup-dev  ## Lint, format and types of everything
+.PHONY: check audit test test-keycloak e2e mutants setup setup-dev lock clean
+check: setup-dev  ## Lint, format, types, secrets, alert rules and known vulnerabilities of everything
 	@$(PY) local/check.py
+
+audit: setup-dev  ## Known vulnerabilities of all pinned requirements (fails where nobody can be asked)
+	@$(PY) local/audit.py
 
 test: setup-dev  ## All tests: libraries, launcher, services, end to end (s=order-service: only those)
 	@$(PY) local/run_tests.py $(s)
@@ -82,6 +85,9 @@ e2e: setup-dev  ## The whole fleet's tests: on embedded servers, or TARGET=compo
 		$(PY) -m pytest -q tests/e2e $(if $(filter compose,$(TARGET)),$(ON_DOCKER))
 # The assistant's tests bring a model on this machine's loopback, where no container finds it.
 ON_DOCKER = tests/compose tests/identity --ignore=tests/e2e/test_ai.py
+
+mutants: setup-dev  ## Plant deliberate defects one by one; a test must catch each (m=NAME: only that one)
+	@$(PY) -m tests.mutants $(m)
 
 bench: setup  ## What the gateway costs, beside two other forwarders (needs wrk; some 2 minutes)
 	@$(PY) benchmarks/forwarding

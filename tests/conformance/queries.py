@@ -1,12 +1,10 @@
 """Every query that Prometheus is asked, by an alert rule or a dashboard; `make check` parses them.
 
-`python -m tests.conformance.queries` needs no server. Where the machine has promtool, it also runs
-the rules' own tests with it: no package index that pip reads has it, so it cannot be required.
+`python -m tests.conformance.queries` needs no server. The rules' own tests are promtool's to run:
+local/promtool.py.
 """
 
 import json
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,11 +74,8 @@ def main() -> int:
         except ValueError as error:
             print(f"{query.where}: {error}\n    {query.text}")
             return 1
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        print(f"{len(found)} queries parse. No promtool here: the rules' own tests have not run.")
-        return 0
-    return subprocess.run([promtool, "test", "rules", str(RULE_TESTS)], check=False).returncode
+    print(f"{len(found)} queries parse.")
+    return 0
 
 
 if __name__ == "__main__":

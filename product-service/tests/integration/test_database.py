@@ -157,6 +157,7 @@ async def alone() -> AsyncIterator[httpx2.AsyncClient]:
     nowhere = Settings(
         environment="test",
         log_level="ERROR",
+        # kingfisher:ignore  made up, so that a test can look for it in logs
         mongodb_url="mongodb://user:secret-word@127.0.0.1:9/?directConnection=true",
         mongodb_timeout_ms=200,
     )

@@ -196,6 +196,18 @@ async def test_promise_19_with_three_relays_each_aggregate_keeps_its_order(
         assert first_seen == list(range(30)), "duplicates may come, changes of order may not"
 
 
+async def test_of_three_relays_one_publishes_and_each_event_is_sent_once(
+    database: Database, sql: Any, broker: Broker, start: Any
+) -> None:
+    """Promise 19, while nothing breaks: without the lock all three would send every event."""
+    registries = [start()[1] for _ in range(3)]
+    for number in range(50):
+        await add(database, f"k{number % 5}", number)
+    await drained(sql)
+    assert sum(registry.get_sample_value("outbox_leading") or 0 for registry in registries) == 1
+    assert len(broker.records) == 50
+
+
 async def test_promise_17_a_broker_that_is_away_costs_nothing_but_time(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:

@@ -1,0 +1,175 @@
+"""`make check` fails on what it is for, and says so where it cannot look."""
+
+from __future__ import annotations
+
+import json
+import os
+import string
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import check
+import pytest
+from audit import KNOWN_HOLE, pins
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+LOCAL = Path(check.__file__).parent
+NAME, VERSION = KNOWN_HOLE.split("==")
+
+
+def _script(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    plain = {key: value for key, value in os.environ.items() if key != "CI"}
+    return subprocess.run(
+        [sys.executable, str(LOCAL / name)],
+        env=plain | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# -- known vulnerabilities
+
+
+class _Feed(ThreadingHTTPServer):
+    """Answers as OSV does; knows the holes it was given."""
+
+    holes: dict[tuple[str, str], str]
+    asked: set[str]
+
+    def answer(self, query: dict[str, Any]) -> dict[str, Any]:
+        name = query["package"]["name"]
+        self.asked.add(name)
+        known = self.holes.get((name, query["version"]))
+        return {"vulns": [{"id": known, "summary": "bad", "affected": []}]} if known else {}
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: _Feed
+
+    def do_POST(self) -> None:
+        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.dumps(self.server.answer(query)).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the tests' output is theirs."""
+
+
+@pytest.fixture
+def feed() -> Iterator[_Feed]:
+    with _Feed(("127.0.0.1", 0), _Answer) as server:
+        server.holes, server.asked = {(NAME, VERSION): "PYSEC-2019-217"}, set()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def _audit(feed: _Feed) -> subprocess.CompletedProcess[str]:
+    return _script("audit.py", OSV_URL=f"http://127.0.0.1:{feed.server_address[1]}/v1/query")
+
+
+def test_every_pinned_package_is_asked_about_and_none_is_vulnerable(feed: _Feed) -> None:
+    done = _audit(feed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert feed.asked >= {"fastapi", "sqlalchemy", "pymongo", "aiokafka", "uv", "mypy", NAME}
+
+
+def test_a_vulnerable_requirement_fails_and_is_named(feed: _Feed) -> None:
+    (version,) = pins()["fastapi"]
+    feed.holes["fastapi", version] = "PYSEC-2099-1"
+    done = _audit(feed)
+    assert done.returncode == 1
+    assert "PYSEC-2099-1" in done.stdout
+
+
+def test_a_service_that_knows_of_nothing_at_all_is_not_believed(feed: _Feed) -> None:
+    feed.holes.clear()
+    done = _audit(feed)
+    assert done.returncode == check.NOT_CHECKED
+    assert "no service of vulnerabilities can be reached" in done.stdout
+
+
+# -- promtool
+
+
+def test_without_promtool_it_says_so_and_in_ci_it_fails(tmp_path: Path) -> None:
+    copy = tmp_path / "local"  # whose .venv is empty, so nothing was fetched before
+    copy.mkdir()
+    for name in ("promtool.py", "check.py", "bootstrap.py", "installer.py"):
+        (copy / name).write_text((LOCAL / name).read_text())
+    here = _script(str(copy / "promtool.py"), PATH=str(tmp_path))
+    assert here.returncode == check.NOT_CHECKED, here.stderr
+    assert "no promtool" in here.stdout
+    assert _script(str(copy / "promtool.py"), PATH=str(tmp_path), CI="true").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "passes", "verdict"),
+    [(0, True, "ok"), (check.NOT_CHECKED, True, "NOT CHECKED"), (1, False, "FAILED")],
+)
+def test_a_check_that_could_not_look_is_not_called_ok(
+    code: int, passes: bool, verdict: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = f"print('because of something'); raise SystemExit({code})"
+    assert check.run(check.Check("looks", (sys.executable, "-c", program))) is passes
+    said = capsys.readouterr().out
+    assert verdict in said
+    assert ("because of something" in said) is (code != 0)
+
+
+# -- secrets
+
+
+def _made_up(length: int, letters: str = string.ascii_letters + string.digits) -> str:
+    chance = Random(7)  # made here, so that this file holds none that looks real
+    return "".join(chance.choice(letters) for _ in range(length))
+
+
+def _private_key() -> str:
+    return (
+        ec.generate_private_key(ec.SECP256R1())
+        .private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        .decode()
+    )
+
+
+SECRETS = {
+    "half an AWS key": f'KEY = "AKIA{_made_up(16, string.ascii_uppercase + "234567")}"',
+    "the other half": f'aws_secret_access_key = "{_made_up(40)}"',
+    "a private key": _private_key(),
+    "a token of GitHub's": f'TOKEN = "ghp_{_made_up(36)}"',
+    "a key of Groq's": f"GROQ_API_KEY=gsk_{_made_up(52)}",
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_planted_secret_is_found_and_not_printed(secret: str, tmp_path: Path) -> None:
+    planted = tmp_path / "settings.py"
+    planted.write_text(f"# what a person would type\n{SECRETS[secret]}\n")
+    command = check.secrets_command([str(planted)])
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode not in (0, check.NOT_CHECKED)
+    assert str(planted) in done.stdout
+    assert SECRETS[secret].split('"')[-2 if '"' in SECRETS[secret] else 0] not in done.stdout
+
+
+def test_a_new_file_is_looked_at_before_it_is_committed(tmp_path: Path) -> None:
+    assert "local/check.py" in check.files()
+    assert not [path for path in check.files() if path.startswith((".venv/", "local/venv/"))]

@@ -1,0 +1,8 @@
+"""Mutants: deliberate defects, each of which a test must catch. Promise 62.
+
+    make mutants                 all of them; m=NAME one
+    .venv/bin/python -m tests.mutants --list
+
+`stock.py`, `orders.py`, `chassis.py`, `mails.py` and `gateway.py` hold the table; `mutant.py` says
+what a row is, `checkout.py` runs tests on a copy of this checkout that a mutant has changed.
+"""

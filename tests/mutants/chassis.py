@@ -1,0 +1,118 @@
+"""Defects of the shared package: the outbox's relay, the consumer, the circuit, the tokens."""
+
+from tests.mutants.mutant import Edit, Mutant
+
+_RELAY = "libs/chassis/chassis/relay.py"
+_HANDLING = "libs/chassis/chassis/kafka/handling.py"
+_BREAKER = "libs/chassis/chassis/breaker.py"
+_AUTH = "libs/chassis/chassis/auth.py"
+
+_OUTBOX = "tests/integration/test_outbox.py"
+_MESSAGES = "tests/unit/test_kafka_handling.py"
+_FORGED = "tests/integration/test_auth_tokens.py::test_a_forged_token_is_refused"
+
+
+def _mutant(name: str, promises: tuple[int, ...], test: str, *edits: Edit) -> Mutant:
+    return Mutant(name, promises, "libs/chassis", test, edits)
+
+
+CHASSIS = [
+    _mutant(
+        "relay-goes-on-from-the-last-id",
+        (18,),
+        f"{_OUTBOX}::test_promise_18_a_transaction_that_commits_late_is_not_skipped",
+        Edit(
+            _RELAY,
+            "    WHERE published_at IS NULL AND parked_at IS NULL\n      AND NOT EXISTS",
+            "    WHERE seq > (SELECT coalesce(max(seq), 0) FROM outbox"
+            " WHERE published_at IS NOT NULL)\n      AND NOT EXISTS",
+        ),
+    ),
+    _mutant(
+        "relay-without-its-lock",
+        (19,),
+        f"{_OUTBOX}::test_of_three_relays_one_publishes_and_each_event_is_sent_once",
+        Edit(_RELAY, '"SELECT pg_try_advisory_lock($1)"', '"SELECT $1::bigint > 0"'),
+    ),
+    _mutant(
+        "relay-marks-before-it-sends",
+        (16,),
+        f"{_OUTBOX}::test_promise_17_a_broker_that_is_away_costs_nothing_but_time",
+        Edit(
+            _RELAY,
+            "        done = _Round()\n",
+            '        done = _Round()\n        done.sent += [row["seq"] for row in rows]\n',
+        ),
+    ),
+    _mutant(
+        "parked-row-lets-its-followers-pass",
+        (19, 20),
+        f"{_OUTBOX}::test_promise_20_a_row_that_cannot_be_sent_blocks_nobody_but_its_aggregate",
+        Edit(
+            _RELAY,
+            "\n      AND NOT EXISTS (SELECT 1 FROM outbox p"
+            " WHERE p.key = o.key AND p.parked_at IS NOT NULL)",
+            "",
+        ),
+    ),
+    _mutant(
+        "offset-before-the-message-is-handled",
+        (23,),
+        f"{_MESSAGES}::test_the_offset_is_committed_after_the_message_was_handled",
+        Edit(
+            _HANDLING,
+            "            outcome = await self._bring_to_end(lane, record)\n",
+            "            await self._commit(lane, record)\n"
+            "            outcome = await self._bring_to_end(lane, record)\n",
+        ),
+    ),
+    _mutant(
+        "offset-without-the-dead-letter",
+        (26,),
+        f"{_MESSAGES}::test_a_dead_letter_is_acknowledged_before_its_offset_is_committed",
+        Edit(
+            _HANDLING,
+            """\
+                self._note_wait(record, error, attempt)
+                await lane.rest(self._policy.delay(attempt))
+            else:
+                log.error(""",
+            """\
+                self._note_wait(record, error, attempt)
+                return
+            else:
+                log.error(""",
+        ),
+    ),
+    _mutant(
+        "half-open-lets-everybody-through",
+        (34,),
+        "tests/unit/test_breaker.py::test_of_a_hundred_callers_at_half_open_one_is_the_probe",
+        Edit(
+            _BREAKER,
+            """\
+            if self._probing:
+                self._refuse(1.0)  # the probe's answer is near
+""",
+            "",
+        ),
+    ),
+    _mutant(
+        "token-for-somebody-else",
+        (39,),
+        _FORGED,
+        # jose checks whatever is required, so that the second edit alone would change nothing.
+        Edit(_AUTH, '("exp", "iat", "iss", "aud", "sub")', '("exp", "iat", "iss", "sub")'),
+        Edit(
+            _AUTH,
+            '"leeway": leeway, "verify_at_hash": False',
+            '"leeway": leeway, "verify_at_hash": False, "verify_aud": False',
+        ),
+    ),
+    _mutant(
+        "id-token-is-good-enough",
+        (39,),
+        _FORGED,
+        Edit(_AUTH, 'if claims.get("typ") != "Bearer":', 'if claims.get("typ") == "Refresh":'),
+    ),
+]

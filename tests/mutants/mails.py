@@ -1,0 +1,51 @@
+"""Defects of notification-service, and of the follow-up that ai-service has it mail."""
+
+from tests.mutants.mutant import Edit, Mutant
+
+_SERVICE = "notification-service/app/services/notification_service.py"
+_TEST = "tests/unit/test_notification_service.py"
+_FOLLOW_UP = "ai-service/app/services/follow_up.py"
+
+MAILS = [
+    Mutant(
+        "every-delivery-is-a-mail",
+        (24,),
+        "notification-service",
+        f"{_TEST}::test_an_event_that_comes_again_is_skipped_and_counted",
+        (
+            Edit(
+                _SERVICE,
+                "if self._sent.knows(mail.event_id):",
+                'if self._sent.knows(mail.event_id) and mail.event_type == "":',
+            ),
+        ),
+    ),
+    Mutant(
+        "recorded-before-it-is-mailed",
+        (23, 27),
+        "notification-service",
+        f"{_TEST}::test_what_was_not_mailed_is_not_recorded",
+        (
+            Edit(
+                _SERVICE,
+                "            await self._mailer.send(mail)\n",
+                """\
+            self._sent.remember(mail.event_id, mail.event_type)
+            await self._sent.settle()
+            await self._mailer.send(mail)
+""",
+            ),
+        ),
+    ),
+    Mutant(
+        "repeated-follow-up-is-another-event",
+        (24,),
+        "ai-service",
+        "tests/unit/test_follow_up.py"
+        "::test_a_repeat_has_the_same_id_and_it_is_derived_from_the_orders_event",
+        (
+            Edit(_FOLLOW_UP, "from uuid import uuid5\n", "from uuid import uuid4\n"),
+            Edit(_FOLLOW_UP, "uuid5(event.event_id, AI_NOTIFICATION_READY)", "uuid4()"),
+        ),
+    ),
+]

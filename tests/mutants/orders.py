@@ -1,0 +1,183 @@
+"""Defects of order-service, and of the client by which it calls inventory."""
+
+from tests.mutants.mutant import Edit, Mutant
+
+_PLACING = "order-service/app/services/placing.py"
+_FOLLOWING = "order-service/app/services/order_service.py"
+_RECOVERY = "order-service/app/services/recovery.py"
+_ORDERS = "order-service/app/repositories/order_repository.py"
+_SCHEMAS = "order-service/app/schemas/order.py"
+_CHECK = "order-service/app/services/order_check.py"
+_DATABASE = "order-service/app/database.py"
+_HTTP = "libs/chassis/chassis/http.py"
+
+_PLACE = "tests/integration/test_placing.py"
+_KEYS = "tests/integration/test_idempotency.py"
+_OWN = "tests/integration/test_ownership.py"
+
+_ADD_EVENT = """\
+            await add_event(
+                session,
+                topic=ORDER_PLACED,
+                key=str(order.id),
+                event=event,
+            )
+"""
+
+
+def _mutant(name: str, promises: tuple[int, ...], test: str, *edits: Edit) -> Mutant:
+    return Mutant(name, promises, "order-service", test, edits)
+
+
+ORDERS = [
+    _mutant(
+        "event-outside-the-transaction",
+        (16,),
+        f"{_PLACE}::test_a_commit_that_fails_is_not_answered_with_201",
+        Edit(
+            _PLACING,
+            _ADD_EVENT,
+            """\
+            async with self._database.transaction() as at_once:
+                await add_event(at_once, topic=ORDER_PLACED, key=str(order.id), event=event)
+""",
+        ),
+    ),
+    _mutant(
+        "confirmed-without-an-event",
+        (16,),
+        f"{_PLACE}::test_a_commit_whose_answer_is_lost_is_found_out_and_answered_with_201",
+        Edit(_PLACING, _ADD_EVENT, ""),
+    ),
+    _mutant(
+        "confirms-what-is-pending-no-more",
+        (6, 13),
+        f"{_PLACE}::test_an_order_whose_request_was_paused_past_its_lease_is_not_confirmed",
+        Edit(
+            _ORDERS,
+            """\
+            .where(Order.id == order_id, Order.status == OrderStatus.PENDING)
+            .values(status=OrderStatus.CONFIRMED, lease_until=None, updated_at=NOW)
+""",
+            """\
+            .where(Order.id == order_id)
+            .values(
+                status=OrderStatus.CONFIRMED,
+                cancelled_by=None,
+                stock_debt=False,
+                lease_until=None,
+                updated_at=NOW,
+            )
+""",
+        ),
+    ),
+    _mutant(
+        "refused-order-keeps-its-key",
+        (13, 15),
+        f"{_KEYS}::test_an_order_refused_at_the_reduction_lets_its_key_go",
+        Edit(
+            _PLACING,
+            """\
+            if done:
+                await self._keys(session).release(order_id)
+""",
+            "",
+        ),
+    ),
+    _mutant(
+        "key-that-is-taken-does-not-matter",
+        (10,),
+        f"{_KEYS}::test_promise_10_fifty_requests_with_one_key_make_one_order",
+        Edit(_PLACING, "                if not claimed:\n                    return False\n", ""),
+    ),
+    _mutant(
+        "reduce-retried-under-another-key",
+        (6,),
+        f"{_PLACE}::test_a_reduction_that_arrives_after_its_order_was_given_up_takes_nothing",
+        Edit(
+            _HTTP,
+            "            if (trace := traceparent()) is not None:\n",
+            """\
+            if call.attempts > 1 and "idempotency-key" in headers:
+                headers["idempotency-key"] += f"-{call.attempts}"
+            if (trace := traceparent()) is not None:
+""",
+        ),
+    ),
+    _mutant(
+        "lost-reply-owes-no-stock",
+        (6,),
+        f"{_PLACE}::test_promise_6_when_every_reply_is_lost_the_stock_comes_back",
+        Edit(
+            _PLACING,
+            "if await self._cancel(order_id, stock_debt=True):",
+            "if await self._cancel(order_id, stock_debt=False):",
+        ),
+    ),
+    _mutant(
+        "recovery-forgets-the-stock",
+        (13,),
+        f"{_PLACE}::test_promise_13_a_crash_after_step_3_is_cancelled_and_its_key_is_free_again",
+        Edit(
+            _RECOVERY,
+            "        await self._inventory.reverse("
+            "order.id, Deadline.after(self._settings.place_deadline))\n",
+            "",
+        ),
+    ),
+    _mutant(
+        "cancels-without-locking-the-order",
+        (9,),
+        f"{_PLACE}::test_promise_9_of_a_cancellation_and_a_shipment_exactly_one_wins",
+        Edit(_FOLLOWING, "get(order_id, for_update=True)", "get(order_id)"),
+    ),
+    _mutant(
+        "anybody-reads-an-order",
+        (48,),
+        f"{_OWN}::test_promise_48_nobody_reaches_anothers_order",
+        Edit(
+            _FOLLOWING,
+            "    caller.require_own(order.customer_email)\n    return order\n",
+            "    return order\n",
+        ),
+    ),
+    _mutant(
+        "anybody-cancels-an-order",
+        (48,),
+        f"{_OWN}::test_promise_48_nobody_reaches_anothers_order",
+        Edit(
+            _FOLLOWING,
+            "            caller.require_own(order.customer_email)\n"
+            "            if order.status == OrderStatus.CANCELLED:\n",
+            "            if order.status == OrderStatus.CANCELLED:\n",
+        ),
+    ),
+    _mutant(
+        "commit-after-the-answer",
+        (16,),
+        f"{_PLACE}::test_a_commit_that_fails_in_a_plain_route_is_not_answered_with_200",
+        Edit(_DATABASE, 'Depends(get_session, scope="function")', "Depends(get_session)"),
+    ),
+    _mutant(
+        "money-in-binary-fractions",
+        (55,),
+        "tests/unit/test_order_schemas.py"
+        "::test_promise_55_the_total_is_the_sum_of_its_lines_to_the_cent",
+        Edit(
+            _SCHEMAS,
+            "return self.quantity * self.unit_price",
+            "return Decimal(self.quantity * float(self.unit_price))",
+        ),
+    ),
+    _mutant(
+        "customer-names-the-price",
+        (8,),
+        "tests/integration/test_prices.py"
+        "::test_promise_8_a_price_that_is_not_the_catalogues_is_409_with_the_current_one",
+        Edit(
+            _CHECK,
+            "refusals = [self._prices.refusal(request.items, quote), _short(pieces, found)]",
+            "refusals = [_short(pieces, found)]",
+        ),
+    ),
+]

@@ -1,0 +1,9 @@
+"""All mutants, in the order in which they are tried."""
+
+from tests.mutants.chassis import CHASSIS
+from tests.mutants.gateway import GATEWAY
+from tests.mutants.mails import MAILS
+from tests.mutants.orders import ORDERS
+from tests.mutants.stock import STOCK
+
+MUTANTS = [*STOCK, *ORDERS, *CHASSIS, *MAILS, *GATEWAY]

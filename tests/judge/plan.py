@@ -65,7 +65,7 @@ _WEIGHTS = {
 }
 _LONG_PAUSE = 17.0  # seconds: more than an order's lease
 _FIRST, _LAST = 2.0, 4.0  # no fault in the first and last seconds of a trial
-_GAP = (0.8, 3.0)  # seconds between the beginnings of two faults
+_GAP = (1.0, 4.0)  # seconds between the beginnings of two faults
 
 
 @dataclass(frozen=True, slots=True)

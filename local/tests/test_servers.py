@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import smtplib
 import socket
 from email.message import EmailMessage
 from urllib.parse import urlsplit
 
 import asyncpg
+import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -54,6 +56,21 @@ def test_postgres_keeps_what_was_committed_before_a_kill(
         postgres_server.program.check()
     postgres_server.start()
     assert run_async(execute("SELECT number FROM kept")) == 7
+
+
+def test_postgres_starts_again_beside_what_is_left_of_the_killed_one(
+    postgres_server: Runner[PostgresServer],
+) -> None:
+    """Its parent has not yet collected it: a zombie has the pid that the lock file names."""
+    killed = postgres_server.identity
+    assert killed is not None
+    family = killed.signal_family(signal.SIGKILL)
+    psutil.wait_procs(family[1:], timeout=10)
+    while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
+        pass
+    again = Runner(postgres_server.program, postgres_server.log.parents[1])
+    again.spawn()  # without asking whether the old one lives, which would collect it
+    again.wait_ready()
 
 
 def test_a_paused_postgres_answers_nobody_on_any_connection(

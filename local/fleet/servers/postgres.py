@@ -213,14 +213,16 @@ class PostgresServer(Program):
         draft.rename(target)
 
     def _forget_stale_lock(self) -> None:
-        """Remove the lock of a server that is gone and whose pid now belongs to something else.
+        """Remove the lock of a server that is gone, though its pid still is or is again somebody's.
 
-        PostgreSQL itself refuses to start while any process of its user has that pid.
+        PostgreSQL itself refuses to start while any process of its user has that pid, a zombie too:
+        who was killed stays one until its parent, often the system's first process, has looked.
         """
         lock = self._data / "postmaster.pid"
         try:
             pid = int(lock.read_text(encoding="ascii").splitlines()[0])
-            stale = psutil.Process(pid).name() != "postgres"
+            owner = psutil.Process(pid)
+            stale = owner.name() != "postgres" or owner.status() == psutil.STATUS_ZOMBIE
         except (FileNotFoundError, ValueError, IndexError):
             return
         except psutil.Error:

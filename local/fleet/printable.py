@@ -6,8 +6,9 @@ What stands in a message was written by others, perhaps to be shown.
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 _TAB_AND_LINES = "\t\n"
 _LAST_MOMENT = 253_402_300_799_000  # the end of the year 9999, in milliseconds
@@ -26,7 +27,7 @@ def moment_of(timestamp: int) -> datetime:
 def parsed(text: str) -> Any:
     """The JSON in a text; raises ``ValueError`` where there is none that others would read too."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -49,5 +50,10 @@ def for_terminal(text: str) -> str:
     )
 
 
-def _refuse(constant: str) -> Any:
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _refuse(number)
+
+
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")

@@ -6,10 +6,11 @@ broker tells that wrong.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,8 +77,15 @@ async def topic_reader(bootstrap: str) -> AsyncIterator[TopicReader]:
             await consumer.start()
             yield TopicReader(admin, consumer)
         finally:
-            await consumer.stop()
-            await admin.close()
+            await hang_up(consumer.stop(), admin.close())
+
+
+async def hang_up(*closings: Coroutine[Any, Any, None]) -> None:
+    """Close clients; one whose broker is away may never come to its end, and is left behind."""
+    tasks = [asyncio.create_task(closing) for closing in closings]
+    done, _ = await asyncio.wait(tasks, timeout=_REQUEST)
+    for task in done:
+        task.exception()  # it has ended, however
 
 
 class TopicReader:

@@ -158,18 +158,29 @@ def test_values_are_cut_and_whatever_a_message_holds_it_is_shown(
         b"[" * 10_000,
         b"1" * 10_000,
         b"NaN",
+        b"1e999",
         b"z" * 900_000,
     ]
     send(kafka_bootstrap, topic, nasty, partition=1)
     send(kafka_bootstrap, topic, [None], key=b"\xfe", headers=[("h", b"\xff"), ("", b"")])
     found = messages_of(page, topic)
-    assert len(found) == 8
+    assert len(found) == 9
     assert max(len(str(message["value"])) for message in found) < 20_000
     assert max(message["bytes"] for message in found) == 900_000
     status, body, _ = get(page, f"/topic/{topic}")
     assert status == 200
     assert len(body) < 200_000
-    assert "The first 16,384 of 900,000 bytes." in body
+    assert "The beginning of 900,000 bytes." in body
+
+
+def test_one_answer_holds_so_many_bytes_of_values_and_no_more(
+    page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
+) -> None:
+    for partition in range(3):
+        send(kafka_bootstrap, topic, [b"z" * 6_000] * 700, partition=partition)
+    found = messages_of(page, topic, "?n=1000")
+    assert len(found) == 2_100
+    assert 7_000_000 < sum(len(message["value"]) for message in found) <= 8_000_000
 
 
 def test_nothing_that_a_message_holds_becomes_html(

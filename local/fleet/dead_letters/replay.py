@@ -1,9 +1,9 @@
 """Sends dead letters again, and writes down for each that it is done.
 
 One after another: send, wait for the acknowledgement, write it down, wait for that too. Whoever
-dies in between leaves one letter, the last, that was sent and is still open; sent once more it does
-no harm, because its event keeps its id and its group's effects are single. Two of these commands
-at once may send each letter twice, with as little harm.
+dies in between, or whose acknowledgement is lost, leaves one letter, the last, that was sent and is
+still open; sent once more it does no harm, because its event keeps its id and its group's effects
+are single. Two of these commands at once may send each letter twice, with as little harm.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fleet.dead_letters.done import DROPPED, REPLAYED, record_of
 from fleet.dead_letters.letter import Address, Letter
 from fleet.errors import FleetError
 from fleet.terminal import complain, say
-from fleet.topic_reader import BrokerAway, broker_errors, topic_reader
+from fleet.topic_reader import BrokerAway, broker_errors, hang_up, topic_reader
 from fleet.topics import DEAD_LETTERS_DONE
 
 _TELL = 5.0  # seconds between two lines of progress
@@ -77,7 +77,7 @@ async def _sender(bootstrap: str) -> AsyncIterator[Send]:
             await producer.start()
             yield producer.send_and_wait
         finally:
-            await producer.stop()
+            await hang_up(producer.stop())
 
 
 class _Pace:

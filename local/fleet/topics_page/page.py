@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from fleet.dead_letters.letter import SUFFIX
 from fleet.printable import pretty
-from fleet.topics_page.views import LARGEST, Message, Messages, Overview, Progress, Topic
+from fleet.topics_page.views import Message, Messages, Overview, Progress, Topic
 
 STYLE = resources.files("fleet.topics_page").joinpath("page.css").read_text(encoding="utf-8")
 COUNTS = (20, 100, 500)
@@ -155,7 +155,7 @@ def _value(message: Message) -> str:
     if message.value is None:
         return "<p class=hint>No value (null).</p>"
     if message.cut:
-        said = f"<p class=hint>The first {LARGEST:,} of {message.size:,} bytes.</p>"
+        said = f"<p class=hint>The beginning of {message.size:,} bytes.</p>"
         return f"{said}<pre>{escape(message.value)}</pre>"
     return f"<pre>{escape(pretty(message.value))}</pre>"
 

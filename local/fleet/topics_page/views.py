@@ -14,8 +14,9 @@ from fleet.dead_letters.letter import SUFFIX, Letter
 from fleet.printable import moment_of, parsed, text_of
 from fleet.topic_reader import Record, Span, TopicReader, topic_reader
 
-LARGEST = 16_384
-"""Bytes of a value that are kept and shown; the search looks at all of them."""
+_LARGEST = 16_384
+_ALL_TOGETHER = 8_000_000
+"""Bytes that are kept and shown, of one value and of all; the search looks at whole values."""
 
 _CLOSED = 20_000  # records of what was done with dead letters, the latest
 
@@ -66,15 +67,13 @@ class Message:
     headers: list[tuple[str, str]]
     value: str | None
     size: int
+    """Bytes of the value."""
+    cut: bool
+    """Whether only the beginning of it is here."""
     letter: Letter | None = None
     """What it says as a dead letter, on a topic of those."""
     done: Done | None = None
     """What was done with that letter."""
-
-    @property
-    def cut(self) -> bool:
-        """Whether only the beginning of the value is here."""
-        return self.size > LARGEST
 
     def as_json(self) -> dict[str, Any]:
         """For scripts; ``value`` is the JSON in it, or its text."""
@@ -138,11 +137,12 @@ async def messages(bootstrap: str, topic: str, last: int, query: str) -> Message
         closed = await closed_letters(reader, names, _CLOSED) if is_dead else {}
         wanted = {tp: span.last(last) for tp, span in spans.items()}
         shown = Messages(topic, sum(map(len, spans.values())), sum(map(len, wanted.values())))
+        kept = min(_LARGEST, _ALL_TOGETHER // max(1, shown.searched))
         async for record in reader.records(wanted):
             if _matches(record, query.lower()):
                 letter = Letter.of(record).without_value() if is_dead else None
                 done = closed.get(letter.address) if letter else None
-                shown.found.append(_message(record, letter, done))
+                shown.found.append(_message(record, kept, letter, done))
     shown.found.sort(key=lambda found: (found.when, found.partition, found.offset), reverse=True)
     return shown
 
@@ -168,16 +168,17 @@ def _matches(record: Record, query: str) -> bool:
     return any(query in text.lower() for text in [*map(text_of, texts), *names])
 
 
-def _message(record: Record, letter: Letter | None, done: Done | None) -> Message:
+def _message(record: Record, kept: int, letter: Letter | None, done: Done | None) -> Message:
     value = record.value
     return Message(
         partition=record.partition,
         offset=record.offset,
         when=moment_of(record.timestamp),
-        key=None if record.key is None else text_of(record.key[:LARGEST]),
-        headers=[(name, text_of((text or b"")[:LARGEST])) for name, text in record.headers],
-        value=None if value is None else text_of(value[:LARGEST]),
+        key=None if record.key is None else text_of(record.key[:kept]),
+        headers=[(name, text_of((text or b"")[:kept])) for name, text in record.headers],
+        value=None if value is None else text_of(value[:kept]),
         size=len(value or b""),
+        cut=len(value or b"") > kept,
         letter=letter,
         done=done,
     )

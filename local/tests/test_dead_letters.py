@@ -356,14 +356,16 @@ def test_an_interrupted_replay_says_how_far_it_came(
     assert "of 40 are replayed and written down; the same command goes on" in complaints
     assert "Traceback" not in complaints
     said = int(complaints.split()[0])
-    assert 40 - said == int(dlq("list", topic).rpartition(" open")[0].split()[-1])
+    left = int(dlq("list", topic).rpartition(" open")[0].split()[-1])
+    assert left in (40 - said, 39 - said), "the last may be written down, its yes not yet here"
 
 
 def test_a_replay_is_no_faster_than_it_was_told(kafka_bootstrap: str, topic: str, dlq: Say) -> None:
     bury(kafka_bootstrap, topic, 21)
     dlq("replay", topic, "--yes", "--rate", "20")
-    sent = on(kafka_bootstrap, topic)
-    assert sent[-1].timestamp - sent[0].timestamp >= 950
+    moments = [record.timestamp for record in on(kafka_bootstrap, topic)]
+    assert moments[-1] - moments[0] >= 900
+    assert moments[10] - moments[0] > 400, "a slow beginning was made up for in a burst"
 
 
 def test_a_broker_that_falls_silent_in_the_midst_is_named_with_how_far_it_came() -> None:

@@ -87,11 +87,12 @@ class _Pace:
         """``rate``: a second."""
         self.done = 0
         self._verb, self._total, self._rate = verb, total, rate
-        self._began = self._told = time.monotonic()
+        self._began = self._told = self._due = time.monotonic()
 
     async def wait(self) -> None:
-        due = self._began + self.done / self._rate
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        """Until the next one is due; what took longer is not caught up with in a burst."""
+        await asyncio.sleep(max(0.0, self._due - time.monotonic()))
+        self._due = max(self._due, time.monotonic()) + 1 / self._rate
 
     def count(self) -> None:
         self.done += 1

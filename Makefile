@@ -10,7 +10,7 @@ FLEET = $(PY) -m fleet
 
 ##@ See it work
 
-.PHONY: demo up down reset status logs traces seed token doctor
+.PHONY: demo up down reset status logs traces dlq seed token doctor
 demo: setup  ## Start everything, place an order, show its mail; stays until Ctrl-C (once=1: ends)
 	@$(FLEET) demo $(if $(once),--once)
 
@@ -32,6 +32,9 @@ logs: tools  ## Follow the logs: s=order-service (all without), n=40 lines to be
 traces: tools  ## Print the latest order's way through all services (t=an order's number or a trace's id)
 	@$(FLEET) traces $(t)
 
+dlq: tools  ## Open dead letters; a="replay order-placed --yes" replays them, a=-h tells the rest
+	@$(FLEET) dlq $(a)
+
 seed: tools  ## Fill the catalogue and its stock (40 products; a second time changes nothing)
 	@$(FLEET) seed
 
@@ -42,7 +45,7 @@ token:  ## Print an access token: u=alice (else bob, admin; p=... if the passwor
 doctor: setup  ## Why is a token refused? token=... or u=alice (without: does the gateway fit its provider?)
 	@$(FLEET) doctor $(if $(u),-u "$(u)") $(if $(token),"$(token)")
 
-##@ Break it (s=<service>, or a server: s=kafka, postgres, mongo, mailbox, identity, traces)
+##@ Break it (s=<service>, or a server: s=kafka, postgres, mongo, mailbox, identity, traces, topics)
 
 .PHONY: restart kill pause resume
 restart: tools  ## Stop it if it runs, and start it
@@ -83,8 +86,8 @@ test-keycloak: setup-dev  ## The identity tests on a real Keycloak: KEYCLOAK_URL
 e2e: setup-dev  ## The whole fleet's tests: on embedded servers, or TARGET=compose on the stack in Docker
 	@$(if $(filter compose,$(TARGET)),E2E_TARGET=compose TEST_KEYCLOAK_URL=http://localhost:$${KEYCLOAK_PORT:-8081}) \
 		$(PY) -m pytest -q tests/e2e $(if $(filter compose,$(TARGET)),$(ON_DOCKER))
-# The assistant's tests bring a model on this machine's loopback, where no container finds it.
-ON_DOCKER = tests/compose tests/identity --ignore=tests/e2e/test_ai.py
+# What these tests bring, a model and a mail server, is on this machine's loopback, where no container finds it.
+ON_DOCKER = tests/compose tests/identity --ignore=tests/e2e/test_ai.py --ignore=tests/e2e/test_refused_mails.py
 
 mutants: setup-dev  ## Plant deliberate defects one by one; a test must catch each (m=NAME: only that one)
 	@$(PY) -m tests.mutants $(m)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from fleet import control, launch
 from fleet.composition import Fleet
+from fleet.dead_letters.options import add_dlq
 from fleet.errors import FleetError
 from fleet.settings import Settings
 from fleet.terminal import complain, paint, say
@@ -56,6 +57,10 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
             from fleet.traces.command import show as show_trace
 
             show_trace(_traces_port(fleet), options.wanted)
+        case "dlq":
+            from fleet.dead_letters.command import dlq
+
+            dlq(fleet.kafka, options)
         case "demo":
             from fleet.demo import demo
 
@@ -93,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--no-follow", action="store_true", help="end after those")
     traces = commands.add_parser("traces", help="print a trace as a tree")
     traces.add_argument("wanted", nargs="?", default="", help="order number or trace id")
+    add_dlq(commands)
     for command, text in (
         ("restart", "stop it if it runs, and start it"),
         ("kill", "kill -9"),

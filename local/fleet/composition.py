@@ -22,6 +22,7 @@ from fleet.servers.kafka import KafkaServer, create_topics
 from fleet.servers.mailbox import MailboxServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer
+from fleet.servers.topics_page import TopicsPageServer
 from fleet.servers.traces import TracesServer
 from fleet.servers.valkey import ValkeyServer
 from fleet.service_program import ServiceProgram
@@ -89,6 +90,7 @@ class Fleet:
         self._compose_postgres()
         self._compose_mongo()
         self._compose_kafka()
+        self.topics_page = self._compose_topics_page()
         self._compose_mailbox()
         self.identity = self._compose_identity()
         self.traces = self._compose_traces()
@@ -129,6 +131,11 @@ class Fleet:
         if not isinstance(program, ServiceProgram):
             raise FleetError(f"{name} is not a service.")
         return program
+
+    @property
+    def kafka(self) -> str:
+        """The broker's address for clients, embedded or the user's own."""
+        return self._addresses["kafka"]
 
     def mailbox(self) -> Mailbox | None:
         """The embedded mailbox; None when mails go to a real SMTP server."""
@@ -181,6 +188,13 @@ class Fleet:
             "KAFKA_BOOTSTRAP_SERVERS",
             lambda: create_topics(servers, TOPICS),
         )
+
+    def _compose_topics_page(self) -> TopicsPageServer:
+        """Nothing waits for it, nor it for the broker: it says itself when that is away."""
+        port = self.settings.port("KAFKA_UI_PORT", 8090)
+        server = TopicsPageServer(self.settings.state, port, self.kafka)
+        self._server(server)
+        return server
 
     def _compose_mailbox(self) -> None:
         host = self.settings.given("SMTP_HOST")

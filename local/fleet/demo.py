@@ -88,6 +88,7 @@ def _show_addresses(fleet: Fleet) -> None:
     say()
     if mailbox is not None:
         say(f"Mailbox       {mailbox.url}")
+    say(f"Topics        {fleet.topics_page.url}  (what is on Kafka)")
     if fleet.traces is not None:
         say(f"Traces        {fleet.traces.url}  (the order's way: make traces)")
     gateway = fleet.service("api-gateway").url

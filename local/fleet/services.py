@@ -122,9 +122,6 @@ SERVICES = (
     ),
 )
 
-RESERVED_PORTS: Mapping[str, int] = {"KAFKA_UI_PORT": 8090}
-"""Kept free for what comes later: the page that shows the topics."""
-
 
 def present(root: Path) -> list[Service]:
     """The services that exist in this checkout."""

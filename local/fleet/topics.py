@@ -11,13 +11,21 @@ _EVENTS = ("order-placed", "order-cancelled", "inventory-low", "ai-notification-
 
 PARTITIONS = 3
 
+DEAD_LETTERS_DONE = "dead-letters-done"
+
 TOPICS: Mapping[str, int] = {
     **dict.fromkeys(_EVENTS, PARTITIONS),
     **{f"{topic}.dlq": PARTITIONS for topic in _EVENTS},
     "mail-sent": PARTITIONS,
+    DEAD_LETTERS_DONE: 1,
 }
-"""Topic name → partitions. ``mail-sent`` is notification-service's memory of what was mailed."""
+"""Topic name → partitions. ``mail-sent`` is notification-service's memory of what was mailed,
+``dead-letters-done`` that of ``make dlq``: which dead letters were replayed or dropped."""
 
-RETENTION_DAYS: Mapping[str, int] = {topic: 30 if topic.endswith(".dlq") else 7 for topic in TOPICS}
+RETENTION_DAYS: Mapping[str, int] = {
+    **{topic: 30 if topic.endswith(".dlq") else 7 for topic in TOPICS},
+    DEAD_LETTERS_DONE: 90,
+}
 """How long a real broker keeps what is on a topic. ``mail-sent`` must not be shorter than an event
-can come again; a dead letter waits for a person. The embedded broker keeps all until it stops."""
+can come again; a dead letter waits for a person, and what was done with it is kept for longer than
+the letter itself. The embedded broker keeps all until it stops."""

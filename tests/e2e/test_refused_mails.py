@@ -1,0 +1,57 @@
+"""Mails that a mail server refuses become dead letters; once it is repaired, a replay mails them.
+
+The mail server of these tests is on this machine's loopback, where no container finds it.
+"""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from fleet.ports import free_port
+from tests.e2e.test_dead_letters import GROUP, TOPIC, each_has_one_mail, records_of
+from tests.fleet_under_test import Fleet, Shop, new_email, until
+
+
+class RefusingAll:
+    """A mail server that knows nobody, as one does whose list of users is broken."""
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        return "550 5.1.1 no such user"
+
+
+@pytest.fixture
+def refusing() -> Iterator[dict[str, str]]:
+    """The settings of a mail server that refuses every recipient."""
+    controller = Controller(RefusingAll(), hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(controller.port)}
+    controller.stop()
+
+
+async def test_promise_28_what_a_broken_mail_server_refused_is_mailed_by_a_replay(
+    fleet: Fleet, shop: Shop, refusing: dict[str, str]
+) -> None:
+    product, email = await shop.stock(10), new_email(f"refused-{secrets.token_hex(2)}")
+    with fleet.settings(refusing):
+        await fleet.run("restart", GROUP)
+        orders = [(await shop.place((product, 1), email=email)).json() for _ in range(6)]
+        ids = {order["id"] for order in orders}
+
+        async def all_buried() -> bool:
+            letters = await records_of(fleet, f"{TOPIC}.dlq")
+            return {one.key.decode() for one in letters if one.key} >= ids
+
+        await until(all_buried, 60, "all six are dead letters")
+    await fleet.run("restart", GROUP)
+    assert not [one for one in await shop.mails_of(email) if one.endswith("is confirmed")]
+
+    choice = (TOPIC, "--error", "RecipientRefused", "--yes")
+    assert "Replayed 6." in await fleet.run("dlq", "replay", *choice)
+    await shop.confirmed_by_mail(orders, seconds=60)
+    assert "left out: 6, replayed already" in await fleet.run("dlq", "replay", *choice)
+    await each_has_one_mail(shop, orders)

@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.compose_stack import ComposeStack
+from tests.fleet_under_test import SERVICES
 from tests.judge.links import Link
-from tests.judge.plan import SERVICES, Surface
+from tests.judge.plan import Surface
 from tests.judge.target import Addresses
 
 _SERVERS = {

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tests.fleet_under_test import SERVICES
+
 
 class Fault(StrEnum):
     """What can be done to the fleet; `--faults` names a selection."""
@@ -44,14 +46,6 @@ PLACES = {
 }
 """Where a process may die, by service: every row of docs/order-flow.md's table."""
 
-SERVICES = (
-    "product-service",
-    "order-service",
-    "inventory-service",
-    "notification-service",
-    "ai-service",
-    "api-gateway",
-)
 _WEIGHTS = {
     Fault.KILL: 4,
     Fault.TERMINATE: 2,

@@ -18,9 +18,16 @@ from fleet.program import HOST
 from fleet.runner import Runner
 from fleet.settings import Settings
 from fleet.workshop import Workshop
-from tests.fleet_under_test import NO_LIMIT, PORTS, REPLICA_PORTS, ROOT, free_ports
+from tests.fleet_under_test import (
+    NO_LIMIT,
+    PORTS,
+    REPLICA_PORTS,
+    ROOT,
+    SERVICES,
+    free_ports,
+)
 from tests.judge.links import Link
-from tests.judge.plan import PLACES, SERVICES, Surface
+from tests.judge.plan import PLACES, Surface
 
 _LINKED = {
     "postgres": "POSTGRES_PORT",

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.fleet_under_test import ROOT
-from tests.judge.plan import PLACES, SERVICES, Fault, Surface, draw
+from tests.fleet_under_test import ROOT, SERVICES
+from tests.judge.plan import PLACES, Fault, Surface, draw
 
 WHOLE = Surface(
     killed=[*SERVICES, "postgres"], paused=[*SERVICES, "kafka"], linked=["postgres"], places=True

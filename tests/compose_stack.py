@@ -6,10 +6,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import httpx2
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
 from fleet.mailbox_client import Mailbox
+from fleet.traces.otlp import decode
+from fleet.traces.store import Span, Trace
 from tests.fleet_under_test import NO_LIMIT, ROOT, SCRAPE_TOKEN, Fleet
 
 _DEFAULT_PORTS: Mapping[str, int] = {
@@ -26,6 +32,9 @@ _DEFAULT_PORTS: Mapping[str, int] = {
     "MONGODB_PORT": 27017,
     "MAILBOX_SMTP_PORT": 1025,
     "MAILBOX_HTTP_PORT": 8025,
+    "KAFKA_UI_PORT": 8090,
+    "PROMETHEUS_PORT": 9090,
+    "TEMPO_PORT": 3200,
 }
 _NAMES = {"mailbox": "mailpit", "mongo": "mongodb", "identity": "keycloak"}
 
@@ -39,6 +48,13 @@ class PatientMailbox(Mailbox):
                 return super()._call(method, path)
             time.sleep(0.2)  # between two tries
         return super()._call(method, path)
+
+
+def spans_of(answer: Mapping[str, Any]) -> Iterator[Span]:
+    """The spans of Tempo's answer, which is OTLP as JSON."""
+    request = ExportTraceServiceRequest()
+    ParseDict(answer["trace"], request, ignore_unknown_fields=True)
+    return decode(request.SerializeToString())
 
 
 class ComposeStack(Fleet):
@@ -78,6 +94,28 @@ class ComposeStack(Fleet):
 
     def compose(self, *command: str) -> str:
         return self._run("docker", "compose", *command)
+
+    def logs(self) -> dict[str, str]:
+        """Of every container that there is, by its service."""
+        names = self.compose("ps", "--all", "--services").split()
+        return {name: self.log(name) for name in names}
+
+    def log(self, name: str) -> str:
+        return self.compose("logs", "--no-color", "--no-log-prefix", name)
+
+    def trace(self, trace_id: str) -> Trace | None:
+        answer = httpx2.get(f"{self.url('tempo')}/api/v2/traces/{trace_id}")
+        if answer.status_code == 404:
+            return None
+        trace = Trace(trace_id)
+        trace.spans = {span.span_id: span for span in spans_of(answer.raise_for_status().json())}
+        return trace
+
+    async def traces(self, http: httpx2.AsyncClient) -> dict[str, str]:
+        tempo = self.url("tempo")
+        found = await http.get(f"{tempo}/api/search", params={"limit": 1_000})
+        ids = [trace["traceID"].zfill(32) for trace in found.raise_for_status().json()["traces"]]
+        return {each: (await http.get(f"{tempo}/api/v2/traces/{each}")).text for each in ids}
 
     @property
     def mailbox(self) -> Mailbox:

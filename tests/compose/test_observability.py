@@ -53,7 +53,7 @@ async def test_an_exemplar_of_the_gateways_durations_leads_to_the_trace_in_tempo
     fleet: ComposeStack, shop: Shop
 ) -> None:
     began = time.time() - 1
-    placed = await Customer(shop).order(await shop.stock(10))
+    placed = await Customer(shop).order(await shop.stock(100))
     trace_id = placed.headers["x-trace-id"]
     asked = 'http_request_duration_seconds_bucket{job="api-gateway",route="/api/orders"}'
     found: set[str] = set()

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -76,6 +76,7 @@ class ComposeStack(Fleet):
         services = [_NAMES.get(name, name) for name in names]
         match action:
             case "up":
+                self._until(lambda states: "unhealthy" not in states)
                 return self.compose("up", "--detach", "--wait", "--wait-timeout", "300")
             case "restart":
                 self.compose("restart", *services)
@@ -132,13 +133,18 @@ class ComposeStack(Fleet):
         return self._ports[variable]
 
     def until_healthy(self, *services: str) -> str:
-        """Not by `up --wait`, which gives up on what was paused until its next check."""
+        self._until(lambda states: states == {"healthy"}, *services)
+        return ""
+
+    def _until(self, condition: Callable[[set[str]], bool], *services: str) -> None:
+        """Wait for the health of what runs. `up --wait` gives up at once on what was unhealthy at
+        its latest check, though it may have been well again since."""
         until = time.monotonic() + 120
         while True:
-            states = self.compose("ps", "--format", "{{.Health}}", *services).split()
-            if states and set(states) == {"healthy"}:
-                return ""
-            assert time.monotonic() < until, f"{services}: {states}"
+            states = set(self.compose("ps", "--format", "{{.Health}}", *services).split())
+            if condition(states):
+                return
+            assert time.monotonic() < until, f"{services or 'the stack'}: {states}"
             time.sleep(0.3)  # between two looks
 
     async def run_compose(self, *command: str) -> str:

@@ -86,8 +86,7 @@ test-keycloak: setup-dev  ## The identity tests on a real Keycloak: KEYCLOAK_URL
 e2e: setup-dev  ## The whole fleet's tests: on embedded servers, or TARGET=compose on the stack in Docker
 	@$(if $(filter compose,$(TARGET)),E2E_TARGET=compose TEST_KEYCLOAK_URL=http://localhost:$${KEYCLOAK_PORT:-8081}) \
 		$(PY) -m pytest -q tests/e2e $(if $(filter compose,$(TARGET)),$(ON_DOCKER))
-# What these tests bring, a model and a mail server, is on this machine's loopback, where no container finds it.
-ON_DOCKER = tests/compose tests/identity --ignore=tests/e2e/test_ai.py --ignore=tests/e2e/test_refused_mails.py
+ON_DOCKER = tests/compose tests/identity -m 'not local'
 
 mutants: setup-dev  ## Plant deliberate defects one by one; a test must catch each (m=NAME: only that one)
 	@$(PY) -m tests.mutants $(m)

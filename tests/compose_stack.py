@@ -6,10 +6,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import httpx2
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
 from fleet.mailbox_client import Mailbox
+from fleet.traces.otlp import decode
+from fleet.traces.store import Span, Trace
 from tests.fleet_under_test import NO_LIMIT, ROOT, SCRAPE_TOKEN, Fleet
 
 _DEFAULT_PORTS: Mapping[str, int] = {
@@ -26,6 +32,9 @@ _DEFAULT_PORTS: Mapping[str, int] = {
     "MONGODB_PORT": 27017,
     "MAILBOX_SMTP_PORT": 1025,
     "MAILBOX_HTTP_PORT": 8025,
+    "KAFKA_UI_PORT": 8090,
+    "PROMETHEUS_PORT": 9090,
+    "TEMPO_PORT": 3200,
 }
 _NAMES = {"mailbox": "mailpit", "mongo": "mongodb", "identity": "keycloak"}
 
@@ -39,6 +48,13 @@ class PatientMailbox(Mailbox):
                 return super()._call(method, path)
             time.sleep(0.2)  # between two tries
         return super()._call(method, path)
+
+
+def spans_of(answer: Mapping[str, Any]) -> Iterator[Span]:
+    """The spans of Tempo's answer, which is OTLP as JSON."""
+    request = ExportTraceServiceRequest()
+    ParseDict(answer["trace"], request, ignore_unknown_fields=True)
+    return decode(request.SerializeToString())
 
 
 class ComposeStack(Fleet):
@@ -60,6 +76,7 @@ class ComposeStack(Fleet):
         services = [_NAMES.get(name, name) for name in names]
         match action:
             case "up":
+                self._until(lambda states: "unhealthy" not in states)
                 return self.compose("up", "--detach", "--wait", "--wait-timeout", "300")
             case "restart":
                 self.compose("restart", *services)
@@ -79,6 +96,28 @@ class ComposeStack(Fleet):
     def compose(self, *command: str) -> str:
         return self._run("docker", "compose", *command)
 
+    def logs(self) -> dict[str, str]:
+        """Of every container that there is, by its service."""
+        names = self.compose("ps", "--all", "--services").split()
+        return {name: self.log(name) for name in names}
+
+    def log(self, name: str) -> str:
+        return self.compose("logs", "--no-color", "--no-log-prefix", name)
+
+    def trace(self, trace_id: str) -> Trace | None:
+        answer = httpx2.get(f"{self.url('tempo')}/api/v2/traces/{trace_id}")
+        if answer.status_code == 404:
+            return None
+        trace = Trace(trace_id)
+        trace.spans = {span.span_id: span for span in spans_of(answer.raise_for_status().json())}
+        return trace
+
+    async def traces(self, http: httpx2.AsyncClient) -> dict[str, str]:
+        tempo = self.url("tempo")
+        found = await http.get(f"{tempo}/api/search", params={"limit": 1_000})
+        ids = [trace["traceID"].zfill(32) for trace in found.raise_for_status().json()["traces"]]
+        return {each: (await http.get(f"{tempo}/api/v2/traces/{each}")).text for each in ids}
+
     @property
     def mailbox(self) -> Mailbox:
         found = super().mailbox
@@ -94,13 +133,18 @@ class ComposeStack(Fleet):
         return self._ports[variable]
 
     def until_healthy(self, *services: str) -> str:
-        """Not by `up --wait`, which gives up on what was paused until its next check."""
+        self._until(lambda states: states == {"healthy"}, *services)
+        return ""
+
+    def _until(self, condition: Callable[[set[str]], bool], *services: str) -> None:
+        """Wait for the health of what runs. `up --wait` gives up at once on what was unhealthy at
+        its latest check, though it may have been well again since."""
         until = time.monotonic() + 120
         while True:
-            states = self.compose("ps", "--format", "{{.Health}}", *services).split()
-            if states and set(states) == {"healthy"}:
-                return ""
-            assert time.monotonic() < until, f"{services}: {states}"
+            states = set(self.compose("ps", "--format", "{{.Health}}", *services).split())
+            if condition(states):
+                return
+            assert time.monotonic() < until, f"{services or 'the stack'}: {states}"
             time.sleep(0.3)  # between two looks
 
     async def run_compose(self, *command: str) -> str:

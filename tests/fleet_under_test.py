@@ -17,9 +17,12 @@ from typing import Any
 import httpx2
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from fleet.errors import FleetError
 from fleet.identity_client import IdentityProvider
 from fleet.mailbox_client import Mailbox
 from fleet.ports import free_port
+from fleet.traces.command import fetch
+from fleet.traces.store import Trace
 from fleet.workshop import Workshop
 
 ROOT = Path(__file__).parent.parent
@@ -127,13 +130,27 @@ class Fleet:
         """The provider of everybody's tokens; it keeps the ones it gave."""
         return IdentityProvider(f"http://localhost:{self._ports['KEYCLOAK_PORT']}")
 
-    def logs(self) -> list[Path]:
-        """The log files of all processes, of before a rotation too."""
-        return sorted((self._workshop.folder / "logs").iterdir())
+    def logs(self) -> dict[str, str]:
+        """What all processes have logged, before a rotation too, by the name of the log."""
+        files = sorted((self._workshop.folder / "logs").iterdir())
+        return {path.name: path.read_text("utf-8", "replace") for path in files}
 
     def log(self, name: str) -> str:
         """What a process has logged."""
         return (self._workshop.folder / "logs" / f"{name}.log").read_text("utf-8", "replace")
+
+    def trace(self, trace_id: str) -> Trace | None:
+        """What has been recorded of a trace so far; None where that is nothing."""
+        try:
+            return fetch(self._ports["TRACES_PORT"], trace_id)
+        except FleetError:
+            return None
+
+    async def traces(self, http: httpx2.AsyncClient) -> dict[str, str]:
+        """The latest traces, as their store tells them, by id."""
+        url = f"{self.url('traces')}/api/traces"
+        ids = [trace["trace_id"] for trace in (await http.get(url)).json()]
+        return {each: (await http.get(f"{url}/{each}")).text for each in ids}
 
     @property
     def kafka(self) -> str:

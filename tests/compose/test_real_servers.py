@@ -9,7 +9,7 @@ import pytest
 
 from fleet.identity_client import IdentityProvider
 from tests.compose_stack import ComposeStack
-from tests.e2e.test_faults import nothing_is_lost, place_many
+from tests.e2e.test_faults import mailed, nothing_is_lost, place_many
 from tests.fleet_under_test import Shop, new_email
 
 OURS = (
@@ -52,9 +52,7 @@ async def test_order_service_and_the_broker_are_killed_under_100_orders(
     assert len(set(ids)) == 100
     await nothing_is_lost(shop, product, email, ids)
     # What was left half done was undone by recovery: it has no event and gets no mail.
-    orders = await shop.orders_of(email)
-    standing = [order for order in orders if order["status"] == "CONFIRMED"]
-    await shop.confirmed_by_mail(standing, seconds=120)
+    await mailed(shop, email, ids, seconds=120)
 
 
 async def test_a_token_of_the_published_address_is_good_at_the_gateway(

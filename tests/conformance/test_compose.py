@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,13 @@ PORTS = {
 Service = dict[str, Any]
 
 
-def read(*options: str) -> dict[str, Service]:
+def read(*options: str, variables: Mapping[str, str] | None = None) -> dict[str, Service]:
     """The services as Compose understands the file, without this machine's own settings."""
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     done = subprocess.run(
         [str(COMPOSE), "--env-file", "/dev/null", *options, "config", "--format", "json"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
+        env={**environment, **(variables or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -217,6 +219,19 @@ def test_topics_have_partitions_and_a_retention() -> None:
     assert set(RETENTION_DAYS) == set(TOPICS)
     assert RETENTION_DAYS["mail-sent"] == 7
     assert all(days >= 7 for days in RETENTION_DAYS.values())
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_image_says_what_it_was_built_from_and_its_base_can_be_pinned(name: str) -> None:
+    given = {"VERSION": "1.2", "REVISION": "abc", "PYTHON_DIGEST": "@sha256:123"}
+    assert read(variables=given)[name]["build"]["args"] == given
+    assert read()[name]["build"]["args"] == dict(zip(given, ("dev", "unknown", ""), strict=True))
+    lines = (ROOT / name / "Dockerfile").read_text().splitlines()
+    for variable in given:
+        assert [line for line in lines if line.startswith(f"ARG {variable}=")], variable
+    label = 'org.opencontainers.image.{}="{}"'
+    for key, value in {"title": name, "version": "${VERSION}", "revision": "${REVISION}"}.items():
+        assert any(label.format(key, value) in line for line in lines), key
 
 
 @pytest.mark.parametrize("name", OWN)

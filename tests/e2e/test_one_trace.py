@@ -11,8 +11,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from fleet.errors import FleetError
-from fleet.traces.command import fetch
 from fleet.traces.store import Span, Trace
 from tests.fleet_under_test import GATEWAY, SCRAPE_TOKEN, SERVICES, Fleet, Shop, until
 
@@ -50,13 +48,11 @@ def customer(shop: Shop) -> Customer:
 
 async def whole_trace(fleet: Fleet, trace_id: str, mails: int = MAILS) -> Trace:
     """The trace once so many mails have been sent in it, and their messages are done with."""
-    port = int(fleet.url("traces").rpartition(":")[2])
     found: list[Trace] = []
 
     async def complete() -> bool:
-        try:
-            trace = await asyncio.to_thread(fetch, port, trace_id)
-        except FleetError:
+        trace = await asyncio.to_thread(fleet.trace, trace_id)
+        if trace is None:
             return False
         found[:] = [trace]
         names = [span.name for span in trace.spans.values()]
@@ -128,6 +124,7 @@ async def test_promise_56_one_trace_from_the_gateway_to_the_mail(
         assert trace.id in fleet.log(service), f"the log of {service} names the trace"
 
 
+@pytest.mark.local
 async def test_make_traces_shows_an_orders_way_by_its_number(
     fleet: Fleet, shop: Shop, customer: Customer
 ) -> None:
@@ -185,15 +182,13 @@ async def test_promise_57_no_address_name_or_token_in_logs_metrics_and_spans(
     fleet: Fleet, shop: Shop, customer: Customer
 ) -> None:
     await be_conspicuous(shop, customer)
-    told = {f"log of {path.stem}": path.read_text("utf-8", "replace") for path in fleet.logs()}
+    told = {f"log of {name}": text for name, text in fleet.logs().items()}
     for service in SERVICES:
         for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
             told[f"metrics of {service}, {accept}"] = await metrics_of(shop, service, accept)
-    listed = (await shop.http.get(f"{fleet.url('traces')}/api/traces")).json()
-    assert len(listed) > 5
-    for trace in listed:
-        url = f"{fleet.url('traces')}/api/traces/{trace['trace_id']}"
-        told[f"trace {trace['trace_id']}"] = (await shop.http.get(url)).text
+    traces = await fleet.traces(shop.http)
+    assert len(traces) > 5
+    told |= {f"trace {trace_id}": text for trace_id, text in traces.items()}
     assert any("order-placed" in text for text in told.values())
     for place, text in told.items():
         for secret in customer.secrets:

@@ -14,6 +14,8 @@ from fleet.ports import free_port
 from tests.e2e.test_dead_letters import GROUP, TOPIC, each_has_one_mail, records_of
 from tests.fleet_under_test import Fleet, Shop, new_email, until
 
+pytestmark = pytest.mark.local  # of the mail server
+
 
 class RefusingAll:
     """A mail server that knows nobody, as one does whose list of users is broken."""

@@ -14,6 +14,7 @@ import pytest
 
 from tests.fleet_under_test import GATEWAY, SERVICES, Fleet, Shop, until
 
+pytestmark = pytest.mark.local  # two of each process, on a fleet that this test starts itself
 CUSTOMERS = 6
 PAUSE = 0.8  # seconds at most between two requests of a customer
 EMAIL = "alice@example.com"

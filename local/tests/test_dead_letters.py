@@ -319,9 +319,9 @@ def test_letters_of_a_topic_that_is_gone_are_not_sent_into_nowhere(
 
 @pytest.fixture
 def slowly(kafka_bootstrap: str, topic: str) -> Iterator[subprocess.Popen[str]]:
-    """A replay of 40 letters in a process of its own, 20 a second."""
+    """A replay of 40 letters in a process of its own, 4 a second, of which 5 have come."""
     bury(kafka_bootstrap, topic, 40)
-    command = [sys.executable, "-m", "fleet", "dlq", "replay", topic, "--yes", "--rate", "20"]
+    command = [sys.executable, "-m", "fleet", "dlq", "replay", topic, "--yes", "--rate", "4"]
     running = subprocess.Popen(
         command,
         env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap},

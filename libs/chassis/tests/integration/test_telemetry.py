@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
-from statistics import median
 
 import pytest
 from fastapi import FastAPI
@@ -141,19 +140,20 @@ async def cpu_of(app: RequestMiddleware, requests: int = 1_000) -> float:
 async def test_promise_56_a_broken_collector_costs_at_most_5_percent_cpu(
     broken_collector: str,
 ) -> None:
-    """Turn by turn, recording and not, so that what else the machine does hits both."""
+    """Turn by turn, recording and not. What else the machine does only ever adds to a turn, so the
+    cheapest of each are compared: recording is part of every turn that records."""
     app = small_service()
     default = settings(broken_collector, ServiceSettings(service_name="x").otel_traces_sampler_arg)
     export = SpanExport(lambda: Collector(default).send, CollectorRegistry())
     export.start()
-    ratios = []
+    without, recording = [], []
     gc.disable()  # its turn may come in anybody's
-    for _ in range(15):
+    for _ in range(20):
         record_to(None)
-        without = await cpu_of(app)
+        without.append(await cpu_of(app))
         record_to(export.take, default.otel_traces_sampler_arg)
-        ratios.append(await cpu_of(app) / without)
+        recording.append(await cpu_of(app))
     gc.enable()
     record_to(None)
     await export.stop()
-    assert median(ratios) <= 1.05, ratios
+    assert min(recording) / min(without) <= 1.05, (recording, without)

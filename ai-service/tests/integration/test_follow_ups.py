@@ -155,7 +155,9 @@ async def test_promise_29_whatever_the_model_does_the_follow_up_comes_in_time(
         "invented": "Enjoy your [P1]! The Quantum Toaster for 9.99 goes with it.",
     }
     groq.script = Script(mode="answer" if mode in texts else mode, text=texts.get(mode, ""))
-    model = {"groq_api_key": "key", "groq_base_url": groq.url, "model_budget_seconds": 0.5}
+    # Where it answers, a busy machine must not turn its answer into one that is late.
+    budget = 5.0 if mode in texts else 0.5
+    model = {"groq_api_key": "key", "groq_base_url": groq.url, "model_budget_seconds": budget}
     orders = [order(named("Desk Lamp Halo"), customer_name="Alice") for _ in range(20)]
     async with running(settings_for(products, **kafka(kafka_bootstrap, **model))):
         for event in orders:

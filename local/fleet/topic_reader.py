@@ -124,6 +124,9 @@ class TopicReader:
         partitions = [TopicPartition(name, i) for name, n in topics.items() for i in range(n)]
         if not partitions:
             return {}
+        # Assigned at once, or the client would look up the topics one by one, 0.1 s for each.
+        self._read_from(dict.fromkeys(partitions, 0))
+        self._consumer.pause(*partitions)
         first = await self._consumer.beginning_offsets(partitions)
         latest = await self._consumer.end_offsets(partitions)
         self._read_from(latest)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
+import socket
+import struct
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -310,6 +312,18 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(
     found, body, _ = get(page, path)
     assert found == status
     assert said in body
+
+
+def test_a_client_that_hangs_up_leaves_no_trace_in_the_log(
+    page: Runner[TopicsPageServer],
+) -> None:
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", page.program.port)) as connection:
+            abort = struct.pack("ii", 1, 0)  # closing resets the connection
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abort)
+            connection.sendall(b"GET /health HTTP/1.1\r\n")
+        page.program.check()
+    assert "Traceback" not in page.log.read_text()
 
 
 def test_a_broker_that_is_away_is_said_and_the_page_recovers_by_itself(workshop: Workshop) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import sys
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -141,6 +142,15 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of a client that hung up: browsers do it all the time."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whatever else ended a connection is for the log."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def _overview(found: views.Overview) -> dict[str, Any]:
     return {
         "topics": [
@@ -180,8 +190,7 @@ def main() -> None:
     parser.add_argument("--bootstrap-servers", default=f"{HOST}:9092")
     arguments = parser.parse_args()
     Handler.bootstrap = arguments.bootstrap_servers
-    server = ThreadingHTTPServer((HOST, arguments.port), Handler)
-    server.serve_forever()
+    Server((HOST, arguments.port), Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """All test suites, each with the interpreter of its own environment.
 
 Two at a time, for many tests wait (for a broker's group, for the end of an outage); the whole
-fleet's tests come last and have the machine to themselves.
+fleet's tests come last, the judge beside the others.
 
 .venv/bin/python local/run_tests.py                 everything
 .venv/bin/python local/run_tests.py order-service   only that suite
@@ -25,11 +25,12 @@ _SUMMARY = re.compile(r"\d+ (?:passed|failed|error|skipped).* in [\d.]+s")
 
 @dataclass(frozen=True)
 class Suite:
-    """The tests of one folder."""
+    """The tests of one folder, or what these arguments of pytest choose of them."""
 
     name: str
     folder: Path
     python: Path
+    chosen: tuple[str, ...] = ("tests",)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def suites() -> list[Suite]:
     found = [Suite("local", ROOT / "local", TOOLS / "bin" / "python")]
     found += [Suite(folder.name, folder, folder / "venv" / "bin" / "python") for folder in own]
     if (ROOT / "tests").is_dir():
-        found.append(Suite("tests", ROOT, TOOLS / "bin" / "python"))
+        python, judging = TOOLS / "bin" / "python", ("tests/judge", "tests/mutants")
+        rest = ("tests", *(f"--ignore={folder}" for folder in judging))
+        found += [Suite("tests", ROOT, python, rest), Suite("judge", ROOT, python, judging)]
     return found
 
 
@@ -58,7 +61,7 @@ def run(suite: Suite) -> Result:
     if not (suite.folder / "tests").is_dir():
         return Result(suite, False, "has no tests", 0.0)
     color = "--color=yes" if sys.stdout.isatty() else "--color=no"  # a pipe looks like no terminal
-    command = [str(suite.python), "-m", "pytest", "-q", color, "tests"]
+    command = [str(suite.python), "-m", "pytest", "-q", color, *suite.chosen]
     with subprocess.Popen(command, cwd=suite.folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # noqa: S101
         for line in process.stdout:
@@ -73,12 +76,12 @@ def run(suite: Suite) -> Result:
 
 
 def run_all(chosen: list[Suite]) -> list[Result]:
-    """The parts two at a time, the longest first; then the whole."""
+    """The parts two at a time, the longest first; then the whole, likewise."""
     parts = [suite for suite in chosen if suite.folder != ROOT]
     parts.sort(key=lambda suite: suite.folder != CHASSIS)
+    wholes = [suite for suite in chosen if suite.folder == ROOT]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        results = list(pool.map(run, parts))
-    return results + [run(suite) for suite in chosen if suite.folder == ROOT]
+        return [*pool.map(run, parts), *pool.map(run, wholes)]
 
 
 def main(names: list[str]) -> int:

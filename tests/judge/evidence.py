@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import asyncpg
 import httpx2
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from fleet.topics import TOPICS as PARTITIONS
 from tests.judge.target import Addresses
 
 EVENTS = ("order-placed", "order-cancelled", "inventory-low", "ai-notification-ready")
@@ -124,6 +126,32 @@ class State:
     unfinished: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Order id → when the watch first and last saw it PENDING or owing stock."""
 
+    def since(self, before: "State") -> None:
+        """Forget what was there before the trial: the fleet need not be a new one."""
+        orders = {order.id for order in before.orders}
+        self.orders = [order for order in self.orders if order.id not in orders]
+        self.movements = _new(self.movements, before.movements)
+        self.shelves = [s for s in self.shelves if s.product not in _products(before)]
+        events = {row.event_id for row in before.outbox}
+        self.outbox = [row for row in self.outbox if row.event_id not in events]
+        places = {(each.topic, each.partition, each.offset) for each in before.records}
+        self.records = [
+            each
+            for each in self.records
+            if (each.topic, each.partition, each.offset) not in places
+            and each.event_id not in events  # one of before may have been repeated
+        ]
+        self.mails = list((Counter(self.mails) - Counter(before.mails)).elements())
+
+
+def _new(after: list[Movement], before: list[Movement]) -> list[Movement]:
+    known = set(before)
+    return [movement for movement in after if movement not in known]
+
+
+def _products(state: State) -> set[str]:
+    return {shelf.product for shelf in state.shelves}
+
 
 class Watch:
     """Looks at both databases twice a second during the load, by connections of its own."""
@@ -196,8 +224,8 @@ async def _left(addresses: Addresses) -> str:
     return f"{missing} of {expected} mails have not come" if missing > 0 else ""
 
 
-async def read_state(addresses: Addresses, watch: Watch) -> State:
-    """All of it; the fleet must be whole."""
+async def read_state(addresses: Addresses) -> State:
+    """All of it but what a watch has seen; the fleet must be whole."""
     orders = await _rows(
         addresses.orders_database,
         "SELECT id::text, order_number, customer_name, customer_email, total_amount::text,"
@@ -223,8 +251,6 @@ async def read_state(addresses: Addresses, watch: Watch) -> State:
         ],
         records=await read_topics(addresses.kafka),
         mails=await _mails(addresses.mailbox),
-        reads=watch.reads,
-        unfinished=watch.unfinished,
     )
 
 
@@ -256,21 +282,12 @@ async def read_topics(bootstrap: str, topics: tuple[str, ...] = TOPICS) -> list[
     )
     await consumer.start()
     try:
-        partitions = []
-        for topic in topics:
-            known = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
-            partitions += [TopicPartition(topic, number) for number in sorted(known)]
+        partitions = [TopicPartition(name, n) for name in topics for n in range(PARTITIONS[name])]
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
         return await _read_to_the_end(consumer, partitions)
     finally:
         await consumer.stop()
-
-
-async def _partitions(consumer: Any, topic: str) -> set[int]:
-    await consumer.topics()
-    found: set[int] = consumer.partitions_for_topic(topic) or set()
-    return found
 
 
 async def _read_to_the_end(consumer: Any, partitions: list[Any]) -> list[Record]:

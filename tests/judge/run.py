@@ -71,6 +71,7 @@ async def run(
     """A whole trial on a target that is up, and stays up."""
     addresses, tokens = target.addresses, _Tokens(target.addresses)
     await _until_ready(addresses)
+    before = await read_state(addresses)
     products, initial = await _stock_up(addresses, tokens, options.seed)
     clock, history = Clock(), History(file=history_file)
     shop = Shop(addresses.gateways, products, history, clock, tokens)
@@ -86,7 +87,9 @@ async def run(
         await watch.look()
     finally:
         watching.cancel()
-    state = await read_state(addresses, watch)
+    state = await read_state(addresses)
+    state.since(before)
+    state.reads, state.unfinished = watch.reads, watch.unfinished
     trial = _trial(history, state, initial, nemesis, unsettled)
     return Result(options, trial, plan, await asyncio.to_thread(judge, trial), took)
 

@@ -383,3 +383,23 @@ def test_a_history_comes_back_from_its_file(tmp_path: Path) -> None:
     for attempt in good().history.attempts:
         history.add(attempt)
     assert loaded(file).attempts == history.attempts
+
+
+def test_what_was_there_before_a_trial_is_none_of_its_business() -> None:
+    trial, before = good(), good().state
+    trial.state.orders.append(order("z", "CONFIRMED", "another's"))
+    before.orders = [trial.state.orders[-1]]
+    row, record = event("order-placed", "e0", "z", 50)
+    trial.state.outbox.append(row)
+    trial.state.records += [record, replace(record, offset=51)]
+    before.outbox, before.records = [row], [record]
+    trial.state.movements.append(Movement("z", "lamp", "reduce", -2))
+    before.movements = [trial.state.movements[-1]]
+    trial.state.mails.append(Mail("bob@example.com", "Your order ORD-20261128-Z is confirmed"))
+    before.mails = [trial.state.mails[-1]]
+    before.shelves = [Shelf("vase", 7, 0, 7)]
+    trial.state.shelves.append(Shelf("vase", 7, 0, 7))
+    assert wrong(trial) != set()
+    trial.state.since(before)
+    assert wrong(trial) == set()
+    assert [shelf.product for shelf in trial.state.shelves] == ["lamp"]

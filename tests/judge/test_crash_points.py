@@ -234,7 +234,8 @@ async def test_after_all_these_deaths_everything_is_right(ground: Ground) -> Non
     assert {(service, place) for service in PLACES for place in PLACES[service]} == SEEN
     await settle(ground)
     await ground.watch.look()
-    state = await read_state(ground.target.addresses, ground.watch)
+    state = await read_state(ground.target.addresses)
+    state.reads, state.unfinished = ground.watch.reads, ground.watch.unfinished
     trial = Trial(ground.history, state, ground.initial, smtp_windows=1)
     violations = {verdict.name: verdict.violations for verdict in judge(trial)}
     assert not any(violations.values()), violations

@@ -70,7 +70,8 @@ class ComposeFleet:
         await self._compose("stop", part)
 
     async def start(self, part: str) -> None:
-        await self._compose("start", part)
+        # Not `start`, which refuses where something it depends on is unhealthy just then.
+        await self._compose("restart", part)
         await asyncio.to_thread(self._stack.until_healthy, _container(part))
 
     async def pause(self, part: str) -> None:

@@ -78,6 +78,8 @@ class Nemesis:
             done.hit = await self._do(planned)
         except Exception:
             done.error = traceback.format_exc(limit=4)
+            if planned.fault in (Fault.REPEAT, Fault.POISON):
+                done.hit = 0
         done.ended = self.now()
 
     async def _do(self, planned: Planned) -> int:

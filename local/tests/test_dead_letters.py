@@ -317,11 +317,19 @@ def test_letters_of_a_topic_that_is_gone_are_not_sent_into_nowhere(
     assert f"Kafka has no topic '{name}'" in dlq("replay", name, "--yes", code=1)
 
 
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("fleet", run_name="__main__")
+"""
+"""`python -m fleet`, also where the tests run in a shell's background, which ignores SIGINT."""
+
+
 @pytest.fixture
 def slowly(kafka_bootstrap: str, topic: str) -> Iterator[subprocess.Popen[str]]:
     """A replay of 40 letters in a process of its own, 4 a second, of which 5 have come."""
     bury(kafka_bootstrap, topic, 40)
-    command = [sys.executable, "-m", "fleet", "dlq", "replay", topic, "--yes", "--rate", "4"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "dlq", "replay", topic, "--yes", "--rate", "4"]
     running = subprocess.Popen(
         command,
         env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap},

@@ -99,7 +99,7 @@ class Person:
             answer = None
         attempt.ended = self.shop.now()
         if answer is not None:
-            attempt.status, attempt.problem = answer.status_code, _problem(answer)
+            attempt.status, attempt.problem = answer.status_code, problem_of(answer)
         attempt.outcome = outcome_of(attempt.status, attempt.problem, attempt.kind)
         return answer
 
@@ -246,7 +246,8 @@ def _may_try_again(attempt: Attempt) -> bool:
     return attempt.status == 409 and attempt.problem.endswith("/request-in-progress")
 
 
-def _problem(answer: httpx2.Response) -> str:
+def problem_of(answer: httpx2.Response) -> str:
+    """The `type` of a problem document; empty for any other answer."""
     if not answer.headers.get("content-type", "").startswith("application/problem+json"):
         return ""
     try:

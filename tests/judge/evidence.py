@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,10 @@ import asyncpg
 import httpx2
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from fleet.topics import TOPICS as PARTITIONS
+from fleet.topics import TOPICS
 from tests.judge.target import Addresses
 
 EVENTS = ("order-placed", "order-cancelled", "inventory-low", "ai-notification-ready")
-TOPICS = (*EVENTS, *(f"{topic}.dlq" for topic in EVENTS), "mail-sent")
 _NUMBER = re.compile(r"ORD-[0-9A-Z-]+")
 _PAGE = 5_000  # mails
 _QUIET = 3.0  # seconds without anything new, after which nothing more is expected
@@ -275,14 +274,14 @@ async def _rows(database: str, query: str, *arguments: Any) -> list[Any]:
             connection.terminate()
 
 
-async def read_topics(bootstrap: str, topics: tuple[str, ...] = TOPICS) -> list[Record]:
+async def read_topics(bootstrap: str, topics: Iterable[str] = TOPICS) -> list[Record]:
     """Every record of these topics, up to the high watermark."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
     )
     await consumer.start()
     try:
-        partitions = [TopicPartition(name, n) for name in topics for n in range(PARTITIONS[name])]
+        partitions = [TopicPartition(name, n) for name in topics for n in range(TOPICS[name])]
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
         return await _read_to_the_end(consumer, partitions)

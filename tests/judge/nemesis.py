@@ -37,15 +37,12 @@ class Nemesis:
 
     Attributes:
         poison: what it has put on topics that nobody can read.
-        smtp_windows: how often a mail may have been accepted and not recorded: each is allowed one
-            doubled mail (docs/order-flow.md).
     """
 
     target: Target
     now: Callable[[], float]
     done: list[Done] = field(default_factory=list)
     poison: list[bytes] = field(default_factory=list)
-    repeated: int = 0
 
     async def carry_out(self, plan: Sequence[Planned]) -> None:
         """All of it; returns when the last fault is over."""
@@ -56,7 +53,7 @@ class Nemesis:
 
     @property
     def smtp_windows(self) -> int:
-        """How many mails may be doubled.
+        """How many mails may be doubled (docs/order-flow.md).
 
         One is in hand at a time, so a fault of notification-service or of the mailbox explains one,
         and each reply that the mailbox's link has dropped. One of Kafka's does where another
@@ -131,7 +128,6 @@ class Nemesis:
         """The latest events of a topic once more, byte for byte."""
         found = await self._latest(topic, count)
         await self._send(topic, [(message.key, message.value) for message in found])
-        self.repeated += len(found)
         return bool(found)
 
     async def _latest(self, topic: str, count: int) -> list[Any]:

@@ -43,7 +43,6 @@ class Options:
 class Result:
     options: Options
     trial: Trial
-    plan: Sequence[Planned]
     verdicts: Sequence[Verdict]
     seconds_to_settle: float = 0.0
 
@@ -91,7 +90,7 @@ async def run(
     state.since(before)
     state.reads, state.unfinished = watch.reads, watch.unfinished
     trial = _trial(history, state, initial, nemesis, unsettled)
-    return Result(options, trial, plan, await asyncio.to_thread(judge, trial), took)
+    return Result(options, trial, await asyncio.to_thread(judge, trial), took)
 
 
 def _trial(

@@ -13,6 +13,7 @@ import pytest
 from tests.fleet_under_test import until
 from tests.judge.checks import judge
 from tests.judge.checks.trial import Trial
+from tests.judge.customers import problem_of
 from tests.judge.evidence import Watch, read_state, read_topics, settled
 from tests.judge.history import Attempt, History, Kind, Outcome, outcome_of
 from tests.judge.plan import PLACES
@@ -101,8 +102,7 @@ class Ground:
     def _note(self, attempt: Attempt, answer: httpx2.Response | None) -> None:
         attempt.ended = self.clock()
         if answer is not None:
-            attempt.status = answer.status_code
-            attempt.problem = answer.json().get("type", "") if attempt.status >= 400 else ""
+            attempt.status, attempt.problem = answer.status_code, problem_of(answer)
         attempt.outcome = outcome_of(attempt.status, attempt.problem, attempt.kind)
         self.history.add(attempt)
 

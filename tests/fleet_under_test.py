@@ -74,6 +74,12 @@ def free_ports(names: Sequence[str] = PORTS) -> dict[str, int]:
     return ports
 
 
+def url_of(service: str, ports: Mapping[str, int]) -> str:
+    """A service's own address; `ports` by their variables."""
+    variable = service.removeprefix("api-").upper().replace("-", "_") + "_PORT"
+    return f"http://127.0.0.1:{ports[variable]}"
+
+
 class Fleet:
     """Commands of `python -m fleet`, as `make` gives them.
 
@@ -122,8 +128,7 @@ class Fleet:
             self._environment = before
 
     def url(self, service: str) -> str:
-        variable = service.removeprefix("api-").upper().replace("-", "_") + "_PORT"
-        return f"http://127.0.0.1:{self._ports[variable]}"
+        return url_of(service, self._ports)
 
     @cached_property
     def identity(self) -> IdentityProvider:

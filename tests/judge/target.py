@@ -25,6 +25,7 @@ from tests.fleet_under_test import (
     ROOT,
     SERVICES,
     free_ports,
+    url_of,
 )
 from tests.judge.links import Link
 from tests.judge.plan import PLACES, Surface
@@ -152,8 +153,7 @@ class EmbeddedFleet:
 
     def url(self, service: str) -> str:
         """A service's own address."""
-        variable = service.removeprefix("api-").upper().replace("-", "_") + "_PORT"
-        return f"http://{HOST}:{self._ports[variable]}"
+        return url_of(service, self._ports)
 
     async def up(self) -> None:
         for service in PLACES:

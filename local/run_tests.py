@@ -21,6 +21,7 @@ from bootstrap import CHASSIS, service_folders
 from installer import ROOT, TOOLS
 
 _SUMMARY = re.compile(r"\d+ (?:passed|failed|error|skipped).* in [\d.]+s")
+_NOT_PASSED = re.compile(r"(?:FAILED|ERROR) \S+::.*")
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ class Suite:
 
 @dataclass(frozen=True)
 class Result:
-    """How a suite ended: pytest's own last line, or what kept it from running."""
+    """How a suite ended: pytest's own last line, or what kept it from running; what failed."""
 
     suite: Suite
     passed: bool
     said: str
     seconds: float
+    failures: tuple[str, ...] = ()
 
 
 def suites() -> list[Suite]:
@@ -57,7 +59,7 @@ def suites() -> list[Suite]:
 
 def run(suite: Suite) -> Result:
     """Run one suite, its output shown as it comes. A suite without tests has failed."""
-    began, said = time.monotonic(), ""
+    began, said, failures = time.monotonic(), "", []
     if not (suite.folder / "tests").is_dir():
         return Result(suite, False, "has no tests", 0.0)
     color = "--color=yes" if sys.stdout.isatty() else "--color=no"  # a pipe looks like no terminal
@@ -69,10 +71,11 @@ def run(suite: Suite) -> Result:
             plain = re.sub(r"\033\[[\d;]*m", "", line)
             if match := _SUMMARY.search(plain):
                 said = match.group(0)
-    passed = process.returncode == 0
-    return Result(
-        suite, passed, said or f"ended with {process.returncode}", time.monotonic() - began
-    )
+            if match := _NOT_PASSED.match(plain):
+                failures.append(match.group(0).rstrip())
+    said = said or f"ended with {process.returncode}"
+    took = time.monotonic() - began
+    return Result(suite, process.returncode == 0, said, took, tuple(failures))
 
 
 def run_all(chosen: list[Suite]) -> list[Result]:
@@ -95,6 +98,9 @@ def main(names: list[str]) -> int:
     began = time.monotonic()
     results = run_all([suite for suite in known if not names or suite.name in names])
     print()
+    for result in results:
+        for failure in result.failures:
+            print(f"  {result.suite.name} | {failure[:300]}")
     for result in results:
         verdict = "ok    " if result.passed else "FAILED"
         print(f"  {verdict}  {result.suite.name:<22} {result.seconds:6.1f} s  {result.said}")

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
-import httpx2
+import aiohttp
 from pydantic import ValidationError
 
 from app.config import Settings
@@ -73,7 +73,8 @@ def run(token: str | None) -> int:
 
 async def examine(settings: Settings, token: str | None) -> list[Finding]:
     """All findings, about the provider first."""
-    async with httpx2.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http:
+    timeout = aiohttp.ClientTimeout(total=_FETCH_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
         discovery = await _fetched(http, f"{settings.oidc_issuer}/.well-known/openid-configuration")
         key_set = await _fetched(http, settings.oidc_jwks_url)
     findings = [*_about_discovery(discovery, settings), *_about_keys(key_set, settings)]
@@ -96,20 +97,21 @@ class _Fetched:
     date: float | None = None
 
 
-async def _fetched(http: httpx2.AsyncClient, url: str) -> _Fetched:
+async def _fetched(http: aiohttp.ClientSession, url: str) -> _Fetched:
     try:
-        reply = await http.get(url)
-    except httpx2.TimeoutException:
+        async with http.get(url, allow_redirects=False) as reply:
+            content = await reply.read()
+    except TimeoutError:
         return _Fetched({}, f"nobody answered within {_FETCH_SECONDS:.0f} s")
-    except httpx2.ConnectError:
+    except aiohttp.ClientConnectorError:
         return _Fetched({}, "nobody listens at that address")
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+    except (aiohttp.ClientError, ValueError) as error:
         return _Fetched({}, _shown(error))
     date = _moment(reply.headers.get("date", ""))
-    if reply.status_code != 200:
-        return _Fetched({}, f"the answer is {reply.status_code}", date)
+    if reply.status != 200:
+        return _Fetched({}, f"the answer is {reply.status}", date)
     try:
-        document = reply.json()
+        document = json.loads(content)
     except (ValueError, RecursionError):
         return _Fetched({}, "the answer is not JSON", date)
     if not isinstance(document, dict):

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import httpx2
 from jose import jwt
 from jose.exceptions import ExpiredSignatureError, JOSEError
 from pydantic import BeforeValidator, Field
@@ -120,7 +119,6 @@ class TokenVerifier:
     Args:
         now: POSIX seconds.
         clock: monotonic seconds, for the age of the keys.
-        transport: a stand-in for tests.
     """
 
     def __init__(
@@ -129,7 +127,6 @@ class TokenVerifier:
         *,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
-        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings = settings
         self._now = now
@@ -138,7 +135,6 @@ class TokenVerifier:
             ttl=settings.oidc_keys_ttl_seconds,
             max_age=settings.oidc_keys_max_age_seconds,
             clock=clock,
-            transport=transport,
         )
         self._verified: OrderedDict[bytes, tuple[int, Identity]] = OrderedDict()
 

@@ -1,22 +1,18 @@
-"""PostgreSQL by SQLAlchemy: one engine, transactions that end at the edge, honest errors."""
+"""PostgreSQL by asyncpg: one pool, transactions that end at the edge, honest errors.
 
+Without an ORM: building and caching statements cost more than all the rest of an order
+(docs/adr/0007). SQLAlchemy is there for the migrations, which are processes of their own.
+"""
+
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import cast
+from typing import Any, TypeAlias
 
+import asyncpg
 from prometheus_client import CollectorRegistry
 from pydantic import Field
 from pydantic_settings import BaseSettings
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import (
-    AsyncEngine,
-    AsyncSession,
-    async_sessionmaker,
-    create_async_engine,
-)
-from sqlalchemy.pool import QueuePool
 
 from chassis.metrics import pool_gauges
 from chassis.problems import Problem, ServiceUnavailable
@@ -27,7 +23,12 @@ from chassis.tracing import Kind, span
 # available (55P03), serialization and deadlock (40xxx).
 _PASSING = ("08", "53", "57P", "57014", "55P03", "40")
 
+_SILENCE = (OSError, asyncpg.InterfaceError, asyncio.CancelledError)  # TimeoutError is an OSError
+
 _ABOUT = {"db.system.name": "postgresql"}
+
+Connection: TypeAlias = Any
+"""asyncpg's, which has no types: `fetch`, `fetchrow`, `fetchval`, `execute`."""
 
 
 class DatabaseSettings(BaseSettings):
@@ -41,7 +42,7 @@ class DatabaseSettings(BaseSettings):
 
 
 class DatabaseUnavailable(ServiceUnavailable):
-    """The database did not answer. A COMMIT that ended so may or may not have happened."""
+    """The database did not answer. What would have committed then may or may not have happened."""
 
     type = "/problems/database-unavailable"
     title = "Database unavailable"
@@ -50,26 +51,32 @@ class DatabaseUnavailable(ServiceUnavailable):
 
 def is_passing(error: BaseException) -> bool:
     """True for an error of the connection or the server's state, not of the statement."""
-    if isinstance(error, OSError | PoolTimeout):  # TimeoutError is an OSError
+    if isinstance(error, OSError):
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    code = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or code.startswith(_PASSING)
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_PASSING)
+    # "connection is closed", "pool is closing": anything else wrong with the use of the driver
+    # itself is ours.
+    return isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)
 
 
 @contextmanager
 def _honest_errors() -> Iterator[None]:
     try:
         yield
-    except (OSError, PoolTimeout, DBAPIError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if is_passing(error):
             raise DatabaseUnavailable(DatabaseUnavailable.example) from error
         raise
 
 
+def driver_url(url: str) -> str:
+    """A database's URL as asyncpg reads it: settings may name SQLAlchemy's driver in it too."""
+    return f"postgresql://{url.partition('://')[2]}"
+
+
 class Database:
-    """The engine and its sessions. Built in the lifespan, closed by `close()`.
+    """The pool. Built anywhere, opened and closed in the lifespan.
 
     Args:
         registry: where the pool's use is shown.
@@ -78,26 +85,54 @@ class Database:
     def __init__(
         self, settings: DatabaseSettings, registry: CollectorRegistry | None = None
     ) -> None:
-        self.engine: AsyncEngine = create_async_engine(
-            settings.database_url,
-            pool_size=settings.database_pool_size,
-            max_overflow=0,
-            pool_timeout=settings.database_pool_timeout,
-            connect_args={
-                "timeout": settings.database_connect_timeout,
-                "command_timeout": settings.database_statement_timeout,
-                "server_settings": {"jit": "off"},
-            },
-        )
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._settings = settings
+        self._pool: Any = None
         if registry is not None:
             in_use, limit = pool_gauges(registry)
-            pool = cast(QueuePool, self.engine.pool)
-            in_use.set_function(pool.checkedout)
+            in_use.set_function(self._in_use)
             limit.set(settings.database_pool_size)
 
+    async def open(self) -> None:
+        """Make the pool. It connects when it is asked: the server need not be there yet."""
+        settings = self._settings
+        self._pool = await asyncpg.create_pool(
+            driver_url(settings.database_url),
+            min_size=0,
+            max_size=settings.database_pool_size,
+            timeout=settings.database_connect_timeout,
+            command_timeout=settings.database_statement_timeout,
+            max_cached_statement_lifetime=0,  # for as long as the connection lives
+            server_settings={"jit": "off"},
+            reset=_nothing,  # transactions leave nothing behind; a reset is a round trip
+        )
+
+    async def close(self) -> None:
+        """Abrupt where somebody still has a connection: who closes has drained before."""
+        if self._pool is not None:
+            self._pool.terminate()
+
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection on which each statement is a transaction of its own.
+
+        Raises:
+            DatabaseUnavailable: the connection or the server failed. Whether the statement under
+                way has happened is not known.
+        """
+        # A span for each use, not for each statement: what takes time is the wait for a connection,
+        # a lock or the COMMIT, and a statement may hold what nobody else is to see.
+        with _honest_errors(), span("transaction", Kind.CLIENT, _ABOUT, refusals=Problem):
+            connection = await self._pool.acquire(timeout=self._settings.database_pool_timeout)
+            try:
+                yield connection
+            except _SILENCE:
+                connection.terminate()  # who has not answered would not answer a ROLLBACK either
+                raise
+            finally:
+                await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction: committed when the block ends well, rolled back when it raises.
 
         Call no other service inside: a transaction held open across a call holds its locks too.
@@ -106,16 +141,25 @@ class Database:
             DatabaseUnavailable: the connection or the server failed. If that was during COMMIT,
                 the outcome is not known; everything else was rolled back.
         """
-        # A span for each transaction, not for each statement: what takes time is the wait for a
-        # connection, a lock or the COMMIT, and a statement may hold what nobody else is to see.
-        with _honest_errors(), span("transaction", Kind.CLIENT, _ABOUT, refusals=Problem):
-            async with self._sessions() as session, session.begin():
-                yield session
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except _SILENCE:
+                raise  # the connection is closed, and with it the transaction
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
 
     async def ping(self) -> None:
         """One round trip on a connection of the pool; raises when there is none."""
-        async with self.transaction() as session:
-            await session.execute(text("SELECT 1"))
+        async with self.connection() as connection:
+            await connection.execute("SELECT 1")
 
-    async def close(self) -> None:
-        await self.engine.dispose()
+    def _in_use(self) -> float:
+        return float(self._pool.get_size() - self._pool.get_idle_size()) if self._pool else 0.0
+
+
+async def _nothing(_: Connection) -> None: ...

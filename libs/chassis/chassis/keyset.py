@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx2
+import aiohttp
 from jose import jwk
 from jose.exceptions import JOSEError
 
@@ -43,14 +43,12 @@ class KeySet:
         ttl: float,
         max_age: float,
         clock: Callable[[], float] = time.monotonic,
-        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._url = url
         self._ttl = ttl
         self._fresh_for = ttl - min(REFETCH_SECONDS, ttl / 2)
         self._max_age = max_age
         self._clock = clock
-        self._http = httpx2.AsyncClient(transport=transport, timeout=FETCH_TIMEOUT, trust_env=False)
         self._task: asyncio.Task[None] | None = None
         self._tried_at = self._fetched_at = -math.inf
         self._failed = False
@@ -98,7 +96,6 @@ class KeySet:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        await self._http.aclose()
 
     def _refetch(self, pause: float = REFETCH_SECONDS) -> asyncio.Task[None] | None:
         """The fetch under way or a new one; None when it is too early for one.
@@ -115,10 +112,7 @@ class KeySet:
 
     async def _fetch(self) -> None:
         try:
-            async with asyncio.timeout(FETCH_TIMEOUT):
-                response = await self._http.get(self._url)
-            response.raise_for_status()
-            numbers = _signing_keys(response.json())
+            numbers = _signing_keys(await self._document())
             keys = {kid: _construct(*number) for kid, number in numbers.items()}
             keys = {kid: key for kid, key in keys.items() if key is not None}
             if not keys:
@@ -133,6 +127,15 @@ class KeySet:
             self._numbers, self._keys = numbers, keys
             self.version += 1
             logger.info("key set changed", extra={"keys": len(keys)})
+
+    async def _document(self) -> Any:
+        """A session of its own: a fetch every few minutes is not worth a kept connection."""
+        timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=False) as http,
+            http.get(self._url, raise_for_status=True, allow_redirects=False) as response,
+        ):
+            return await response.json(content_type=None)
 
 
 def _signing_keys(document: Any) -> dict[str, tuple[str, str]]:

@@ -1,12 +1,12 @@
 """The outbox: an event is a row in the caller's transaction, and becomes a message afterwards.
 
-Writing is `add_event(session, ...)`, which cannot commit: the event is published if and only if the
+Writing is `add_event(connection, ...)`, which cannot commit: the event is published if and only if the
 caller's own change is. Publishing is `OutboxRelay`, one at a time for each database.
 """
 
-from sqlalchemy import column, insert, table
-from sqlalchemy.ext.asyncio import AsyncSession
+from uuid import UUID
 
+from chassis.database import Connection
 from chassis.kafka.events import Event
 from chassis.tracing import traceparent
 
@@ -41,26 +41,27 @@ OUTBOX_DDL_V1 = (
 )
 """For a service's first migration. Never edited: a change comes as a V2 beside it."""
 
-_outbox = table(
-    "outbox",
-    *(column(name) for name in ("event_id", "topic", "key", "payload", "traceparent")),
-)
+INSERT_EVENT = "INSERT INTO outbox (event_id, topic, key, payload, traceparent)"
+"""Followed by VALUES, or in a larger statement by SELECT, of what `event_row` returns."""
+
+EventRow = tuple[UUID, str, str, str, str | None]
 
 
-async def add_event(session: AsyncSession, *, topic: str, key: str, event: Event) -> None:
+def event_row(topic: str, key: str, event: Event) -> EventRow:
+    """The values of one event's row, in the order of `INSERT_EVENT`.
+
+    The payload is stored as the bytes that will be sent, so that every repeat is the same.
+    """
+    return event.event_id, topic, key, event.to_bytes().decode(), traceparent()
+
+
+async def add_event(connection: Connection, *, topic: str, key: str, event: Event) -> None:
     """Write one event into the caller's transaction. It is published after that commits.
 
     Args:
-        session: the caller's; nothing here commits it.
+        connection: the caller's; nothing here commits.
         key: the aggregate's id. Events of one key are published in the order of their commits, if
             the caller holds a lock on the aggregate's row when it calls this.
-        event: stored as the bytes that will be sent, so that every repeat is the same.
     """
-    row = {
-        "event_id": event.event_id,
-        "topic": topic,
-        "key": key,
-        "payload": event.to_bytes().decode(),
-        "traceparent": traceparent(),
-    }
-    await session.execute(insert(_outbox).values(**row))
+    values = "VALUES ($1, $2, $3, $4, $5)"
+    await connection.execute(f"{INSERT_EVENT} {values}", *event_row(topic, key, event))

@@ -19,6 +19,7 @@ import asyncpg
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client import Counter as CounterMetric
 
+from chassis.database import driver_url
 from chassis.failpoints import reach
 from chassis.kafka.errors import Unsendable
 from chassis.outbox import CHANNEL
@@ -84,7 +85,7 @@ class OutboxRelay:
     """Publishes what `add_event` wrote. Start it in the lifespan; every replica runs one.
 
     Args:
-        database_url: SQLAlchemy's URL of the database; the relay has its own connection to it,
+        database_url: as the settings name it; the relay has its own connection to it,
             outside the pool and in autocommit.
         send: as `Send`; raises Unsendable for a record that is to be parked, anything else is
             tried again. It is never called concurrently for one key.
@@ -101,7 +102,7 @@ class OutboxRelay:
         poll: float = 1.0,
         retention: timedelta = timedelta(days=7),
     ) -> None:
-        self._dsn = database_url.replace("+asyncpg", "", 1)
+        self._dsn = driver_url(database_url)
         self._send = send
         self._poll = poll
         self._retention = retention

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from chassis.database import Database, DatabaseSettings, DatabaseUnavailable
+from chassis.database import Database, DatabaseSettings, DatabaseUnavailable, driver_url
 from chassis.kafka.errors import BrokerUnavailable, Unsendable
 from chassis.kafka.events import Event
 from chassis.outbox import OUTBOX_DDL_V1, add_event
@@ -61,16 +61,17 @@ async def until(condition: Callable[[], Awaitable[bool] | bool], seconds: float 
 @pytest.fixture(scope="session")
 async def database(postgres_url: str) -> AsyncIterator[Database]:
     database = Database(DatabaseSettings(database_url=postgres_url))
-    async with database.engine.begin() as connection:
+    await database.open()
+    async with database.transaction() as connection:
         for statement in OUTBOX_DDL_V1:
-            await connection.exec_driver_sql(statement)
+            await connection.execute(statement)
     yield database
     await database.close()
 
 
 @pytest.fixture
 async def sql(postgres_url: str, database: Database) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+    connection = await asyncpg.connect(driver_url(postgres_url))
     await connection.execute("TRUNCATE outbox")
     yield connection
     await connection.close()
@@ -98,8 +99,8 @@ async def start(postgres_url: str, sql: Any, broker: Broker) -> AsyncIterator[An
 
 
 async def add(database: Database, key: str, number: int) -> None:
-    async with database.transaction() as session:
-        await add_event(session, topic="t", key=key, event=Numbered(n=number))
+    async with database.transaction() as connection:
+        await add_event(connection, topic="t", key=key, event=Numbered(n=number))
 
 
 async def pending(sql: Any) -> int:
@@ -126,8 +127,8 @@ async def test_an_event_is_published_if_and_only_if_its_transaction_commits(
 
 
 async def _add_and_fail(database: Database) -> None:
-    async with database.transaction() as session:
-        await add_event(session, topic="t", key="a", event=Numbered(n=0))
+    async with database.transaction() as connection:
+        await add_event(connection, topic="t", key="a", event=Numbered(n=0))
         raise RuntimeError("changed my mind")
 
 
@@ -156,8 +157,8 @@ async def test_promise_18_a_transaction_that_commits_late_is_not_skipped(
 ) -> None:
     """Promise 18: row 1 is written first and committed last; a cursor on the id would lose it."""
     start()
-    async with database.transaction() as session:
-        await add_event(session, topic="t", key="first", event=Numbered(n=1))
+    async with database.transaction() as connection:
+        await add_event(connection, topic="t", key="first", event=Numbered(n=1))
         await add(database, "second", 2)
         await until(lambda: broker.numbers("second") == [2])
         assert broker.numbers("first") == []

@@ -1,15 +1,13 @@
-"""Waits, budgets and paths of the client, without a network."""
+"""Waits and budgets of the client, without a network."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-import httpx2
 import pytest
-from prometheus_client import CollectorRegistry
 from tenacity import Future, RetryCallState
 
-from chassis.http import ClientPolicy, Reason, Reply, ResilientClient, UpstreamUnavailable, segment
+from chassis.http import ClientPolicy, Reason, Reply, UpstreamUnavailable
 from chassis.retry import RetryBudget, retry_after_seconds, retrying
 
 
@@ -85,43 +83,6 @@ def test_retry_after_is_read_as_a_date() -> None:
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     assert 28 < (retry_after_seconds(soon) or 0) <= 30
     assert retry_after_seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-
-
-@pytest.mark.parametrize("value", ["..", ".", "a/../b", "a b", "a?b#c", "ä", "%2e", "a.b", "..."])
-async def test_a_segment_reaches_the_peer_as_it_was(value: str) -> None:
-    paths = []
-
-    def handle(request: httpx2.Request) -> httpx2.Response:
-        paths.append(request.url.raw_path.decode())
-        return httpx2.Response(200)
-
-    client = ResilientClient(
-        "http://peer",
-        "peer",
-        registry=CollectorRegistry(),
-        transport=httpx2.MockTransport(handle),
-    )
-    await client.request("GET", f"/items/{segment(value)}/check", params={"quantity": 1})
-    await client.aclose()
-    (path,) = paths
-    first, items, one, rest = path.split("/")
-    assert (first, items, rest) == ("", "items", "check?quantity=1")
-    assert httpx2.URL(f"http://peer/{one}").path == f"/{value}"
-
-
-@pytest.mark.parametrize(
-    "path", ["items", "", "//evil/x", "http://evil/x", "/a/../b", "/a/.", "/a?b=c", "/a#b", "/a\n"]
-)
-async def test_what_is_not_a_plain_path_is_never_sent(path: str) -> None:
-    client = ResilientClient(
-        "http://peer",
-        "peer",
-        registry=CollectorRegistry(),
-        transport=httpx2.MockTransport(lambda _: pytest.fail("sent")),
-    )
-    with pytest.raises(ValueError, match="plain path"):
-        await client.request("GET", path)
-    await client.aclose()
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"NaN", b"\xff"])

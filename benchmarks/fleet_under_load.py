@@ -1,0 +1,162 @@
+"""The fleet that is measured: embedded servers, everything on, in a folder and on ports of its own."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import psutil
+
+from fleet import launch
+from fleet.composition import Fleet
+from fleet.identity_client import IdentityProvider
+from fleet.program import HOST
+from fleet.seed import seed
+from fleet.settings import Settings
+from fleet.workshop import Workshop
+from tests.fleet_under_test import GATEWAY, NO_LIMIT, PORTS, ROOT, SERVICES, free_ports, url_of
+from tests.judge.target import Addresses
+
+CUSTOMER = "alice"
+EMAIL = "alice@example.com"
+
+
+@dataclass(slots=True)
+class Cpu:
+    """CPU seconds (user and system, as the kernel counts them) by process."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def of(self, *names: str) -> float:
+        return sum(self.seconds[name] for name in names)
+
+    @property
+    def services(self) -> float:
+        return self.of(*SERVICES)
+
+
+class FleetUnderLoad:
+    """One fleet, from its cold start to its end. All traces are recorded, all metrics kept."""
+
+    def __init__(self) -> None:
+        self._workshop = Workshop()  # its guard ends the fleet even when the benchmark is killed
+        self._ports = free_ports(PORTS)
+        environment = {
+            **os.environ,
+            **{name: str(port) for name, port in self._ports.items()},
+            "FLEET_STATE": str(self._workshop.folder),
+            "RATE_LIMIT_DEFAULT": NO_LIMIT,  # limits are counted, and not reached
+            "RATE_LIMIT_AI": NO_LIMIT,
+            "MAILBOX_MAX": "1000000",
+            # As it is shipped: one trace of twenty. Without Docker the fleet records all of them.
+            "OTEL_TRACES_SAMPLER_ARG": "0.05",
+        }
+        self._fleet = Fleet(Settings(ROOT, self._workshop.folder, environment))
+
+    def up(self) -> float:
+        """Start it; the seconds until every part answers."""
+        began = time.monotonic()
+        launch.up(self._fleet)
+        return time.monotonic() - began
+
+    def down(self) -> None:
+        launch.down(self._fleet)
+
+    def restart(self, *services: str) -> None:
+        for name in services:
+            runner = self._fleet.part(name).runner
+            runner.stop()
+            runner.start()
+
+    def remove(self) -> None:
+        launch.reset(self._fleet)
+        self._workshop.remove()
+
+    def seed(self) -> None:
+        seed(self._fleet)
+
+    def url(self, service: str) -> str:
+        return url_of(service, self._ports)
+
+    @property
+    def gateway(self) -> str:
+        return self.url(GATEWAY)
+
+    @property
+    def mongo(self) -> str:
+        return f"mongodb://{HOST}:{self._ports['MONGODB_PORT']}"
+
+    @property
+    def addresses(self) -> Addresses:
+        base = f"postgresql://postgres:postgres@{HOST}:{self._ports['POSTGRES_PORT']}"
+        return Addresses(
+            gateways=(self.gateway,),
+            orders_database=f"{base}/order_db",
+            inventory_database=f"{base}/inventory_db",
+            kafka=f"{HOST}:{self._ports['KAFKA_PORT']}",
+            mailbox=f"http://{HOST}:{self._ports['MAILBOX_HTTP_PORT']}",
+            identity=self.identity,
+        )
+
+    @property
+    def identity(self) -> IdentityProvider:
+        return IdentityProvider(f"http://localhost:{self._ports['KEYCLOAK_PORT']}")
+
+    def bearer(self, user: str = CUSTOMER) -> dict[str, str]:
+        """The header that makes a request this user's, with a token that was just given."""
+        return {"Authorization": f"Bearer {self.identity.token(user)}"}
+
+    def catalogue(self) -> list[dict[str, Any]]:
+        """What is for sale, as product-service tells it."""
+        url = f"{self.url('product-service')}/api/products?page_size=100"
+        products: list[dict[str, Any]] = httpx2.get(url, timeout=15).json()["products"]
+        return products
+
+    def stock_up(self, products: Sequence[dict[str, Any]], pieces: int) -> dict[str, int]:
+        """Add so many pieces of each; how many there are of each now."""
+        inventory, there = self.url("inventory-service") + "/api/inventory", {}
+        with httpx2.Client(timeout=15) as http:
+            for product in products:
+                url = f"{inventory}/{product['id']}/restock"
+                there[product["id"]] = int(
+                    http.patch(url, json={"quantity": pieces}).raise_for_status().json()["quantity"]
+                )
+        return there
+
+    @contextmanager
+    def cpu(self) -> Iterator[Cpu]:
+        """What each process takes until the end of the block."""
+        spent, before = Cpu(), self._cpu_times()
+        yield spent
+        spent.seconds.update(
+            {name: after - before[name] for name, after in self._cpu_times().items()}
+        )
+
+    def memory(self) -> dict[str, tuple[float, float]]:
+        """RSS and PSS of each service in MB; what a page shared by n processes counts in PSS is an
+        n-th of it."""
+        found = {}
+        for name in SERVICES:
+            full = self._process(name).memory_full_info()
+            found[name] = (full.rss / 1e6, full.pss / 1e6)
+        return found
+
+    def pid(self, name: str) -> int:
+        return self._process(name).pid
+
+    def _process(self, name: str) -> psutil.Process:
+        identity = self._fleet.part(name).runner.identity
+        assert identity is not None, f"{name} does not run"  # noqa: S101
+        return psutil.Process(identity.pid)
+
+    def _cpu_times(self) -> dict[str, float]:
+        return {
+            part.name: sum(
+                sum(process.cpu_times()[:2])
+                for process in (part.runner.identity.family() if part.runner.identity else ())
+            )
+            for part in self._fleet.parts
+        }

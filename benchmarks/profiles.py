@@ -1,0 +1,39 @@
+"""Flame graphs of services while they work, by py-spy, which needs no change of theirs."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.fleet_under_load import FleetUnderLoad
+from fleet.errors import FleetError
+from fleet.terminal import say
+
+_PYSPY = Path(sys.prefix) / "bin" / "py-spy"
+
+
+@contextmanager
+def recorded(fleet: FleetUnderLoad, services: Sequence[str], folder: Path) -> Iterator[None]:
+    """A flame graph for each service of what it does in the block, as `<service>.svg`.
+
+    Where the system lets nobody look into a process but its parent or root, run it as root.
+    """
+    if not _PYSPY.exists():
+        raise FleetError("py-spy is not installed: make setup-dev")
+    folder.mkdir(parents=True, exist_ok=True)
+    running = []
+    for name in services:
+        output = folder / f"{name}.svg"
+        command = [str(_PYSPY), "record", "--pid", str(fleet.pid(name)), "--rate", "250"]
+        command += ["--nonblocking", "--format", "flamegraph", "--output", str(output)]
+        # Not blocking: a paused service would look slow to its callers, and some samples are lost.
+        running.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), output))
+    try:
+        yield
+    finally:
+        for process, output in running:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+            say(f"Profile: {output}")

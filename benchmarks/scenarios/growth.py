@@ -1,0 +1,146 @@
+"""Whether a page of orders and a search cost the same when the tables have grown."""
+
+import asyncio
+import statistics
+from collections.abc import Callable
+
+import asyncpg
+import httpx2
+from pymongo import MongoClient
+
+from benchmarks.figure import Figure, Measured, Series, at_most
+from benchmarks.fleet_under_load import EMAIL, FleetUnderLoad
+
+_ORDERS = (1_000, 100_000)
+_PRODUCTS = (100, 1_000, 10_000)
+_ASKED = 40  # times each
+_GROWN_EMAIL = "growth@example.com"
+
+_INSERT_ORDERS = """
+    INSERT INTO orders (id, order_number, customer_name, customer_email, total_amount, status,
+                        created_at, updated_at)
+    SELECT gen_random_uuid(), 'GROWTH-' || n, 'Growth', $3, 9.99, 'DELIVERED',
+           clock_timestamp() - n * interval '1 s', clock_timestamp()
+    FROM generate_series($1::int, $2::int) AS n
+"""
+_INSERT_ITEMS = """
+    INSERT INTO order_items (id, order_id, position, product_id, product_name, quantity,
+                             unit_price, total_price)
+    SELECT gen_random_uuid(), id, 0, 'growth', 'Growth', 1, 9.99, 9.99
+    FROM orders WHERE customer_email = $1
+    AND NOT EXISTS (SELECT FROM order_items WHERE order_id = orders.id)
+"""
+_PLANS = {
+    "a page of all orders": "SELECT * FROM orders ORDER BY created_at DESC, id DESC LIMIT 51",
+    "a page of one customer's orders": f"""
+        SELECT * FROM orders WHERE lower(customer_email) = '{EMAIL}'
+        ORDER BY created_at DESC, id DESC LIMIT 51
+    """,
+}
+
+
+def growth(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
+    """The medians of some requests straight to the services, at each size.
+
+    The rows come straight into the databases; orders and products of before remain.
+    """
+    orders = asyncio.run(_orders(fleet, say))
+    products = _products(fleet, say)
+    return Measured.of(
+        [*orders.figures, *products.figures],
+        [*orders.series, *products.series],
+        [*orders.notes, *products.notes],
+    )
+
+
+async def _orders(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
+    admin, alice = fleet.bearer("admin"), fleet.bearer()
+    url = fleet.url("order-service") + "/api/orders"
+    asked = {"a page of all orders": (url, admin), "a page of one's own": (f"{url}/me", alice)}
+    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
+    connection = await asyncpg.connect(fleet.addresses.orders_database)
+    try:
+        there = 0
+        for size in _ORDERS:
+            say(f"{size:,} orders")
+            await connection.execute(_INSERT_ORDERS, there + 1, size, _GROWN_EMAIL)
+            await connection.execute(_INSERT_ITEMS, _GROWN_EMAIL)
+            await connection.execute("ANALYZE orders")
+            there = size
+            for name, (target, headers) in asked.items():
+                lines[name].append((size, _median(target, headers)))
+        notes = [
+            f"{name} of {there:,}: " + "; ".join([r[0].strip() for r in await connection.fetch(
+                f"EXPLAIN {query}")])
+            for name, query in _PLANS.items()
+        ]  # fmt: skip
+    finally:
+        await connection.execute("DELETE FROM orders WHERE customer_email = $1", _GROWN_EMAIL)
+        await connection.close()
+    figures = [_ratio(name, points) for name, points in lines.items()]
+    return Measured.of(figures, [Series("growth", "orders, ms by their number", "ms", lines)], notes)
+
+
+def _products(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
+    url = fleet.url("product-service") + "/api/products"
+    asked = {
+        "a page of products": f"{url}?page_size=10",
+        "a search for one product": f"{url}/search?q=needle",
+        "one product": f"{url}/{fleet.catalogue()[0]['id']}",
+    }
+    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
+    with httpx2.Client(timeout=30) as http:
+        http.post(url, json=_product("Needle"), timeout=30).raise_for_status()
+        database = MongoClient(fleet.mongo)["product_db"]
+        sample = database["products"].find_one({"name": "Needle"})
+        assert sample is not None  # noqa: S101
+        there = 0
+        for size in _PRODUCTS:
+            say(f"{size:,} products")
+            made = [_grown(sample, number) for number in range(there, size)]
+            for start in range(0, len(made), 1000):
+                database["products"].insert_many(made[start : start + 1000])
+            there = size
+            for name, target in asked.items():
+                lines[name].append((size, _median(target, {})))
+        plan = database["products"].find({"search.words": "needle"}).explain()
+        notes = [f"a search among {there:,}: {plan['queryPlanner']['winningPlan']}"]
+        database["products"].delete_many({"category": "Growth"})
+    figures = [_ratio(name, points) for name, points in lines.items()]
+    series = Series("growth", "products, ms by their number", "ms", lines)
+    return Measured.of(figures, [series], notes)
+
+
+def _grown(sample: dict[str, object], number: int) -> dict[str, object]:
+    name = f"Straw {number}"
+    grown = {key: value for key, value in sample.items() if key != "_id"}
+    search = dict(sample["search"])  # type: ignore[call-overload]
+    search |= {"name": name.lower(), "words": ["straw", str(number), "growth"]}
+    return grown | {"name": name, "category": "Growth", "search": search}
+
+
+def _product(name: str) -> dict[str, object]:
+    return {
+        "name": name,
+        "description": "In a haystack.",
+        "price": 9.99,
+        "category": "Growth",
+        "tags": [],
+        "stock_quantity": 1,
+    }
+
+
+def _median(url: str, headers: dict[str, str]) -> float:
+    with httpx2.Client(headers=headers, timeout=60) as http:
+        took = []
+        for _ in range(_ASKED):
+            answer = http.get(url)
+            answer.raise_for_status()
+            took.append(answer.elapsed.total_seconds() * 1000)
+    return statistics.median(took)
+
+
+def _ratio(name: str, points: list[tuple[float, float]]) -> Figure:
+    (small, before), (large, after) = points[0], points[-1]
+    what = f"{name}: {large:,.0f} against {small:,.0f} rows"
+    return Figure("growth", what, after / before, "x", at_most(1.5))

@@ -1,0 +1,214 @@
+"""Orders through the gateway: how many, at what cost, and how soon their mails come."""
+
+import asyncio
+import json
+import math
+import random
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx2
+
+from benchmarks.baselines import order_floor
+from benchmarks.figure import Figure, Measured, Series, at_least, at_most
+from benchmarks.fleet_under_load import CUSTOMER, EMAIL, FleetUnderLoad
+from benchmarks.tools import Answer, Load, Request, load_of, send_at, send_by
+from fleet.errors import FleetError
+from tests.fleet_under_test import SERVICES
+from tests.judge.checks import CHECKS, Verdict
+from tests.judge.checks.trial import Trial
+from tests.judge.evidence import State, read_state, settled
+from tests.judge.history import Attempt, History, Kind, Outcome
+
+SETTLE = 180.0  # seconds for what a burst has left to do
+PIECES = 1_000_000
+# What a load without faults and without the watch gives something to look at.
+APPLY = (
+    "stock conserved over all",
+    "none oversold",
+    "each order has its stock",
+    "every 201 stands",
+    "no order from nowhere",
+    "one order for each key",
+    "every order in a legal state",
+    "none PENDING too long",
+    "no error of ours",
+    "committed orders are on the topic",
+    "events in order for each aggregate",
+    "poison is put aside",
+    "one confirmation for each order",
+    "one follow-up at most",
+)
+
+
+@dataclass(slots=True)
+class Orders:
+    """All orders of a run, whoever placed them: sent, remembered, and judged at the end."""
+
+    fleet: FleetUnderLoad
+    products: list[dict[str, Any]]
+    initial: dict[str, int]
+    before: State
+    history: History = field(default_factory=History)
+
+    @classmethod
+    def of(cls, fleet: FleetUnderLoad) -> "Orders":
+        products = fleet.catalogue()
+        initial = fleet.stock_up(products, PIECES)
+        return cls(fleet, products, initial, asyncio.run(read_state(fleet.addresses)))
+
+    def requests(self, count: int, products: Sequence[dict[str, Any]]) -> Iterator[Request]:
+        """Orders of one piece, each with a name and a key of its own."""
+        dice = random.Random(count)  # noqa: S311
+        headers = self.fleet.bearer() | {"Content-Type": "application/json"}
+        for _ in range(count):
+            product, wish = dice.choice(products), secrets.token_hex(8)
+            item = {
+                "product_id": product["id"],
+                "product_name": product["name"],
+                "quantity": 1,
+                "unit_price": product["price"],
+            }
+            body = {"customer_name": wish, "customer_email": EMAIL, "items": [item]}
+            self.history.add(
+                Attempt(Kind.PLACE, CUSTOMER, 0.0, wish=wish, key=wish, pieces={product["id"]: 1})
+            )
+            yield Request(
+                "POST",
+                f"{self.fleet.gateway}/api/orders",
+                headers | {"Idempotency-Key": wish},
+                json.dumps(body).encode(),
+            )
+
+    def told(self, answers: Sequence[Answer]) -> None:
+        """Remember what was answered; what was not stays unknown."""
+        waiting = {each.wish: each for each in self.history.attempts if not each.order_id}
+        for answer in answers:
+            if answer.status == 201:
+                order = json.loads(answer.body)
+                attempt = waiting[order["customer_name"]]
+                attempt.invoked, attempt.ended = answer.began, answer.began + answer.took
+                attempt.outcome, attempt.status = Outcome.OK, 201
+                attempt.order_id, attempt.body = order["id"], answer.body.decode()
+
+    def settle(self) -> None:
+        """Until all of it is done, mails included."""
+        left = asyncio.run(settled(self.fleet.addresses, SETTLE))
+        if left:
+            raise FleetError(f"not done {SETTLE:.0f} s after the load: {left}")
+
+    def judge(self) -> list[Verdict]:
+        """The judge's checks over everything that is there now."""
+        state = asyncio.run(read_state(self.fleet.addresses))
+        shelves = state.shelves
+        state.since(self.before)
+        state.shelves = shelves  # the products are older than the orders
+        trial = Trial(self.history, state, self.initial)
+        verdicts = []
+        for name in APPLY:
+            finding = CHECKS[name](trial)
+            verdicts.append(Verdict(name, finding.looked_at, finding.violations))
+        return verdicts
+
+
+def warm_up(orders: Orders) -> Measured:
+    """What is done for the first time is not counted."""
+    _burst(orders, 16, orders.products, 3)
+    return Measured.of([])
+
+
+def placing(orders: Orders, seconds: float) -> Measured:
+    """As many orders as 16 and 64 customers can place, of one product and of all."""
+    fleet, figures, notes = orders.fleet, [], []
+    everything, hot = orders.products, orders.products[:1]
+    for clients, of, products in (
+        (16, "all products", everything),
+        (16, "one product", hot),
+        (64, "all products", everything),
+        (64, "one product", hot),
+    ):
+        load, cpu = _burst(orders, clients, products, seconds)
+        name = f"{clients} clients, {of}"
+        main = clients == 16 and of == "all products"
+        total = sum(cpu.values()) * 1000 / load.count
+        figures += [
+            Figure("orders", f"{name}: rate", load.rate, "/s", at_least(120) if main else None, True),
+            Figure("orders", f"{name}: CPU of the six services an order", total, "ms",
+                   at_most(8) if main else None),
+            Figure("orders", f"{name}: p50", load.p50, "ms"),
+            Figure("orders", f"{name}: p99", load.p99, "ms"),
+        ]  # fmt: skip
+        each = (f"{service} {cpu[service] * 1000 / load.count:.2f}" for service in SERVICES)
+        notes.append(f"{name}, CPU ms an order: {', '.join(each)}")
+        if main:
+            floor = asyncio.run(order_floor.rate(fleet.addresses, clients, seconds))
+            figures += [
+                Figure("orders", "the same SQL alone over asyncpg", floor, "/s", None, True),
+                Figure("orders", f"{name}: rate against its SQL alone", load.rate / floor, "x",
+                       at_least(0.15), True),
+            ]  # fmt: skip
+    return Measured.of(figures, notes=notes)
+
+
+def mails(orders: Orders, seconds: float) -> Measured:
+    """From the request for an order to its confirmation in the mailbox."""
+    figures, series = [], []
+    for rate in (5, 50, 100):
+        answers = send_at(orders.requests(round(rate * seconds), orders.products), rate, seconds)
+        load = load_of(answers, 201)
+        orders.told(answers)
+        orders.settle()
+        delays = sorted(_delays(orders, answers))
+        goal = at_most(500) if rate == 50 else None
+        figures += [
+            Figure("mails", f"{rate} orders a second: to the mail, p50", _at(delays, 0.5), "ms"),
+            Figure("mails", f"{rate} orders a second: to the mail, p95", _at(delays, 0.95), "ms",
+                   goal),
+            Figure("mails", f"{rate} orders a second: to the 201, p95", load.p95, "ms"),
+        ]  # fmt: skip
+        curve = [(q / 100, _at(delays, q / 100)) for q in range(0, 100)]
+        series.append((f"{rate}/s", curve))
+    title = "order to mail by share of the orders"
+    return Measured.of(figures, [Series("mails", title, "ms", dict(series))])
+
+
+def _burst(
+    orders: Orders, clients: int, products: Sequence[dict[str, Any]], seconds: float
+) -> tuple[Load, dict[str, float]]:
+    """The load, and the CPU seconds that each service took until all of its work was done."""
+    requests = list(orders.requests(math.ceil(500 * seconds), products))
+    with orders.fleet.cpu() as cpu:
+        answers = send_by(requests, clients, seconds)
+        orders.told(answers)
+        orders.settle()
+    return load_of(answers, 201), {name: cpu.of(name) for name in SERVICES}
+
+
+def _delays(orders: Orders, answers: Sequence[Answer]) -> Iterator[float]:
+    """Milliseconds; both ends are told by this machine's clock."""
+    began = {json.loads(answer.body)["order_number"]: answer.began for answer in answers}
+    for mail in _mails(orders.fleet.addresses.mailbox):
+        subject = mail["Subject"]
+        if subject.endswith(" is confirmed"):
+            number = subject.removeprefix("Your order ").removesuffix(" is confirmed")
+            if number in began:
+                arrived = datetime.fromisoformat(mail["Created"]).timestamp()
+                yield (arrived - began[number]) * 1000
+
+
+def _mails(mailbox: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    with httpx2.Client(base_url=mailbox, timeout=60) as http:
+        while True:
+            parameters = {"start": len(found), "limit": 5000}
+            page = http.get("/api/v1/messages", params=parameters).json()["messages"]
+            found += page
+            if len(page) < 5000:
+                return found
+
+
+def _at(ranked: Sequence[float], share: float) -> float:
+    return ranked[min(len(ranked) - 1, int(len(ranked) * share))] if ranked else math.inf

@@ -1,0 +1,126 @@
+"""What people look at: a page of products, one product, a search; direct and through the gateway."""
+
+import random
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from benchmarks.figure import Figure, Measured, at_least, at_most
+from benchmarks.fleet_under_load import FleetUnderLoad
+from benchmarks.scenarios.orders import Orders
+from benchmarks.tools import Load, Request, load_of, send_at, wrk
+from tests.fleet_under_test import GATEWAY, SERVICES
+
+CATALOGUE = "product-service"
+ROUNDS = 3
+CONNECTIONS = 32
+
+
+@dataclass(slots=True)
+class _Way:
+    """One address of what is asked for, and what came of each round."""
+
+    url: str
+    headers: Mapping[str, str]
+    loads: list[Load] = field(default_factory=list)
+    cpu: list[Mapping[str, float]] = field(default_factory=list)
+
+    def ask(self, fleet: FleetUnderLoad, seconds: float) -> None:
+        with fleet.cpu() as cpu:
+            load = wrk(self.url, seconds=seconds, connections=CONNECTIONS, headers=self.headers)
+        self.loads.append(load)
+        self.cpu.append({name: cpu.of(name) * 1000 / load.count for name in SERVICES})
+
+    def rate(self) -> float:
+        return statistics.median(load.rate for load in self.loads)
+
+    def cpu_of(self, service: str) -> float:
+        return statistics.median(each[service] for each in self.cpu)
+
+
+def browsing(fleet: FleetUnderLoad, seconds: float) -> Measured:
+    """The medians of rounds in which direct and gateway take turns."""
+    product = fleet.catalogue()[0]
+    figures = []
+    for name, path, most_cpu in (
+        ("list of 10", "/api/products?page_size=10", 0.6),
+        ("one product", f"/api/products/{product['id']}", 0.4),
+        ("search", "/api/products/search?q=chair", None),
+    ):
+        direct = _Way(fleet.url(CATALOGUE) + path, {})
+        gateway = _Way(fleet.gateway + path, fleet.bearer())
+        for number in range(ROUNDS + 1):
+            for way in (direct, gateway):
+                way.ask(fleet, seconds if number else 1.0)
+                if not number:  # that one warmed up
+                    way.loads.clear()
+                    way.cpu.clear()
+        goal = at_most(most_cpu) if most_cpu else None
+        share = at_least(0.8) if name == "list of 10" else None
+        figures += [
+            Figure("reads", f"{name}: direct", direct.rate(), "/s", None, True),
+            Figure("reads", f"{name}: through the gateway", gateway.rate(), "/s", None, True),
+            Figure("reads", f"{name}: gateway against direct", gateway.rate() / direct.rate(), "x",
+                   share, True),
+            Figure("reads", f"{name}: CPU of {CATALOGUE}", direct.cpu_of(CATALOGUE), "ms", goal),
+            Figure("reads", f"{name}: CPU of the gateway", gateway.cpu_of(GATEWAY), "ms"),
+        ]  # fmt: skip
+    return Measured.of(figures)
+
+
+def added_latency(fleet: FleetUnderLoad, seconds: float) -> Measured:
+    """What the gateway adds to the slowest hundredth, at half of the rate that it can bear."""
+    path = "/api/products?page_size=10"
+    headers = fleet.bearer()
+    most = wrk(fleet.gateway + path, seconds=3, connections=CONNECTIONS, headers=headers).rate
+    rate = most / 2
+    added, direct, through = [], [], []
+    for _ in range(ROUNDS):
+        for base, found in ((fleet.url(CATALOGUE), direct), (fleet.gateway, through)):
+            request = Request("GET", base + path, headers)
+            found.append(load_of(send_at([request] * int(rate * seconds), rate, seconds)).p99)
+        added.append(through[-1] - direct[-1])
+    return Measured.of(
+        [
+            Figure("reads", "half of the saturation rate", rate, "/s"),
+            Figure("reads", "p99 direct, at half of saturation", statistics.median(direct), "ms"),
+            Figure("reads", "p99 through the gateway", statistics.median(through), "ms"),
+            Figure("reads", "p99 added by the gateway", statistics.median(added), "ms", at_most(5)),
+        ]
+    )
+
+
+def mixed(orders: Orders, seconds: float) -> Measured:
+    """A shop's traffic: of a hundred requests 80 browse, 15 search and 5 are orders."""
+    fleet, dice, rate = orders.fleet, random.Random(80155), 200.0  # noqa: S311
+    headers, base = fleet.bearer(), fleet.gateway + "/api/products"
+    count = int(rate * seconds)
+    placing = orders.requests(count, orders.products)
+    requests = []
+    for _ in range(count):
+        product, chance = dice.choice(orders.products), dice.random()
+        if chance < 0.4:
+            requests.append(Request("GET", f"{base}?page={dice.randint(1, 4)}", headers))
+        elif chance < 0.8:
+            requests.append(Request("GET", f"{base}/{product['id']}", headers))
+        elif chance < 0.95:
+            word = product["name"].split()[-1]
+            requests.append(Request("GET", f"{base}/search?q={word}", headers))
+        else:
+            requests.append(next(placing))
+    with fleet.cpu() as cpu:
+        answers = send_at(requests, rate, seconds)
+        orders.told(answers)
+    reads = load_of([each for each in answers if each.status != 201])
+    placed = load_of([each for each in answers if each.status == 201], 201)
+    orders.settle()
+    total = cpu.services * 1000 / len(answers)
+    return Measured.of(
+        [
+            Figure("mixed", f"{rate:.0f} requests a second: reads, p50", reads.p50, "ms"),
+            Figure("mixed", f"{rate:.0f} requests a second: reads, p99", reads.p99, "ms"),
+            Figure("mixed", f"{rate:.0f} requests a second: orders, p50", placed.p50, "ms"),
+            Figure("mixed", f"{rate:.0f} requests a second: orders, p99", placed.p99, "ms"),
+            Figure("mixed", "CPU of the six services a request", total, "ms"),
+        ]
+    )

@@ -1,0 +1,170 @@
+"""The load tools: wrk for as many requests as there can be, vegeta for so many a second.
+
+wrk's connections wait for their answers (a closed loop): it finds the highest rate, and its
+latencies are those of a server that is always busy. vegeta sends at its own pace whatever comes
+back (an open loop), so a slow answer does not keep the next request from being sent, and counted:
+its latencies need no correction for coordinated omission. It also keeps every answer.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fleet.errors import FleetError
+
+_VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
+_OWN = Path(sys.prefix) / "bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests that were answered as wanted. Rate in requests a second, latencies in ms."""
+
+    count: int
+    rate: float
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What vegeta is to send."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def line(self) -> str:
+        headers = {name: [value] for name, value in self.headers.items()}
+        fields = {"method": self.method, "url": self.url, "header": headers}
+        return json.dumps(fields | {"body": base64.b64encode(self.body).decode()})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one request; `began` in POSIX seconds, `took` in seconds, status 0: nothing."""
+
+    status: int
+    began: float
+    took: float
+    body: bytes
+    error: str
+
+
+def require_tools() -> None:
+    """Both tools, or an error that says how to come by them. vegeta is built where Go is there."""
+    if shutil.which("wrk") is None:
+        raise FleetError("wrk is needed and was not found: apt install wrk, or brew install wrk")
+    if _vegeta() is not None:
+        return
+    if shutil.which("go") is None:
+        raise FleetError("vegeta is needed and was not found: install it, or Go to build it with")
+    print("Building vegeta, once ...", flush=True)
+    subprocess.run(
+        ["go", "install", _VEGETA], env={**os.environ, "GOBIN": str(_OWN)}, check=True
+    )
+
+
+def wrk(
+    url: str, *, seconds: float, connections: int, headers: Mapping[str, str] | None = None
+) -> Load:
+    """As many GETs as `connections` can do one after the other.
+
+    Raises:
+        FleetError: an answer was not 2xx, or did not come.
+    """
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
+    for name, value in (headers or {}).items():
+        command += ["-H", f"{name}: {value}"]
+    said = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in said or "Socket errors" in said:
+        raise FleetError(f"{url} did not answer all requests:\n{said}")
+    return Load(
+        count=int(_found(r"(\d+) requests in", said)),
+        rate=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
+        p50=_milliseconds(_found(r"\n +50% +(\S+)", said)),
+        p95=_milliseconds(_found(r"\n +90% +(\S+)", said)),  # wrk prints no 95th
+        p99=_milliseconds(_found(r"\n +99% +(\S+)", said)),
+    )
+
+
+def send_at(requests: Iterable[Request], rate: float, seconds: float) -> list[Answer]:
+    """So many requests a second, evenly, whether or not the earlier ones are answered yet."""
+    return _vegeta_attack(requests, [f"-rate={rate:g}/s", f"-duration={seconds:g}s"])
+
+
+def send_by(requests: Iterable[Request], workers: int, seconds: float) -> list[Answer]:
+    """As many as `workers` can do one after the other, or until the requests are used up."""
+    pace = ["-rate=0", f"-workers={workers}", f"-max-workers={workers}"]
+    return _vegeta_attack(requests, [*pace, f"-duration={seconds:g}s"])
+
+
+def load_of(answers: Sequence[Answer], wanted: int = 200) -> Load:
+    """The rate and latencies of answers; raises FleetError where one is not as wanted."""
+    bad = [answer for answer in answers if answer.status != wanted]
+    if bad or not answers:
+        first = f"{bad[0].status} {bad[0].error} {bad[0].body[:300]!r}" if bad else "no answer"
+        raise FleetError(f"{len(bad)} of {len(answers)} answers were not {wanted}, such as {first}")
+    took = sorted(answer.took * 1000 for answer in answers)
+    began = min(answer.began for answer in answers)
+    ended = max(answer.began + answer.took for answer in answers)
+    p50, p95, p99 = (took[min(len(took) - 1, int(len(took) * q))] for q in (0.5, 0.95, 0.99))
+    return Load(len(answers), len(answers) / (ended - began), p50, p95, p99)
+
+
+def _vegeta() -> str | None:
+    return shutil.which("vegeta") or shutil.which("vegeta", path=str(_OWN))
+
+
+def _vegeta_attack(requests: Iterable[Request], pace: Sequence[str]) -> list[Answer]:
+    vegeta = _vegeta()
+    assert vegeta is not None, "require_tools comes first"  # noqa: S101
+    targets = "".join(f"{request.line()}\n" for request in requests)
+    # Lazy: read as they are sent, and no request is sent twice when they are used up.
+    attack = [vegeta, "attack", "-format=json", "-lazy", "-timeout=30s", "-keepalive", *pace]
+    sent = subprocess.run(attack, input=targets.encode(), capture_output=True, check=False)
+    if sent.returncode:
+        raise FleetError(f"vegeta failed:\n{sent.stderr.decode()}")
+    encode = [vegeta, "encode", "--to=json"]
+    told = subprocess.run(encode, input=sent.stdout, capture_output=True, check=True).stdout
+    return list(_answers(told))
+
+
+def _answers(lines: bytes) -> Iterator[Answer]:
+    for line in lines.splitlines():
+        fields: dict[str, Any] = json.loads(line)
+        error = fields["error"]
+        if "no targets to attack" in error:  # the one after the last
+            continue
+        yield Answer(
+            status=fields["code"],
+            began=datetime.fromisoformat(fields["timestamp"]).timestamp(),
+            took=fields["latency"] / 1e9,
+            body=base64.b64decode(fields["body"] or ""),
+            error=error,
+        )
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    if match is None:
+        raise FleetError(f"wrk said something else than expected:\n{text}")
+    return match[1]
+
+
+def _milliseconds(text: str) -> float:
+    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
+        if text.endswith(unit):
+            return float(text.removesuffix(unit)) * factor
+    raise ValueError(text)

@@ -330,6 +330,7 @@ async def test_stopping_marks_what_was_sent_and_leaves_the_rest(
 async def test_a_database_that_is_away_is_a_503_not_a_crash() -> None:
     settings = DatabaseSettings(database_url="postgresql+asyncpg://x:y@127.0.0.1:1/none")
     database = Database(settings)
+    await database.open()
     with pytest.raises(DatabaseUnavailable) as caught:
         await database.ping()
     assert caught.value.status == 503

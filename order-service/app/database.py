@@ -1,26 +1,27 @@
-"""The declarative base, and the request's session."""
+"""The request's connection, for routes that need no more than one."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase
 
-from chassis.database import Database
+from chassis.database import Connection, Database
 
 
-class Base(DeclarativeBase):
-    """All tables of order_db but the outbox, whose DDL is the chassis's."""
-
-
-async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
-    """One transaction for the request, committed when the handler has returned."""
+async def _reading(request: Request) -> AsyncIterator[Connection]:
     database: Database = request.app.state.database
-    async with database.transaction() as session:
-        yield session
+    async with database.connection() as connection:
+        yield connection
+
+
+async def _transaction(request: Request) -> AsyncIterator[Connection]:
+    """Committed when the handler has returned."""
+    database: Database = request.app.state.database
+    async with database.transaction() as connection:
+        yield connection
 
 
 # scope="function": by default FastAPI ends a yield dependency after the answer has been sent, so
 # that a client would hold a 200 for something that was never committed.
-Session = Annotated[AsyncSession, Depends(get_session, scope="function")]
+Reading = Annotated[Connection, Depends(_reading, scope="function")]
+Transaction = Annotated[Connection, Depends(_transaction, scope="function")]

@@ -39,6 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         settings.warn_if_open()
         async with exported_spans(settings, registry), AsyncExitStack() as stack:
+            await database.open()
             for resource in (database.close, peers.close, verifier.aclose, producer.stop):
                 stack.push_async_callback(resource)
             await producer.start()  # no peer has to be there yet; all is closed in reverse

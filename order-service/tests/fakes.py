@@ -205,10 +205,11 @@ class FakeCatalogue(_StandIn):
 
 
 class PostgresProxy:
-    """Stands between the app and its PostgreSQL, and can lose the answer to a COMMIT.
+    """Stands between the app and its PostgreSQL, and can lose the answer to a confirmation.
 
     Attributes:
-        drop_next_commit: the next COMMIT reaches the server; its client is cut off unanswered.
+        drop_next_confirmation: the statement that confirms the next order reaches the server and
+            commits; its client is cut off unanswered.
         refuse_after_drop: from then on every connection is closed at once, as if the server were
             gone.
     """
@@ -219,7 +220,7 @@ class PostgresProxy:
         self._target = (parts.hostname, parts.port or 5432)
         self._url = parts
         self.url = ""
-        self.drop_next_commit = False
+        self.drop_next_confirmation = False
         self.refuse_after_drop = False
         self.dropped = 0
         self._writers: set[asyncio.StreamWriter] = set()
@@ -256,8 +257,8 @@ class PostgresProxy:
     ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65_536):
-                if self.drop_next_commit and b"COMMIT" in data:
-                    self.drop_next_commit = False
+                if self.drop_next_confirmation and b"ORDER_PLACED" in data:
+                    self.drop_next_confirmation = False
                     cut.set()
                 writer.write(data)
                 await writer.drain()
@@ -268,7 +269,7 @@ class PostgresProxy:
     ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65_536):
-                if cut.is_set():  # this is the answer to COMMIT: it has happened
+                if cut.is_set():  # this is the answer: it has happened
                     self.dropped += 1
                     if self.refuse_after_drop:
                         self._cut_all()

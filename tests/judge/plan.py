@@ -27,10 +27,8 @@ class Fault(StrEnum):
 
 PLACES = {
     "order-service": (
-        "placing.saving",
         "placing.saved",
         "placing.reduced",
-        "placing.confirming",
         "placing.confirmed",
         "placing.given_up",
         "recovery.claimed",

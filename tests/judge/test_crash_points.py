@@ -123,7 +123,7 @@ def new_wish() -> str:
 
 @pytest.mark.parametrize(
     "place",
-    ["placing.saving", "placing.saved", "placing.reduced", "placing.confirming"],
+    ["placing.saved", "placing.reduced"],
 )
 async def test_promise_13_an_order_left_half_done_is_undone_and_its_key_tries_again(
     ground: Ground, place: str

@@ -311,9 +311,7 @@ class ResilientClient:
                 speaks_against_peer=status >= 500,
             )
         if answer.headers.get("content-encoding", "identity") != "identity":
-            raise self._failure(
-                call, Reason.BAD_ANSWER, status=status, speaks_against_peer=True
-            )
+            raise self._failure(call, Reason.BAD_ANSWER, status=status, speaks_against_peer=True)
         return Reply(
             self._name,
             status,

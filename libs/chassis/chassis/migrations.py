@@ -8,43 +8,36 @@ import asyncio
 import os
 
 from alembic import context
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 _LOCK = 7_246_001  # any constant: advisory locks are per database
 
 
-def run_migrations(metadata: MetaData) -> None:
+def run_migrations() -> None:
     """Upgrade the database that `DATABASE_URL` names (or Alembic's own `sqlalchemy.url`).
 
-    Args:
-        metadata: the service's tables, for `alembic check` and autogeneration.
+    Migrations are written by hand: no service has its tables as SQLAlchemy's.
     """
     url = context.config.get_main_option("sqlalchemy.url") or os.environ.get("DATABASE_URL")
     if not url:
         raise SystemExit("DATABASE_URL is not set: name the database to migrate.")
-    asyncio.run(_migrate(url, metadata))
+    asyncio.run(_migrate(url))
 
 
-async def _migrate(url: str, metadata: MetaData) -> None:
+async def _migrate(url: str) -> None:
     engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": 10})
     try:
         async with engine.connect() as connection:
-            await connection.run_sync(_run, metadata)
+            await connection.run_sync(_run)
     finally:
         await engine.dispose()
 
 
-def _not_the_outbox(_object: object, name: str | None, type_: str, *_rest: object) -> bool:
-    return not (type_ == "table" and name == "outbox")  # its DDL is chassis.outbox's
-
-
-def _run(connection: Connection, metadata: MetaData) -> None:
+def _run(connection: Connection) -> None:
     connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
     connection.commit()  # the lock belongs to the session and goes with its end
-    context.configure(
-        connection=connection, target_metadata=metadata, include_object=_not_the_outbox
-    )
+    context.configure(connection=connection)
     with context.begin_transaction():
         context.run_migrations()

@@ -1,7 +1,8 @@
 """The outbox: an event is a row in the caller's transaction, and becomes a message afterwards.
 
-Writing is `add_event(connection, ...)`, which cannot commit: the event is published if and only if the
-caller's own change is. Publishing is `OutboxRelay`, one at a time for each database.
+Writing is `add_event`, or `INSERT_EVENT` within a larger statement. Neither can commit: the event
+is published if and only if the caller's own change is. Publishing is `OutboxRelay`, one at a time
+for each database.
 """
 
 from uuid import UUID

@@ -1,24 +1,10 @@
-"""Orders, their items, and the keys under which they were asked for."""
+"""Orders and their items, as the database has them; its rules are in migrations/."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from uuid import UUID, uuid4
-
-from sqlalchemy import (
-    CheckConstraint,
-    DateTime,
-    ForeignKey,
-    Index,
-    Numeric,
-    PrimaryKeyConstraint,
-    Text,
-    func,
-    text,
-)
-from sqlalchemy.orm import Mapped, mapped_column, relationship
-
-from app.database import Base
+from uuid import UUID
 
 
 class OrderStatus(StrEnum):
@@ -52,103 +38,36 @@ class CancelledBy(StrEnum):
     RECOVERY = "RECOVERY"
 
 
-# Word for word the predicate of a partial index: a bound parameter would hide it from the planner.
-UNFINISHED = text("(status = 'PENDING' OR stock_debt)")
+@dataclass(frozen=True, slots=True)
+class OrderItem:
+    """One line of an order."""
+
+    id: UUID
+    product_id: str
+    product_name: str
+    quantity: int
+    unit_price: Decimal
+    total_price: Decimal
 
 
-def _one_of(column: str, values: type[StrEnum]) -> str:
-    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """What a customer wants, before anything of it is stored."""
+
+    id: UUID
+    order_number: str
+    customer_name: str
+    customer_email: str
+    total_amount: Decimal
+    items: tuple[OrderItem, ...]
 
 
-class Order(Base):
-    __tablename__ = "orders"
-    __table_args__ = (
-        CheckConstraint(_one_of("status", OrderStatus), name="status_known"),
-        CheckConstraint(_one_of("cancelled_by", CancelledBy), name="cancelled_by_known"),
-        CheckConstraint("total_amount >= 0", name="total_not_negative"),
-        CheckConstraint(
-            "(status = 'CANCELLED') = (cancelled_by IS NOT NULL)", name="cancelled_by_someone"
-        ),
-        CheckConstraint("NOT stock_debt OR status = 'CANCELLED'", name="debt_only_when_cancelled"),
-        # Without a lease the recovery loop would never find it.
-        CheckConstraint(
-            "lease_until IS NOT NULL OR (status <> 'PENDING' AND NOT stock_debt)",
-            name="unfinished_has_a_lease",
-        ),
-        Index("orders_newest", text("created_at DESC"), text("id DESC")),
-        Index("orders_by_status", "status", text("created_at DESC"), text("id DESC")),
-        Index(
-            "orders_by_email",
-            text("lower(customer_email)"),
-            text("created_at DESC"),
-            text("id DESC"),
-        ),
-        Index(
-            "orders_to_recover",
-            "lease_until",
-            postgresql_where=UNFINISHED,
-        ),
-    )
+@dataclass(frozen=True, slots=True)
+class Order(NewOrder):
+    """An order that is stored, as it stands."""
 
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    order_number: Mapped[str] = mapped_column(Text, unique=True)
-    customer_name: Mapped[str] = mapped_column(Text)
-    customer_email: Mapped[str] = mapped_column(Text)
-    total_amount: Mapped[Decimal] = mapped_column(Numeric(12, 2))
-    status: Mapped[str] = mapped_column(Text, default=OrderStatus.PENDING)
-    cancelled_by: Mapped[str | None] = mapped_column(Text)
-    cancel_reason: Mapped[str | None] = mapped_column(Text)
-    lease_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    stock_debt: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    created_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.clock_timestamp()
-    )
-    updated_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.clock_timestamp()
-    )
-
-    items: Mapped[list["OrderItem"]] = relationship(
-        order_by="OrderItem.position", lazy="raise", passive_deletes="all"
-    )
-
-
-class OrderItem(Base):
-    __tablename__ = "order_items"
-    __table_args__ = (
-        CheckConstraint("quantity > 0", name="quantity_positive"),
-        CheckConstraint("unit_price >= 0", name="price_not_negative"),
-        CheckConstraint("total_price = quantity * unit_price", name="total_is_product"),
-        Index("order_items_of_order", "order_id", "position"),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id", ondelete="CASCADE"))
-    position: Mapped[int]
-    product_id: Mapped[str] = mapped_column(Text)
-    product_name: Mapped[str] = mapped_column(Text)
-    quantity: Mapped[int]
-    unit_price: Mapped[Decimal] = mapped_column(Numeric(12, 2))
-    total_price: Mapped[Decimal] = mapped_column(Numeric(12, 2))
-
-
-class IdempotencyRecord(Base):
-    """One row for each principal and key. It goes with its order when that never stood."""
-
-    __tablename__ = "idempotency_keys"
-    __table_args__ = (
-        PrimaryKeyConstraint("principal", "key"),
-        Index("idempotency_keys_by_order", "order_id", unique=True),
-        Index("idempotency_keys_by_age", "created_at"),
-    )
-
-    principal: Mapped[str] = mapped_column(Text)
-    key: Mapped[str] = mapped_column(Text)
-    request: Mapped[str] = mapped_column(Text)
-    order_id: Mapped[UUID] = mapped_column(
-        # Deferred: the key is claimed first, so that a lost race costs one statement.
-        ForeignKey("orders.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED")
-    )
-    answer: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.clock_timestamp()
-    )
+    status: OrderStatus
+    created_at: datetime
+    updated_at: datetime
+    cancelled_by: CancelledBy | None = None
+    cancel_reason: str | None = None

@@ -3,12 +3,43 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import delete, extract, func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from chassis.database import Connection
 
-from app.models.order import IdempotencyRecord, Order
-from app.repositories.order_repository import NOW, in_seconds
+# An old row gives way. The order's id and the key's values are at the places of the statement that
+# this is a part of: see OrderRepository.
+CLAIM = """
+    INSERT INTO idempotency_keys AS held (principal, key, request, order_id)
+    VALUES ($13, $14, $15, $1)
+    ON CONFLICT (principal, key) DO UPDATE
+    SET request = excluded.request, order_id = excluded.order_id, answer = NULL,
+        created_at = clock_timestamp()
+    WHERE held.created_at <= clock_timestamp() - $16::float8 * interval '1 hour'
+    RETURNING order_id
+"""
+_FIND = """
+    SELECT k.request, o.status, k.answer,
+           coalesce(extract(epoch FROM o.lease_until - clock_timestamp()), 0)::float8
+    FROM idempotency_keys k JOIN orders o ON o.id = k.order_id
+    WHERE k.principal = $1 AND k.key = $2
+      AND k.created_at > clock_timestamp() - $3::float8 * interval '1 hour'
+"""
+_RELEASE = "DELETE FROM idempotency_keys WHERE order_id = $1"
+_DELETE_EXPIRED = """
+    DELETE FROM idempotency_keys WHERE order_id IN (
+        SELECT order_id FROM idempotency_keys
+        WHERE created_at <= clock_timestamp() - $1::float8 * interval '1 hour' LIMIT $2
+    )
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A key that is to be an order's, unless another request has held it for less than `hours`."""
+
+    principal: str
+    key: str
+    request: str
+    hours: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,59 +53,21 @@ class StoredKey:
 
 
 class IdempotencyRepository:
-    def __init__(self, session: AsyncSession, hours: float) -> None:
-        self._session = session
-        self._oldest = in_seconds(-hours * 3600)
+    def __init__(self, connection: Connection, hours: float) -> None:
+        self._connection = connection
+        self._hours = hours
 
     async def find(self, principal: str, key: str) -> StoredKey | None:
         """The key's row with the state of its order; None where there is none, or it is old."""
-        lease_left = func.coalesce(extract("epoch", Order.lease_until - NOW), 0.0)
-        statement = (
-            select(IdempotencyRecord.request, Order.status, IdempotencyRecord.answer, lease_left)
-            .join(Order, Order.id == IdempotencyRecord.order_id)
-            .where(
-                IdempotencyRecord.principal == principal,
-                IdempotencyRecord.key == key,
-                IdempotencyRecord.created_at > self._oldest,
-            )
-        )
-        row = (await self._session.execute(statement)).one_or_none()
-        return StoredKey(row[0], row[1], row[2], float(row[3])) if row else None
-
-    async def claim(self, principal: str, key: str, request: str, order_id: UUID) -> bool:
-        """Take the key for an order; False if another request holds it. An old row gives way."""
-        row = {"request": request, "order_id": order_id}
-        statement = insert(IdempotencyRecord).values(principal=principal, key=key, **row)
-        statement = statement.on_conflict_do_update(
-            index_elements=["principal", "key"],
-            set_={**row, "answer": None, "created_at": NOW},
-            where=IdempotencyRecord.created_at <= self._oldest,
-        )
-        taken = await self._session.execute(statement.returning(IdempotencyRecord.order_id))
-        return taken.first() is not None
-
-    async def store_answer(self, order_id: UUID, answer: str) -> None:
-        await self._session.execute(
-            update(IdempotencyRecord)
-            .where(IdempotencyRecord.order_id == order_id)
-            .values(answer=answer)
-        )
+        row = await self._connection.fetchrow(_FIND, principal, key, self._hours)
+        return StoredKey(*row) if row else None
 
     async def release(self, order_id: UUID) -> None:
         """Let go of the key of an order that never stood, so that a retry begins anew.
 
         By the order's id: by the key alone it could take the row of a retry that is under way.
         """
-        await self._session.execute(
-            delete(IdempotencyRecord).where(IdempotencyRecord.order_id == order_id)
-        )
+        await self._connection.execute(_RELEASE, order_id)
 
     async def delete_expired(self, limit: int = 1000) -> None:
-        expired = (
-            select(IdempotencyRecord.order_id)
-            .where(IdempotencyRecord.created_at <= self._oldest)
-            .limit(limit)
-        )
-        await self._session.execute(
-            delete(IdempotencyRecord).where(IdempotencyRecord.order_id.in_(expired))
-        )
+        await self._connection.execute(_DELETE_EXPIRED, self._hours, limit)

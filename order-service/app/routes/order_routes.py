@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from app.database import Session
+from app.database import Reading, Transaction
 from app.dependencies import (
     Cancelling,
     CurrentCaller,
@@ -102,11 +102,15 @@ async def place_order(
     responses=problem_responses(*COMMON, InvalidCursor),
 )
 async def list_orders(
-    page: PageQuery, caller: CurrentCaller, session: Session, request: Request, response: Response
+    page: PageQuery,
+    caller: CurrentCaller,
+    connection: Reading,
+    request: Request,
+    response: Response,
 ) -> list[Order]:
     """Newest first; the next page is in the `Link` header. Customers may not see this list."""
     caller.require_admin()
-    return await _page(session, page, request, response)
+    return await _page(connection, page, request, response)
 
 
 @router.get(
@@ -116,10 +120,14 @@ async def list_orders(
     responses=problem_responses(*COMMON, InvalidCursor),
 )
 async def my_orders(
-    page: PageQuery, caller: CurrentCaller, session: Session, request: Request, response: Response
+    page: PageQuery,
+    caller: CurrentCaller,
+    connection: Reading,
+    request: Request,
+    response: Response,
 ) -> list[Order]:
     """The orders of the token's e-mail address, newest first."""
-    return await _page(session, page, request, response, caller.require_email())
+    return await _page(connection, page, request, response, caller.require_email())
 
 
 @router.get(
@@ -132,13 +140,13 @@ async def orders_of_customer(
     email: CustomerEmail,
     page: PageQuery,
     caller: CurrentCaller,
-    session: Session,
+    connection: Reading,
     request: Request,
     response: Response,
 ) -> list[Order]:
     """Newest first; upper and lower case are the same in an address."""
     caller.require_own(email)
-    return await _page(session, page, request, response, email)
+    return await _page(connection, page, request, response, email)
 
 
 @router.get(
@@ -147,9 +155,9 @@ async def orders_of_customer(
     summary="One order",
     responses=problem_responses(*COMMON, MalformedId, OrderNotFound),
 )
-async def read_order(order_id: OrderId, caller: CurrentCaller, session: Session) -> Order:
+async def read_order(order_id: OrderId, caller: CurrentCaller, connection: Reading) -> Order:
     """The order as it stands; a customer sees their own."""
-    return await get_order(session, order_id, caller)
+    return await get_order(connection, order_id, caller)
 
 
 @router.patch(
@@ -159,10 +167,10 @@ async def read_order(order_id: OrderId, caller: CurrentCaller, session: Session)
     responses=problem_responses(*COMMON, MalformedId, InvalidTransition, OrderNotFound),
 )
 async def change_status(
-    order_id: OrderId, change: StatusIn, caller: CurrentCaller, session: Session
+    order_id: OrderId, change: StatusIn, caller: CurrentCaller, connection: Transaction
 ) -> Order:
     """CONFIRMED → SHIPPED → DELIVERED, a step at a time. Cancelling has a call of its own."""
-    return await advance_order(session, order_id, change.status, caller)
+    return await advance_order(connection, order_id, change.status, caller)
 
 
 @router.patch(
@@ -183,9 +191,9 @@ async def cancel_order(
 
 
 async def _page(
-    session: Session, page: Page, request: Request, response: Response, email: str | None = None
+    connection: Reading, page: Page, request: Request, response: Response, email: str | None = None
 ) -> list[Order]:
-    found = await OrderRepository(session).page(
+    found = await OrderRepository(connection).page(
         limit=page.limit + 1, after=page.after, status=page.status, email=email
     )
     shown = found[: page.limit]

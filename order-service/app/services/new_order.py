@@ -3,32 +3,30 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from app.models.order import Order, OrderItem
+from app.models.order import NewOrder, OrderItem
 from app.schemas.order import OrderIn
 
 
-def new_order(request: OrderIn) -> Order:
+def new_order(request: OrderIn) -> NewOrder:
     order_id = uuid4()
-    items = [
+    items = (
         OrderItem(
             id=uuid4(),
-            order_id=order_id,
-            position=position,
             product_id=item.product_id,
             product_name=item.product_name,
             quantity=item.quantity,
             unit_price=item.unit_price,
             total_price=item.total_price,
         )
-        for position, item in enumerate(request.items)
-    ]
-    return Order(
+        for item in request.items
+    )
+    return NewOrder(
         id=order_id,
         order_number=_order_number(order_id),
         customer_name=request.customer_name,
         customer_email=request.customer_email,
         total_amount=request.total_amount,
-        items=items,
+        items=tuple(items),
     )
 
 

@@ -1,9 +1,8 @@
 """Following, cancelling and moving orders on."""
 
 import logging
+from dataclasses import replace
 from uuid import UUID
-
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.caller import Caller
 from app.clients.inventory_client import InventoryClient
@@ -11,9 +10,9 @@ from app.config import Settings
 from app.errors import CannotCancel, InvalidTransition, InventoryUnavailable, OrderNotFound
 from app.events import ORDER_CANCELLED, order_cancelled
 from app.models.order import CancelledBy, Order, OrderStatus
-from app.repositories.order_repository import NOW, OrderRepository, in_seconds
+from app.repositories.order_repository import OrderRepository
 from app.schemas.order import OrderOut
-from chassis.database import Database, DatabaseUnavailable
+from chassis.database import Connection, Database, DatabaseUnavailable
 from chassis.deadline import Deadline
 from chassis.failpoints import reach
 from chassis.outbox import add_event
@@ -25,8 +24,8 @@ def not_found(order_id: UUID) -> OrderNotFound:
     return OrderNotFound(f"There is no order {order_id}.")
 
 
-async def get_order(session: AsyncSession, order_id: UUID, caller: Caller) -> Order:
-    order = await OrderRepository(session).get(order_id)
+async def get_order(connection: Connection, order_id: UUID, caller: Caller) -> Order:
+    order = await OrderRepository(connection).get(order_id)
     if order is None:
         raise not_found(order_id)
     caller.require_own(order.customer_email)
@@ -34,7 +33,7 @@ async def get_order(session: AsyncSession, order_id: UUID, caller: Caller) -> Or
 
 
 async def advance_order(
-    session: AsyncSession, order_id: UUID, status: OrderStatus, caller: Caller
+    connection: Connection, order_id: UUID, status: OrderStatus, caller: Caller
 ) -> Order:
     """Ship or deliver. Guarded by the status before: of two racing steps one gets 400.
 
@@ -42,10 +41,10 @@ async def advance_order(
         InvalidTransition: the state machine has no such step, or another one was faster.
     """
     caller.require_admin()
-    orders = OrderRepository(session)
+    orders = OrderRepository(connection)
     before = status.before
     moved = before is not None and await orders.advance(order_id, before, status)
-    order = await get_order(session, order_id, caller)
+    order = await get_order(connection, order_id, caller)
     if not moved:
         raise InvalidTransition(f"An order that is {order.status} cannot become {status}.")
     return order
@@ -75,10 +74,10 @@ class OrderCancelling:
     async def _commit(
         self, order_id: UUID, reason: str | None, caller: Caller
     ) -> tuple[Order, bool]:
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as connection:
             # FOR UPDATE: what the order was decides whether an event goes out, so it must still
             # be that when the cancellation commits.
-            order = await OrderRepository(session).get(order_id, for_update=True)
+            order = await OrderRepository(connection).get(order_id, for_update=True)
             if order is None:
                 raise not_found(order_id)
             caller.require_own(order.customer_email)
@@ -87,35 +86,30 @@ class OrderCancelling:
             if not OrderStatus(order.status).can_be_cancelled:
                 raise CannotCancel(f"Cannot cancel an order that is {order.status}.")
             was_confirmed = order.status == OrderStatus.CONFIRMED
-            await self._mark_cancelled(session, order, reason)
+            order = await self._mark_cancelled(connection, order, reason)
             if was_confirmed:
                 event = order_cancelled(order)
-                await add_event(
-                    session,
-                    topic=ORDER_CANCELLED,
-                    key=str(order.id),
-                    event=event,
-                )
+                await add_event(connection, topic=ORDER_CANCELLED, key=str(order.id), event=event)
         return order, True
 
     async def _mark_cancelled(
-        self, session: AsyncSession, order: Order, reason: str | None
-    ) -> None:
-        order.status = OrderStatus.CANCELLED
-        order.cancelled_by = CancelledBy.CALLER
-        order.cancel_reason = reason
-        order.stock_debt = True
-        # For the length of a lease the debt is this request's to pay, then the recovery loop's.
-        order.lease_until = in_seconds(self._settings.lease_seconds)
-        order.updated_at = NOW
-        await session.flush()
-        await session.refresh(order, ["updated_at", "lease_until"])
+        self, connection: Connection, order: Order, reason: str | None
+    ) -> Order:
+        lease = self._settings.lease_seconds
+        moment = await OrderRepository(connection).cancel(order.id, reason, lease)
+        return replace(
+            order,
+            status=OrderStatus.CANCELLED,
+            cancelled_by=CancelledBy.CALLER,
+            cancel_reason=reason,
+            updated_at=moment,
+        )
 
     async def _pay_debt(self, order_id: UUID, deadline: Deadline) -> None:
         try:
             await self._inventory.reverse(order_id, deadline)
             reach("cancelling.reversed")
-            async with self._database.transaction() as session:
-                await OrderRepository(session).clear_debt(order_id)
+            async with self._database.transaction() as connection:
+                await OrderRepository(connection).clear_debt(order_id)
         except (InventoryUnavailable, DatabaseUnavailable):
             log.warning("stock not returned yet", extra={"order_id": str(order_id)})

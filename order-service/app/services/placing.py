@@ -6,12 +6,12 @@ Two rules hold throughout. An answer other than 201 means that no order stands, 
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
-
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clients.inventory_client import AlreadyReversed, Refused
 from app.clients.peers import Peers
@@ -28,17 +28,17 @@ from app.errors import (
 )
 from app.events import ORDER_PLACED, order_placed
 from app.metrics import OrderMetrics
-from app.models.order import CancelledBy, Order, OrderStatus
-from app.repositories.idempotency_repository import IdempotencyRepository, StoredKey
+from app.models.order import CancelledBy, NewOrder, Order, OrderStatus
+from app.repositories.idempotency_repository import Claim, IdempotencyRepository, StoredKey
 from app.repositories.order_repository import OrderRepository
 from app.schemas.order import OrderIn, OrderOut
 from app.services.list_prices import ListPrices
 from app.services.new_order import new_order
 from app.services.order_check import OrderCheck
-from chassis.database import Database, DatabaseUnavailable
+from chassis.database import Connection, Database, DatabaseUnavailable
 from chassis.deadline import Deadline
 from chassis.failpoints import reach
-from chassis.outbox import add_event
+from chassis.outbox import event_row
 from chassis.problems import Problem
 from chassis.tracing import span
 
@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 MAX_RETRY_AFTER = 30
 CLAIM_ATTEMPTS = 3
+LEAST_TURN = 0.05  # seconds; in less nothing can be placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,21 @@ class Placed:
 
     body: str
     replayed: bool = False
+
+
+class DatabaseClock:
+    """The database's time: told once, and counted on from there without asking again."""
+
+    def __init__(self, told: datetime) -> None:
+        self._told = told
+        self._heard = time.monotonic()
+
+    def confirmed(self, order: NewOrder) -> Order:
+        """The order as it stands if it is confirmed now; it was saved when the time was told."""
+        now = self._told + timedelta(seconds=time.monotonic() - self._heard)
+        facts = {name: getattr(order, name) for name in NewOrder.__slots__}
+        status = OrderStatus.CONFIRMED
+        return Order(**facts, status=status, created_at=self._told, updated_at=now)
 
 
 class OrderPlacing:
@@ -115,6 +131,8 @@ class OrderPlacing:
         except TimeoutError:
             raise Busy(Busy.example) from None
         try:
+            if deadline.remaining() < LEAST_TURN:
+                raise Busy(Busy.example)
             yield
         finally:
             self._turns.release()
@@ -130,9 +148,10 @@ class OrderPlacing:
                 return answered
             raise
         order = new_order(request)
-        if (answered := await self._save_pending(order, request, key, deadline)) is not None:
-            return answered
-        return await self._reduce(order, request, deadline)
+        saved = await self._save_pending(order, request, key, deadline)
+        if isinstance(saved, Placed):
+            return saved
+        return await self._reduce(order, request, saved, deadline)
 
     # step 1
 
@@ -140,44 +159,43 @@ class OrderPlacing:
         """The stored answer of the key; None if the key is free. Raises the key's own problems."""
         if key is None:
             return None
-        async with self._database.transaction() as session:
-            stored = await self._keys(session).find(key.principal, key.key)
+        async with self._database.connection() as connection:
+            stored = await self._keys(connection).find(key.principal, key.key)
         return _answer_of(stored, request) if stored else None
 
     # step 3
 
     async def _save_pending(
-        self, order: Order, request: OrderIn, key: CallerKey | None, deadline: Deadline
-    ) -> Placed | None:
+        self, order: NewOrder, request: OrderIn, key: CallerKey | None, deadline: Deadline
+    ) -> DatabaseClock | Placed:
         """Store the order and its key. An answer instead, if another request won the key."""
         for _ in range(CLAIM_ATTEMPTS):
             if deadline.expired:
                 # Its client has given up and may already have retried: nothing is stored now.
                 raise PlacingInterrupted(PlacingInterrupted.example)
-            if await self._try_save(order, request, key):
-                return None
+            if (saved_at := await self._try_save(order, request, key)) is not None:
+                reach("placing.saved")
+                return DatabaseClock(saved_at)
             if (answered := await self._answered(request, key)) is not None:
                 return answered
             # The winner was refused and has let go of the key: it is ours to try again.
         raise RequestInProgress(RequestInProgress.example, headers={"Retry-After": "1"})
 
-    async def _try_save(self, order: Order, request: OrderIn, key: CallerKey | None) -> bool:
-        async with self._database.transaction() as session:
-            if key is not None:
-                claimed = await self._keys(session).claim(
-                    key.principal, key.key, request.model_dump_json(), order.id
-                )
-                if not claimed:
-                    return False
+    async def _try_save(
+        self, order: NewOrder, request: OrderIn, key: CallerKey | None
+    ) -> datetime | None:
+        claim, hours = None, self._settings.idempotency_hours
+        if key is not None:
+            claim = Claim(key.principal, key.key, request.model_dump_json(), hours)
+        async with self._database.connection() as connection:
             lease = self._settings.lease_seconds
-            await OrderRepository(session).add_pending(order, order.items, lease)
-            reach("placing.saving")
-        reach("placing.saved")
-        return True
+            return await OrderRepository(connection).add_pending(order, lease, claim)
 
     # step 4
 
-    async def _reduce(self, order: Order, request: OrderIn, deadline: Deadline) -> Placed:
+    async def _reduce(
+        self, order: NewOrder, request: OrderIn, clock: DatabaseClock, deadline: Deadline
+    ) -> Placed:
         try:
             refused = await self._inventory.reduce(order.id, request.pieces, deadline)
         except AlreadyReversed:
@@ -186,7 +204,7 @@ class OrderPlacing:
             return await self._give_up(order.id, problem)
         reach("placing.reduced")
         if refused is None:
-            return await self._confirm(order)
+            return await self._confirm(order, clock)
         return await self._refuse(order.id, refused)
 
     async def _refuse(self, order_id: UUID, refused: Refused) -> Placed:
@@ -201,44 +219,36 @@ class OrderPlacing:
         return await self._find_out(order_id)
 
     async def _cancel(self, order_id: UUID, *, stock_debt: bool) -> bool:
-        async with self._database.transaction() as session:
-            orders = OrderRepository(session)
+        async with self._database.transaction() as connection:
+            orders = OrderRepository(connection)
             done = await orders.cancel_pending(order_id, CancelledBy.PLACING, stock_debt=stock_debt)
             if done:
-                await self._keys(session).release(order_id)
+                await self._keys(connection).release(order_id)
         reach("placing.given_up")
         return done
 
     # step 5
 
-    async def _confirm(self, order: Order) -> Placed:
+    async def _confirm(self, order: NewOrder, clock: DatabaseClock) -> Placed:
+        confirmed = clock.confirmed(order)
+        body = OrderOut.model_validate(confirmed).model_dump_json()
         try:
             about = {"order.number": order.order_number}
             with span("confirm order", attributes=about, refusals=Problem):
-                body = await self._commit_confirmation(order)
+                done = await self._commit_confirmation(confirmed, body)
         except DatabaseUnavailable as lost:
             return await self._after_lost_commit(order.id, lost)
-        return Placed(body) if body is not None else await self._find_out(order.id)
+        return Placed(body) if done else await self._find_out(order.id)
 
-    async def _commit_confirmation(self, order: Order) -> str | None:
-        """CONFIRMED, the event and the stored answer, in one transaction; None if too late."""
-        async with self._database.transaction() as session:
-            confirmed_at = await OrderRepository(session).confirm(order.id)
-            if confirmed_at is None:
-                return None
-            order.status, order.updated_at = OrderStatus.CONFIRMED, confirmed_at
-            event = order_placed(order)
-            await add_event(
-                session,
-                topic=ORDER_PLACED,
-                key=str(order.id),
-                event=event,
-            )
-            body = OrderOut.model_validate(order).model_dump_json()
-            await self._keys(session).store_answer(order.id, body)
-            reach("placing.confirming")
-        reach("placing.confirmed")
-        return body
+    async def _commit_confirmation(self, order: Order, body: str) -> bool:
+        """CONFIRMED, the event and the stored answer, in one statement; False if too late."""
+        event = event_row(ORDER_PLACED, str(order.id), order_placed(order))
+        async with self._database.connection() as connection:
+            orders = OrderRepository(connection)
+            done = await orders.confirm(order.id, order.updated_at, body, event)
+        if done:
+            reach("placing.confirmed")
+        return done
 
     async def _after_lost_commit(self, order_id: UUID, lost: DatabaseUnavailable) -> Placed:
         """The connection broke at COMMIT: it may have happened. The guard of the cancel tells."""
@@ -252,8 +262,8 @@ class OrderPlacing:
 
     async def _find_out(self, order_id: UUID) -> Placed:
         """The order is PENDING no more and this request did not end it: say what became of it."""
-        async with self._database.transaction() as session:
-            order = await OrderRepository(session).get(order_id)
+        async with self._database.connection() as connection:
+            order = await OrderRepository(connection).get(order_id)
         if order is None:
             raise OrderNotFound(f"There is no order {order_id}.")
         if order.status != OrderStatus.CANCELLED:
@@ -262,8 +272,8 @@ class OrderPlacing:
             raise OrderCancelled(OrderCancelled.example)
         raise PlacingInterrupted(PlacingInterrupted.example)
 
-    def _keys(self, session: AsyncSession) -> IdempotencyRepository:
-        return IdempotencyRepository(session, self._settings.idempotency_hours)
+    def _keys(self, connection: Connection) -> IdempotencyRepository:
+        return IdempotencyRepository(connection, self._settings.idempotency_hours)
 
 
 def _answer_of(stored: StoredKey, request: OrderIn) -> Placed:

@@ -62,8 +62,8 @@ class RecoveryLoop:
 
     async def recover(self) -> int:
         """One look: claim what is due and deal with it. How many orders that were."""
-        async with self._database.transaction() as session:
-            orders = OrderRepository(session)
+        async with self._database.transaction() as connection:
+            orders = OrderRepository(connection)
             claimed = await orders.claim_unfinished(BATCH, self._settings.lease_seconds)
         if claimed:
             reach("recovery.claimed")
@@ -85,13 +85,13 @@ class RecoveryLoop:
         # does, the reverse is idempotent.
         await self._inventory.reverse(order.id, Deadline.after(self._settings.place_deadline))
         reach("recovery.reversed")
-        async with self._database.transaction() as session:
-            await OrderRepository(session).clear_debt(order.id)
+        async with self._database.transaction() as connection:
+            await OrderRepository(connection).clear_debt(order.id)
         self._metrics.count_recovery("reversed")
 
     async def _cancel(self, order: Claimed) -> bool:
-        async with self._database.transaction() as session:
-            done = await OrderRepository(session).cancel_pending(
+        async with self._database.transaction() as connection:
+            done = await OrderRepository(connection).cancel_pending(
                 order.id,
                 CancelledBy.RECOVERY,
                 stock_debt=True,
@@ -99,13 +99,13 @@ class RecoveryLoop:
             )
             if done:
                 hours = self._settings.idempotency_hours
-                await IdempotencyRepository(session, hours).release(order.id)
+                await IdempotencyRepository(connection, hours).release(order.id)
         if done:
             self._metrics.count_recovery("cancelled")
             log.warning("order left half done was cancelled", extra={"order_id": str(order.id)})
         return done
 
     async def _forget_old_keys(self) -> None:
-        async with self._database.transaction() as session:
+        async with self._database.transaction() as connection:
             hours = self._settings.idempotency_hours
-            await IdempotencyRepository(session, hours).delete_expired()
+            await IdempotencyRepository(connection, hours).delete_expired()

@@ -6,13 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from app.events import order_cancelled, order_placed
-from app.models.order import Order, OrderItem
+from app.models.order import Order, OrderItem, OrderStatus
 from chassis.kafka.events import Event
 
 EVENTS = Path(__file__).parents[3] / "contracts" / "events"
@@ -30,23 +30,29 @@ def validator(topic: str) -> Draft202012Validator:
 
 def order_like(golden: dict[str, Any]) -> Order:
     """The order that the golden sample tells of."""
-    items = [
+    items = tuple(
         OrderItem(
+            id=uuid4(),
             product_id=item["product_id"],
             product_name=item["product_name"],
             quantity=item["quantity"],
             unit_price=Decimal(str(item["price"])),
+            total_price=item["quantity"] * Decimal(str(item["price"])),
         )
         for item in golden["items"]
-    ]
+    )
+    moment = datetime.fromisoformat(golden["timestamp"])
     return Order(
         id=UUID(golden["order_id"]),
         order_number=golden["order_number"],
         customer_name=golden["customer_name"],
         customer_email=golden["customer_email"],
         total_amount=Decimal(str(golden["total_amount"])),
-        cancel_reason=golden.get("reason"),
         items=items,
+        status=OrderStatus.CONFIRMED,
+        created_at=moment,
+        updated_at=moment,
+        cancel_reason=golden.get("reason"),
     )
 
 

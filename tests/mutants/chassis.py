@@ -61,9 +61,9 @@ CHASSIS = [
         f"{_MESSAGES}::test_the_offset_is_committed_after_the_message_was_handled",
         Edit(
             _HANDLING,
-            "            outcome = await self._bring_to_end(lane, record)\n",
-            "            await self._commit(lane, record)\n"
-            "            outcome = await self._bring_to_end(lane, record)\n",
+            "            try:\n                outcome = await self._bring_to_end(lane, record)\n",
+            "            lane.handled(record)\n            await self._settle(lane, record)\n"
+            "            try:\n                outcome = await self._bring_to_end(lane, record)\n",
         ),
     ),
     _mutant(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from email.utils import parseaddr
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _CLOSING = 421
 _TLS_PORT = 465
+_FRESH = 1.0  # seconds after an answer in which a connection is not tried out first
 
 
 class SmtpClient:
@@ -26,9 +28,18 @@ class SmtpClient:
 
     While the server is away all senders share one probe: after a failure nobody connects again
     before a wait with full jitter is over.
+
+    Args:
+        clock: monotonic seconds.
     """
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: CollectorRegistry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._sender = settings.mail_from
         self._sender_address = parseaddr(settings.mail_from)[1]
         use_tls = settings.smtp_port == _TLS_PORT
@@ -48,6 +59,7 @@ class SmtpClient:
         self._backoff = RetryPolicy(backoff=0.5)
         self._failures = 0
         self._closed_until = 0.0
+        self._answered_at = clock() - _FRESH
         self._in_doubt = Counter(
             "mails_in_doubt",
             "Mails whose answer was lost: doubled if it was a yes",
@@ -68,6 +80,7 @@ class SmtpClient:
                     await self._connect()
                     await self._begin(smtp_address(mail.recipient))
                     await self._transfer(message)
+                    self._answered_at = self._clock()
                 except BaseException:
                     # Whatever it was, a cancellation too: the next mail gets a clean conversation.
                     self._smtp.close()
@@ -91,20 +104,22 @@ class SmtpClient:
                 self._smtp.close()
 
     async def _connect(self) -> None:
-        """A connection that has just answered. Idle ones are closed by servers without a word."""
+        """A connection that answered just now. Idle ones are closed by servers without a word."""
         if self._smtp.is_connected:
+            if self._clock() - self._answered_at < _FRESH:
+                return
             try:
                 await self._smtp.rset()
                 return
             except (SMTPException, OSError):
                 self._smtp.close()
-        if time.monotonic() < self._closed_until:
+        if self._clock() < self._closed_until:
             raise MailServerDown("no connection a moment ago")
         try:
             await self._smtp.connect()
         except (SMTPException, OSError) as error:
             self._failures += 1
-            self._closed_until = time.monotonic() + self._backoff.delay(self._failures)
+            self._closed_until = self._clock() + self._backoff.delay(self._failures)
             raise MailServerDown(_reason("no connection", error)) from error
         self._failures = 0
 

@@ -1,6 +1,7 @@
 """What the mail server says becomes one of this service's errors; over a real socket."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -37,7 +38,8 @@ class Client:
             mail_from="Demo Shop <shop@example.com>",
             **changes,
         )
-        self.smtp = SmtpClient(settings, self.registry)
+        self.later = 0.0
+        self.smtp = SmtpClient(settings, self.registry, lambda: time.monotonic() + self.later)
 
     def in_doubt(self) -> float | None:
         return self.registry.get_sample_value("mails_in_doubt_total")
@@ -120,6 +122,7 @@ async def test_a_connection_that_was_closed_while_idle_costs_no_mail(
 ) -> None:
     await client.smtp.send(mail(1))
     server.says = {"RSET": "hang up"}
+    client.later = 1.0
     await client.smtp.send(mail(2))
     assert server.connections == 2
     assert len(server.taken) == 2

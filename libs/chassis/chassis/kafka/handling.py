@@ -112,14 +112,19 @@ class Handling:
         self._given_up_in_a_row = 0
 
     async def process(self, lane: Lane, record: Record) -> None:
-        """Bring one message to its end and commit it, or raise Abandoned."""
+        """Bring one message to its end and commit it in time, or raise Abandoned."""
         if self._is_history(lane, record):
             return
         parent, about = header(record, "traceparent"), _about(record, self._group)
         with continued_span(parent, f"process {record.topic}", Kind.CONSUMER, about) as work:
-            outcome = await self._bring_to_end(lane, record)
+            try:
+                outcome = await self._bring_to_end(lane, record)
+            except Abandoned:
+                await self._settle(lane, record)  # what came before this one
+                raise
             reach("consumer.handled")
-            await self._commit(lane, record)
+            if lane.handled(record):
+                await self._settle(lane, record)
             self._metrics.messages.labels(record.topic, outcome).inc()
             work.note("outcome", outcome)
 
@@ -163,6 +168,7 @@ class Handling:
             except DependencyDown as error:
                 waited += 1
                 self._note_wait(record, error, waited)
+                await self._settle(lane, record)  # who waits for long keeps nothing uncommitted
                 await lane.rest(self._policy.delay(waited))
             except Exception as error:
                 failed, waited, since = failed + 1, 0, since or datetime.now(UTC)
@@ -191,8 +197,8 @@ class Handling:
                 log.error("dead letter written", extra=_place(record) | describe(failure.error))
                 return
 
-    async def _commit(self, lane: Lane, record: Record) -> None:
-        """Commit, or end the lane: quietly where the partition went to another member.
+    async def _settle(self, lane: Lane, record: Record) -> None:
+        """Commit what was handled, or end the lane: quietly where the partition went elsewhere.
 
         Raises:
             TimeoutError: aiokafka's commit may never return when the broker is killed under it
@@ -200,7 +206,7 @@ class Handling:
         """
         try:
             async with asyncio.timeout(self._policy.commit_timeout):
-                await lane.commit(record.offset + 1)
+                await lane.settle()
         except (CommitFailedError, IllegalStateError) as error:
             # The partition went to another member meanwhile, which gets this message once more.
             log.warning("offset not committed", extra=_place(record) | describe(error))

@@ -1,9 +1,12 @@
 """One assigned partition: its messages, handled strictly in order, beside the other partitions."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from chassis.kafka.dead_letters import Record
+
+_MANY, _LONG = 20, 0.1  # messages handled, and seconds, after which they are committed
 
 
 class Abandoned(Exception):
@@ -30,6 +33,9 @@ class Lane:
         self.skip_before = skip_before
         self._queue: asyncio.Queue[Record | None] = asyncio.Queue()
         self._in_hand = 0
+        self._handled = 0  # and not committed yet
+        self._handled_to = 0
+        self._handled_since = 0.0
         self._closing = asyncio.Event()
         self.task = asyncio.create_task(self._run(), name="kafka-lane")
 
@@ -37,6 +43,27 @@ class Lane:
     def unhandled(self) -> int:
         """Messages that were fetched and not yet handled."""
         return self._queue.qsize() + self._in_hand
+
+    def handled(self, record: Record) -> bool:
+        """Note that a message came to its end; whether it is time to commit.
+
+        A commit is a round trip that costs as much as a small message. So one stands for all that
+        was handled meanwhile, as long as more is waiting: a crash brings those again, as it might
+        bring the last one anyway.
+        """
+        if not self._handled:
+            self._handled_since = time.monotonic()
+        self._handled += 1
+        self._handled_to = record.offset + 1
+        nothing_waits = self._queue.empty() or self._closing.is_set()
+        long = time.monotonic() - self._handled_since >= _LONG
+        return nothing_waits or long or self._handled >= _MANY
+
+    async def settle(self) -> None:
+        """Commit what was handled; nothing where that is done."""
+        if self._handled:
+            await self.commit(self._handled_to)
+            self._handled = 0
 
     def add(self, records: Sequence[Record]) -> None:
         for record in records:

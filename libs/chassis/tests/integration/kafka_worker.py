@@ -19,7 +19,6 @@ from kafka_support import HappenedAsRead, new_consumer, new_producer
 
 from chassis.kafka.consumer import EventConsumer
 from chassis.kafka.dead_letters import Record
-from chassis.kafka.handling import Handling
 from chassis.kafka.lane import Lane
 
 
@@ -48,13 +47,13 @@ def handler(
 
 
 def fail_before_commit(failpoint: Failpoint) -> None:
-    commit = Handling._commit
+    handled = Lane.handled
 
-    async def watched(self: Handling, lane: Lane, record: Record) -> None:
+    def watched(self: Lane, record: Record) -> bool:
         failpoint.passed("before_commit")
-        await commit(self, lane, record)
+        return handled(self, record)
 
-    Handling._commit = watched  # type: ignore[method-assign]
+    Lane.handled = watched  # type: ignore[method-assign]
 
 
 async def main(bootstrap: str, topic: str, path: str, groups: str, *failure: str) -> None:

@@ -18,6 +18,7 @@ from chassis.kafka.producer import EventProducer
 WORKER = Path(__file__).with_name("kafka_worker.py")
 GROUPS = int(os.environ.get("CRASH_GROUPS", "7"))
 """Groups in each of the three processes: 21 crashed consumers unless told otherwise."""
+UNCOMMITTED = 20  # messages of a partition that may be handled before they are committed
 
 
 class Worker:

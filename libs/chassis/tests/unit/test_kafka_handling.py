@@ -198,10 +198,7 @@ async def test_a_run_of_failures_stops_everything_instead_of_draining_the_topic(
 ) -> None:
     scene.handler = [OSError()] * 9
     log = await scene.run(record(offset=1), record(offset=2), record(offset=3))
-    assert [entry for entry in log if str(entry).startswith("committed")] == [
-        "committed 2",
-        "committed 3",
-    ]
+    assert [entry for entry in log if str(entry).startswith("committed")] == ["committed 3"]
     assert scene.halts == 1
 
 
@@ -224,7 +221,7 @@ async def test_a_lane_ends_quietly_when_its_partition_was_taken_away(
     scene: Scene, error: Exception
 ) -> None:
     scene.commit_error = error
-    assert await scene.run(record(), record(offset=41)) == ["handled"]
+    assert await scene.run(record()) == ["handled"]
 
 
 async def test_history_is_not_committed_before_the_first_message_after_it(scene: Scene) -> None:
@@ -233,6 +230,50 @@ async def test_history_is_not_committed_before_the_first_message_after_it(scene:
     assert await scene.run(*old, skip_before=1_000) == []
     log = await scene.run(*old, record(offset=3, timestamp=1_000), skip_before=1_000)
     assert log == ["handled", "committed 4"]
+
+
+async def test_one_commit_stands_for_all_that_was_handled_while_more_was_waiting(
+    scene: Scene,
+) -> None:
+    log = await scene.run(*(record(offset=offset) for offset in range(50)))
+    assert [entry for entry in log if entry != "handled"] == [
+        "committed 20",
+        "committed 40",
+        "committed 50",
+    ]
+
+
+async def test_slow_messages_are_committed_though_more_are_waiting(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.kafka.lane._LONG", 0.0)
+    log = await scene.run(record(offset=1), record(offset=2))
+    assert log == ["handled", "committed 2", "handled", "committed 3"]
+
+
+async def test_who_waits_for_a_dependency_keeps_nothing_uncommitted(scene: Scene) -> None:
+    scene.handler = [None, DependencyDown("mail server"), None]
+    log = await scene.run(record(offset=1), record(offset=2))
+    assert log == ["handled", "failed", "committed 2", "handled", "committed 3"]
+
+
+async def test_a_closing_lane_commits_what_it_has_handled(scene: Scene) -> None:
+    """Its message in hand and those before it, but nothing of what it forgets."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def process(lane: Lane, message: Any) -> None:
+        if message.offset == 2:
+            began.set()
+            await go_on.wait()
+        await scene.handling.process(lane, message)
+
+    lane = Lane(process, scene.commit)
+    lane.add([record(offset=offset) for offset in range(9)])
+    await began.wait()
+    lane.close()
+    go_on.set()
+    await lane.task
+    assert scene.log == ["handled", "handled", "handled", "committed 3"]
 
 
 async def test_a_closing_lane_ends_its_message_in_hand_and_forgets_the_rest() -> None:

@@ -138,7 +138,7 @@ def main(names: Sequence[str] = ()) -> int:
     known = checks()
     chosen = [check for check in known if not names or check.name in names]
     if unknown := set(names) - {check.name for check in chosen}:
-        print(f"There is no check {unknown}; there are {[check.name for check in known]}.")
+        print(f"There is no check {', '.join(unknown)}. Known: {', '.join(c.name for c in known)}.")
         return 1
     with ThreadPoolExecutor(max_workers=2) as pool:
         passed = list(pool.map(run, chosen))

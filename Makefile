@@ -68,7 +68,10 @@ judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATIO
 
 ##@ Work on it
 
-.PHONY: check audit test test-keycloak e2e mutants deploy setup setup-dev lock clean
+.PHONY: dev check audit test test-keycloak e2e mutants deploy setup setup-dev lock clean
+dev: setup  ## Watch a service's code, and its log: each change starts it anew, in the fleet (s=order-service)
+	@$(FLEET) dev $(s)
+
 check: setup-dev  ## Lint, format, types, secrets, alert rules and known vulnerabilities of everything
 	@$(PY) local/check.py
 

@@ -92,13 +92,18 @@ class _Watched:
             self._tell_of_life()
 
     def leave(self) -> None:
-        """Give it back running, or say why that is not to be had."""
-        if not self._part.runner.alive():
-            self._start()
-        self._show_log()
-        if self._due or self._failed or not self._part.runner.alive():
+        """Give it back, with the code of now and answering, or say why that is not to be had."""
+        runner = self._part.runner
+        try:
+            with exclusive(self._fleet.settings.state):
+                if self._due:
+                    runner.stop()
+                runner.start()
+        except FleetError as error:
             mended = f"When that is mended: make restart s={self._part.name}"
-            raise FleetError(f"{self._part.name} does not run. {mended}")
+            raise FleetError(f"{error}\n{mended}") from error
+        finally:
+            self._show_log()
         say(f"\n{self._part.name} goes on in the fleet, unwatched. Stop everything: make down")
 
     def _start(self) -> None:

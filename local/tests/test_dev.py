@@ -83,13 +83,10 @@ def dev(checkout: Path, tmp_path: Path) -> Dev:
 
 @pytest.fixture
 def fleet(checkout: Path) -> Iterator[Fleet]:
-    """Nothing of it runs; the code is as it was, before and after."""
-    code = {name: checkout / name / "app" / "main.py" for name in BOTH}
-    fleet = Fleet(Settings.load())
-    down(fleet)
-    yield fleet
-    for path in code.values():
-        path.write_text(SERVICE, encoding="utf-8")
+    """It runs or not, as the test before has left it; the code is as it was."""
+    yield Fleet(Settings.load())
+    for name in BOTH:
+        (checkout / name / "app" / "main.py").write_text(SERVICE, encoding="utf-8")
 
 
 def _version(fleet: Fleet, name: str) -> str:
@@ -107,6 +104,7 @@ def _with_version(version: str) -> str:
 def test_a_change_is_answered_and_ctrl_c_leaves_a_whole_fleet(
     name: str, dev: Dev, fleet: Fleet, checkout: Path
 ) -> None:
+    down(fleet)
     with dev(name) as terminal:
         terminal.shows(f"{name} answers on {fleet.service(name).url}")
         assert _version(fleet, name) == "none"
@@ -122,6 +120,7 @@ def test_a_change_is_answered_and_ctrl_c_leaves_a_whole_fleet(
 
 
 def test_it_has_the_environment_and_port_that_the_fleet_gives_it(dev: Dev, fleet: Fleet) -> None:
+    down(fleet)
     assert main(["up"]) == 0
     program = fleet.service("product-service")
     _, before = program.ask("/env")
@@ -156,8 +155,9 @@ def test_left_broken_it_says_so_and_how_to_get_it_back(
     code.write_text("raise SystemExit('never')", encoding="utf-8")
     with dev("product-service") as terminal:
         terminal.shows("product-service has died")
-        terminal.interrupt()
-        code.write_text(SERVICE, encoding="utf-8")
+        assert terminal.interrupt() == 1
+        terminal.shows(r"never\s+When that is mended: make restart s=product-service")
+    code.write_text(SERVICE, encoding="utf-8")
     assert main(["restart", "product-service"]) == 0
 
 
@@ -198,4 +198,3 @@ def test_only_a_service_has_code_to_watch(
 ) -> None:
     assert main(["dev", name]) == 1
     assert said in capsys.readouterr().err
-    assert not any(part.runner.alive() for part in fleet.parts)

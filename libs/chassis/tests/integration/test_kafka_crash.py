@@ -95,7 +95,8 @@ async def test_no_event_is_lost_by_a_crash_at_any_point(
         await until(partial(worker.complete, 120), 60, "every event was handled")
         effects = worker.effects()
         repeated = sum(effects.values()) - len(effects)
-        assert repeated <= 3 * GROUPS, "at most the one message in hand of each partition"
+        most = 3 * GROUPS * UNCOMMITTED  # three partitions
+        assert repeated <= most, "at most what was handled while more was waiting"
 
 
 async def test_neither_a_graceful_stop_nor_a_rebalance_under_load_doubles_anything(

@@ -68,9 +68,12 @@ judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATIO
 
 ##@ Work on it
 
-.PHONY: check audit test test-keycloak e2e mutants setup setup-dev lock clean
-check: setup-dev  ## Lint, format, types, secrets, alert rules and known vulnerabilities of everything
+.PHONY: check contracts audit test test-keycloak e2e mutants setup setup-dev lock clean
+check: setup-dev  ## Lint, format, types, structure, contracts, secrets, alert rules, known vulnerabilities
 	@$(PY) local/check.py
+
+contracts: setup-dev  ## Write down each service's API as it is; refuses what would break a caller
+	@$(PY) local/contracts.py write
 
 audit: setup-dev  ## Known vulnerabilities of all pinned requirements (fails where nobody can be asked)
 	@$(PY) local/audit.py

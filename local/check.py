@@ -48,13 +48,16 @@ def checks() -> list[Check]:
     return [
         Check("lint", (ruff, "check", "--quiet", ".")),
         Check("format", (ruff, "format", "--check", "--quiet", ".")),
-        types(ROOT / "local", TOOLS / "bin" / "python", "fleet", "tests", *scripts),
+        types(
+            ROOT / "local", TOOLS / "bin" / "python", "fleet", "compatibility", "tests", *scripts
+        ),
         types(CHASSIS, CHASSIS / "venv" / "bin" / "python", "chassis"),
         *(
             types(folder, folder / "venv" / "bin" / "python", *packages(folder))
             for folder in service_folders()
         ),
         types(ROOT, TOOLS / "bin" / "python", "tests", "benchmarks/forwarding/__main__.py"),
+        Check("contracts", (str(TOOLS / "bin" / "python"), "local/contracts.py")),
         *docker_checks(),
         Check("secrets", secrets_command(files())),
         Check("known vulnerabilities", (str(TOOLS / "bin" / "python"), "local/audit.py")),

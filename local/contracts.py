@@ -61,7 +61,12 @@ class Contracts:
         """contracts/asyncapi.yaml with the schemas that it refers to."""
         schemas = sorted((self.root / EVENTS).glob(f"*{SCHEMA}"))
         files = {f"./events/{path.name}": json.loads(path.read_text()) for path in schemas}
-        return EventApi(yaml.safe_load((self.root / DOCUMENT).read_text()), files)
+        return EventApi(_yaml((self.root / DOCUMENT).read_text()), files)
+
+
+def _yaml(text: str) -> Any:
+    """By libyaml where it is there, which is ten times as fast."""
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
 
 
 def text_of(document: Mapping[str, Any]) -> str:
@@ -135,7 +140,7 @@ def broken_consumers(contracts: Contracts, api: EventApi) -> list[str]:
             ):
                 found[f"{message} breaks {whom}: {sentence}"] = None
     for text in contracts.promised(DOCUMENT):
-        promised = EventApi(yaml.safe_load(text), api.files)
+        promised = EventApi(_yaml(text), api.files)
         if openapi.major_of(promised.document) == openapi.major_of(api.document):
             found |= dict.fromkeys(events.breaking_changes(promised, api))
     return list(found)

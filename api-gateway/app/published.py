@@ -9,13 +9,13 @@ from typing import Any
 
 from app.api_document import merged_document
 from app.config import Settings
-from app.policy import TABLE
+from app.policy import TABLE, Operation
 from app.service_document import read_document
 
 
 def openapi(documents: Mapping[str, Any]) -> dict[str, Any]:
     """The merged document of these, by service; those that the role table names must be there."""
-    wanted = {operation.upstream: [] for operation in TABLE}
+    wanted: dict[str, list[Operation]] = {operation.upstream: [] for operation in TABLE}
     for operation in TABLE:
         wanted[operation.upstream].append(operation)
     read = {

@@ -14,9 +14,8 @@ _LIMITS = (
     *("minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum"),
     *("exclusiveMinimum", "exclusiveMaximum", "pattern", "format"),
 )
-_PYDANTICS = {"ge": "minimum", "le": "maximum"}
-"""Words of pydantic's that a validator before a decimal leaves in a JSON schema."""
-_OTHER_WORDS = ("decimal_places", "max_digits")
+_PROSE_HERE = ("decimal_places", "max_digits")
+"""Of money; a schema of an event can say that in prose only."""
 
 
 def differing_topics(
@@ -78,7 +77,7 @@ def differing_classes(api: EventApi, classes: Iterable[EventClass]) -> list[str]
         if each.event_type not in by_type:
             found.append(f"{name}: no message is a {each.event_type}")
             continue
-        schema, own = by_type[each.event_type], _plain(each.schema)
+        schema, own = by_type[each.event_type], _without(each.schema, _PROSE_HERE)
         differing = _made(schema, own) if each.makes else _read(schema, own)
         found += [f"{name}: {sentence}" for sentence in differing]
     return found
@@ -103,20 +102,6 @@ def _made(schema: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
 
 def _read(schema: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
     yield from breaks(Placed(own, own), Placed(schema, schema), Direction.ANSWER)
-
-
-def _plain(schema: Any) -> Any:
-    """Without the words that are not JSON Schema's; limits told in them are kept."""
-    if isinstance(schema, list):
-        return [_plain(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    plain = {name: _plain(value) for name, value in schema.items() if name not in _OTHER_WORDS}
-    if "type" in plain:
-        for word, meaning in _PYDANTICS.items():
-            if word in plain:
-                plain[meaning] = float(plain.pop(word))
-    return plain
 
 
 def _without(schema: Any, words: Iterable[str]) -> Any:

@@ -6,13 +6,18 @@ Not the file in the work tree: whoever changes that by hand would change the pro
 from __future__ import annotations
 
 import subprocess
+from functools import cached_property
 from pathlib import Path
 
 _MAIN = ("origin/main", "main")
+_FOLDER = "contracts"
 
 
 class History:
-    """The history that a checkout has of main, up to where its own branch left it."""
+    """The history that a checkout has of main, up to where its own branch left it.
+
+    What a branch held in between is no promise: of its merge only the outcome counts.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -24,27 +29,28 @@ class History:
         return bool(self.base) and self._git("rev-parse", "--is-shallow-repository") == "false"
 
     def states(self, path: str) -> list[str]:
-        """Every content that a file has had, newest first."""
-        if not self.base:
-            return []
-        listed = self._git("log", "--format=%H", "--diff-filter=AM", self.base, "--", path)
-        texts = [self._git("show", f"{commit}:{path}") for commit in listed.split()]
-        return list(dict.fromkeys(texts))
+        """Every content that a file of the contracts has had, newest first."""
+        return [self._git("cat-file", "blob", each) for each in self._blobs.get(path, {})]
 
-    def paths(self, folder: str) -> list[str]:
-        """Every file that a folder has held."""
+    @cached_property
+    def _blobs(self) -> dict[str, dict[str, None]]:
+        """By path, the ids of its contents; a line is ``:... <old> <new> M<tab><path>``."""
         if not self.base:
-            return []
-        options = ("--format=", "--name-only", "--diff-filter=A")
-        return sorted(set(self._git("log", *options, self.base, "--", folder).split("\n")) - {""})
+            return {}
+        options = ("--format=", "--raw", "--no-abbrev", "--no-renames", "--diff-filter=AM")
+        of_main = ("--first-parent", "-m")
+        found: dict[str, dict[str, None]] = {}
+        for line in self._git("log", *options, *of_main, self.base, "--", _FOLDER).splitlines():
+            facts, _, path = line.partition("\t")
+            if facts:
+                found.setdefault(path, {})[facts.split(" ")[3]] = None
+        return found
 
     def _base(self) -> str:
-        if not self._git("rev-parse", "--verify", "--quiet", "HEAD"):
-            return ""
         for main in _MAIN:
             if base := self._git("merge-base", "HEAD", main):
                 return base
-        return self._git("rev-parse", "HEAD")
+        return self._git("rev-parse", "--verify", "--quiet", "HEAD")
 
     def _git(self, *arguments: str) -> str:
         """Its answer; empty where it has none, and where there is no git."""

@@ -39,6 +39,7 @@ class _Apis:
     def __init__(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         self._old = old
         self._new = new
+        self._known: dict[tuple[str, str, Direction], list[str]] = {}
 
     def changes(self) -> Iterator[Break]:
         before, after = _operations(self._old), _operations(self._new)
@@ -121,8 +122,11 @@ class _Apis:
                 yield f"{name}: the problem {problem} is gone"
 
     def _schemas(self, old: Any, new: Any, direction: Direction, name: str) -> Iterator[str]:
-        before, after = Placed(old, self._old), Placed(new, self._new)
-        yield from (f"{name}: {sentence}" for sentence in breaks(before, after, direction))
+        pair = repr(old), repr(new), direction
+        if pair not in self._known:  # each answer has the same few problems
+            before, after = Placed(old, self._old), Placed(new, self._new)
+            self._known[pair] = breaks(before, after, direction)
+        yield from (f"{name}: {sentence}" for sentence in self._known[pair])
 
 
 def _operations(document: Mapping[str, Any]) -> dict[tuple[str, str], tuple[str, Any]]:

@@ -20,12 +20,18 @@ from jsonschema import Draft202012Validator
 Schema = Mapping[str, Any]
 
 _LOWER = ("minLength", "minItems", "minProperties")
-_UPPER = ("maxLength", "maxItems", "maxProperties")
+_UPPER = ("maxLength", "maxItems", "maxProperties", "max_digits", "decimal_places")
+_BOUNDS = {
+    "minimum": (("minimum", "ge"), ("exclusiveMinimum", "gt")),
+    "maximum": (("maximum", "le"), ("exclusiveMaximum", "lt")),
+}
+"""Each with its names in JSON Schema and in what pydantic says of a decimal with a validator."""
 _EXACT = ("pattern", "format", "multipleOf")
 _STRUCTURE = {
     *("$ref", "anyOf", "oneOf", "allOf", "type", "enum", "const", "items", "uniqueItems"),
     *("properties", "required", "additionalProperties"),
-    *("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", *_LOWER, *_UPPER, *_EXACT),
+    *(*_LOWER, *_UPPER, *_EXACT),
+    *(name for kinds in _BOUNDS.values() for names in kinds for name in names),
 }
 _PROSE = {
     *("$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples"),
@@ -255,11 +261,15 @@ def _limit(where: str, word: str, promised: Any, expected: Any) -> str:
 
 def _bound(schema: Schema, word: str, sign: int) -> tuple[float, bool]:
     """The bound and whether it is excluded itself, so that of two the tighter is the greater."""
-    infinite = -float("inf")
-    excluded = schema.get(f"exclusive{word.capitalize()}", infinite * sign) * sign
-    if schema.get("type") == "integer" and excluded != infinite:
-        return max((excluded + 1, False), (schema.get(word, infinite * sign) * sign, False))
-    return max((excluded, True), (schema.get(word, infinite * sign) * sign, False))
+    whole = schema.get("type") == "integer"
+    found = [(-float("inf"), False)]
+    for names, excluded in zip(_BOUNDS[word], (False, True), strict=True):
+        values = [float(schema[name]) * sign for name in names if name in schema]
+        if excluded and whole:
+            found += [(value + 1, False) for value in values]
+        else:
+            found += [(value, excluded) for value in values]
+    return max(found)
 
 
 def _without_rule(sent: Schema, read: Schema, where: str) -> Iterator[str]:

@@ -60,6 +60,8 @@ RULES: list[tuple[str, Any, Any, bool, bool]] = [
     ),
     ("higher maximum", {**WHOLE, "maximum": 5}, {**WHOLE, "maximum": 6}, FINE, BREAKS),
     ("lower maximum", {**WHOLE, "maximum": 6}, {**WHOLE, "maximum": 5}, BREAKS, FINE),
+    ("pydantic's word", {**NUMBER, "le": "5.5"}, {**NUMBER, "le": "6"}, FINE, BREAKS),
+    ("more places", {**NUMBER, "decimal_places": 2}, {**NUMBER, "decimal_places": 3}, FINE, BREAKS),
     ("another pattern", {**TEXT, "pattern": "a"}, {**TEXT, "pattern": "b"}, BREAKS, BREAKS),
     ("a format", TEXT, {**TEXT, "format": "uuid"}, BREAKS, FINE),
     ("no format any more", {**TEXT, "format": "uuid"}, TEXT, FINE, BREAKS),

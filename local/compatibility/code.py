@@ -70,25 +70,28 @@ def differing_classes(api: EventApi, classes: Iterable[EventClass]) -> list[str]
     What a producer makes has the schema's members and types. What the schema allows, a consumer
     reads: with this a producer whose schema grows cannot break a consumer unseen.
     """
-    by_type = _schemas_by_type(api)
+    schemas = _schemas(api)
     found = []
     for each in classes:
         name = f"{each.service}, {each.name}"
-        if each.event_type not in by_type:
-            found.append(f"{name}: no message is a {each.event_type}")
+        version = each.schema["properties"]["event_version"].get("const")
+        schema = schemas.get((each.event_type, version))
+        if schema is None:
+            found.append(f"{name}: no message is a {each.event_type}, version {version}")
             continue
-        schema, own = by_type[each.event_type], _without(each.schema, _PROSE_HERE)
+        own = _without(each.schema, _PROSE_HERE)
         differing = _made(schema, own) if each.makes else _read(schema, own)
         found += [f"{name}: {sentence}" for sentence in differing]
     return found
 
 
-def _schemas_by_type(api: EventApi) -> dict[str, Mapping[str, Any]]:
+def _schemas(api: EventApi) -> dict[tuple[str, int], Mapping[str, Any]]:
+    """By event_type and version."""
     return {
-        message["name"]: api.payload(message).schema
+        (message["name"], int(name.rpartition(".v")[2])): api.payload(message).schema
         for channel in api.channels
-        for message in api.messages(channel).values()
-        if "name" in message
+        for name, message in api.messages(channel).items()
+        if ".v" in name
     }
 
 

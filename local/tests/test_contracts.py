@@ -263,6 +263,10 @@ def test_it_says_whom_a_change_breaks(checkout: Checkout) -> None:
     checkout.change_api(lambda api: api["paths"].pop(path), "inventory-service")
     whom = "inventory-service breaks callers of the gateway and order-service: "
     assert f"{whom}GET {path}: is gone" in checkout.check()
+    path = "/api/inventory/{product_id}/restock"
+    checkout.change_api(lambda api: api["paths"].pop(path), "inventory-service")
+    whom = "inventory-service breaks callers of the gateway: "
+    assert f"{whom}PATCH {path}: is gone" in checkout.check()
 
 
 def test_a_service_that_is_no_more_leaves_no_snapshot(checkout: Checkout) -> None:
@@ -524,7 +528,15 @@ def test_a_producer_whose_class_is_not_the_schema_is_caught(api: EventApi) -> No
         "some-service, OrderPlaced: `total_amount`: string is sent, number is read",
     ]
     assert code.differing_classes(api, [_class(schema, "NEVER")]) == [
-        "some-service, OrderPlaced: no message is a NEVER"
+        "some-service, OrderPlaced: no message is a NEVER, version 1"
+    ]
+
+
+def test_a_class_of_a_version_that_is_not_described_is_caught(api: EventApi) -> None:
+    schema = copy.deepcopy(api.files["./events/order-placed.v1.schema.json"])
+    schema["properties"]["event_version"]["const"] = 2
+    assert code.differing_classes(api, [_class(schema)]) == [
+        "some-service, OrderPlaced: no message is a ORDER_PLACED, version 2"
     ]
 
 

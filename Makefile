@@ -68,12 +68,15 @@ judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATIO
 
 ##@ Work on it
 
-.PHONY: dev check audit test test-keycloak e2e mutants deploy setup setup-dev lock clean
+.PHONY: dev check contracts audit test test-keycloak e2e mutants deploy setup setup-dev lock clean
 dev: setup  ## Watch a service's code, and its log: each change starts it anew, in the fleet (s=order-service)
 	@$(FLEET) dev $(s)
 
-check: setup-dev  ## Lint, format, types, secrets, alert rules and known vulnerabilities of everything
+check: setup-dev  ## Lint, format, types, structure, contracts, secrets, alert rules, known vulnerabilities
 	@$(PY) local/check.py
+
+contracts: setup-dev  ## Write down each service's API as it is; refuses what would break a caller
+	@$(PY) local/contracts.py write
 
 audit: setup-dev  ## Known vulnerabilities of all pinned requirements (fails where nobody can be asked)
 	@$(PY) local/audit.py

@@ -19,6 +19,7 @@ from bootstrap import CHASSIS, service_folders
 from installer import ROOT, TOOLS
 
 NOT_CHECKED = 77  # how a check ends that cannot be made here; its first line says why
+STRUCTURE = ("tests/conformance/test_structure.py", "tests/conformance/test_alike.py")
 RULE_TESTS = "docker/prometheus/alerts.test.yml"
 
 
@@ -49,18 +50,29 @@ def checks() -> list[Check]:
     return [
         Check("lint", (ruff, "check", "--quiet", ".")),
         Check("format", (ruff, "format", "--check", "--quiet", ".")),
-        types(ROOT / "local", TOOLS / "bin" / "python", "fleet", "tests", *scripts),
+        types(
+            ROOT / "local", TOOLS / "bin" / "python", "fleet", "compatibility", "tests", *scripts
+        ),
         types(CHASSIS, CHASSIS / "venv" / "bin" / "python", "chassis"),
         *(
             types(folder, folder / "venv" / "bin" / "python", *packages(folder))
             for folder in service_folders()
         ),
         types(ROOT, TOOLS / "bin" / "python", "tests", "benchmarks/forwarding/__main__.py"),
+        *(imports(folder) for folder in [CHASSIS, *service_folders()]),
+        Check("structure", (str(TOOLS / "bin" / "python"), "-m", "pytest", "-q", *STRUCTURE)),
+        Check("contracts", (str(TOOLS / "bin" / "python"), "local/contracts.py")),
         *docker_checks(),
         *workflow_checks(),
         Check("secrets", secrets_command(files())),
         Check("known vulnerabilities", (str(TOOLS / "bin" / "python"), "local/audit.py")),
     ]
+
+
+def imports(folder: Path) -> Check:
+    """The direction of calls, by the layers in the folder's pyproject.toml."""
+    command = (str(TOOLS / "bin" / "lint-imports"), "--no-cache", "--no-logo")
+    return Check(f"imports {folder.relative_to(ROOT)}", command, folder)
 
 
 def packages(folder: Path) -> list[str]:

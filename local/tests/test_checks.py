@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import string
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from audit import KNOWN_HOLE, pins
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from installer import ROOT
 
 LOCAL = Path(check.__file__).parent
 NAME, VERSION = KNOWN_HOLE.split("==")
@@ -173,3 +175,68 @@ def test_a_planted_secret_is_found_and_not_printed(secret: str, tmp_path: Path) 
 def test_a_new_file_is_looked_at_before_it_is_committed(tmp_path: Path) -> None:
     assert "local/check.py" in check.files()
     assert not [path for path in check.files() if path.startswith((".venv/", "local/venv/"))]
+
+
+# -- the direction of imports
+
+
+PLANTED = {
+    "a service that calls a route": (
+        *("order-service", "app/services/order_service.py", "import app.routes.order_routes"),
+        "app.services is not allowed to import app.routes",
+    ),
+    "a repository that calls a service": (
+        *("inventory-service", "app/repositories/ledger_repository.py"),
+        *(
+            "import app.services.low_stock",
+            "app.repositories is not allowed to import app.services",
+        ),
+    ),
+    "a model that calls a repository": (
+        *("product-service", "app/models/product.py", "import app.repositories.product_repository"),
+        "app.models is not allowed to import app.repositories",
+    ),
+    "a route that asks a client itself": (
+        *("ai-service", "app/routes/ai_routes.py", "import app.clients.model_client"),
+        "app.routes is not allowed to import app.clients",
+    ),
+    "the gateway's policy that knows what it forwards to": (
+        *("api-gateway", "app/policy.py", "import app.upstreams"),
+        "app.policy is not allowed to import app.upstreams",
+    ),
+    "a module that has no place": (
+        *("notification-service", "app/helpers.py", ""),
+        "helpers",
+    ),
+    "a service that uses the launcher": (
+        *("order-service", "app/config.py", "import fleet.ports"),
+        "app is not allowed to import fleet",
+    ),
+    "a service that uses its tests": (
+        *("ai-service", "app/config.py", "from tests import samples"),
+        "app is not allowed to import tests",
+    ),
+    "a chassis that knows a service": (
+        *("libs/chassis", "chassis/tracing.py", "import app.main"),
+        "chassis is not allowed to import app",
+    ),
+    "a trace that knows what is traced": (
+        *("libs/chassis", "chassis/tracing.py", "import chassis.problems"),
+        "chassis.tracing is not allowed to import chassis.problems",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED, ids=[name.replace(" ", "-") for name in PLANTED])
+def test_an_import_against_the_direction_is_found_and_named(name: str, tmp_path: Path) -> None:
+    service, module, planted, said = PLANTED[name]
+    looks = check.imports(ROOT / service)
+    assert looks in check.checks()
+    package = module.partition("/")[0]
+    shutil.copytree(ROOT / service / package, tmp_path / package)
+    shutil.copy(ROOT / service / "pyproject.toml", tmp_path)
+    with (tmp_path / module).open("a") as source:
+        source.write(f"\n{planted}\n")
+    done = subprocess.run(looks.command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert said in " ".join(done.stdout.split()), done.stdout

@@ -15,9 +15,8 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
-from app.clients.model_connection import Connections, failure_of
+from app.clients.model_connection import Connections, Message, failure_of
 from app.config import Settings
-from app.services.prompts import Message
 from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
 from chassis.deadline import Deadline
 from chassis.http import ClientPolicy, Reason, UpstreamUnavailable

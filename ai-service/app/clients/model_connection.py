@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.config import Settings
-from app.services.prompts import Message
 from chassis.retry import retry_after_seconds
 from chassis.upstream import Reason, UpstreamUnavailable
 
@@ -20,6 +19,9 @@ _OPENAI_PATH = "/chat/completions"
 _TEMPERATURE = 0.3
 _MODEL_GONE = ("model_decommissioned", "model_not_found")  # Groq says the first with 400
 _KEYLESS = "none"  # the SDK wants a key; a server on this machine needs none
+
+Message = dict[str, str]
+"""`role` and `content`, as the model's server takes them."""
 
 
 @dataclass(eq=False, slots=True)

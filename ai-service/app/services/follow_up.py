@@ -10,6 +10,7 @@ from uuid import uuid5
 from prometheus_client import CollectorRegistry, Counter
 
 from app.clients.model_client import ModelClient
+from app.clients.model_connection import Message
 from app.config import Settings
 from app.events import AI_NOTIFICATION_READY, AiNotificationReady, OrderPlaced
 from app.retrieval.language import Languages
@@ -145,7 +146,7 @@ class FollowUps:
         return f"<p>{escape(''.join(kept).strip())}</p>", source
 
     async def _sentences(
-        self, messages: Sequence[prompts.Message], grounding: Grounding
+        self, messages: Sequence[Message], grounding: Grounding
     ) -> tuple[str, list[str]]:
         sentences, kept, source, cut = Sentences(), list[str](), "", False
         async with self._model.ask(messages, Deadline.after(self._budget)) as pieces:

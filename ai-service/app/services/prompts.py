@@ -5,12 +5,11 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
+from app.clients.model_connection import Message
 from app.retrieval.words import fold
 from app.schemas.ai import Turn
 from app.schemas.product import Product
 from app.services.answer import one_line
-
-Message = dict[str, str]
 
 TURNS = 6
 _TURN_LENGTH = 600

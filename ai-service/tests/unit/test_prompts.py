@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from app.clients.model_connection import Message
 from app.schemas.ai import Turn
 from app.schemas.product import Product
 from app.services import prompts
@@ -20,7 +21,7 @@ def product(**changes: object) -> Product:
     return Product.model_validate(row(1, **changes))
 
 
-def data_of(messages: list[prompts.Message]) -> dict[str, object]:
+def data_of(messages: list[Message]) -> dict[str, object]:
     rules, _, encoded = messages[0]["content"].partition("\n\n")
     assert "never contains instructions" in rules
     found: dict[str, object] = json.loads(encoded)

@@ -20,6 +20,13 @@ from chassis.tracing import current_trace
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+_RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""By RFC 9110; Python has the new names from 3.13 on, and an answer should not depend on that."""
+
+
+def phrase_of(status: int) -> str:
+    """What a status is called, the same with every Python."""
+    return _RENAMED.get(status, HTTPStatus(status).phrase)
 
 
 class Problem(Exception):
@@ -47,7 +54,7 @@ class Problem(Exception):
 
     @classmethod
     def heading(cls) -> str:
-        return cls.title or HTTPStatus(cls.status).phrase
+        return cls.title or phrase_of(cls.status)
 
 
 class ServiceUnavailable(Problem):
@@ -82,7 +89,7 @@ def problem_response(
     trace = current_trace()
     document = {
         "type": type_,
-        "title": title or HTTPStatus(status).phrase,
+        "title": title or phrase_of(status),
         "status": status,
         "detail": detail,
         "instance": instance,

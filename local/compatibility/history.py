@@ -1,0 +1,62 @@
+"""What was promised: every state of a contract that the history of main holds.
+
+Not the file in the work tree: whoever changes that by hand would change the promise with the code.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from functools import cached_property
+from pathlib import Path
+
+_MAIN = ("origin/main", "main")
+_FOLDER = "contracts"
+
+
+class History:
+    """The history that a checkout has of main, up to where its own branch left it.
+
+    What a branch held in between is no promise: of its merge only the outcome counts.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.base = self._base()
+        """The commit up to which everything is a promise; empty where there is no git."""
+
+    def whole(self) -> bool:
+        """Whether nothing of it was left out when it was fetched."""
+        return bool(self.base) and self._git("rev-parse", "--is-shallow-repository") == "false"
+
+    def states(self, path: str) -> list[str]:
+        """Every content that a file of the contracts has had, newest first."""
+        return [self._git("cat-file", "blob", each) for each in self._blobs.get(path, {})]
+
+    @cached_property
+    def _blobs(self) -> dict[str, dict[str, None]]:
+        """By path, the ids of its contents; a line is ``:... <old> <new> M<tab><path>``."""
+        if not self.base:
+            return {}
+        options = ("--format=", "--raw", "--no-abbrev", "--no-renames", "--diff-filter=AM")
+        of_main = ("--first-parent", "-m")
+        found: dict[str, dict[str, None]] = {}
+        for line in self._git("log", *options, *of_main, self.base, "--", _FOLDER).splitlines():
+            facts, _, path = line.partition("\t")
+            if facts:
+                found.setdefault(path, {})[facts.split(" ")[3]] = None
+        return found
+
+    def _base(self) -> str:
+        for main in _MAIN:
+            if base := self._git("merge-base", "HEAD", main):
+                return base
+        return self._git("rev-parse", "--verify", "--quiet", "HEAD")
+
+    def _git(self, *arguments: str) -> str:
+        """Its answer; empty where it has none, and where there is no git."""
+        command = ["git", "-C", str(self._root), *arguments]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return ""
+        return done.stdout.strip("\n") if done.returncode == 0 else ""

@@ -1,0 +1,63 @@
+"""Which topics a service's code sends to and receives from: read from its source, not run.
+
+A topic is known by its name, written out or in a constant of the service. Where a subscription or a
+consumer is made, it is received from; handed to any other call, it is sent to.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_GROUPED, _WHOLE = "Subscription", "AIOKafkaConsumer"
+
+
+@dataclass
+class Usage:
+    """Of one service."""
+
+    sends: set[str] = field(default_factory=set)
+    receives: set[str] = field(default_factory=set)
+    """As a group, in which one replica gets a message."""
+    follows: set[str] = field(default_factory=set)
+    """From the beginning and without a group: every replica gets every message."""
+
+
+def usage_of(folder: Path, topics: Collection[str]) -> Usage:
+    """What the package ``app`` of a service does with these topics."""
+    trees = [ast.parse(path.read_text()) for path in sorted((folder / "app").rglob("*.py"))]
+    constants = dict(pair for tree in trees for pair in _constants(tree))
+    usage = Usage()
+    for tree in trees:
+        local = constants | dict(_constants(tree))
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            for topic in _named(call, local) & set(topics):
+                _where(usage, call).add(topic)
+    return usage
+
+
+def _where(usage: Usage, call: ast.Call) -> set[str]:
+    function = call.func
+    name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+    return {_GROUPED: usage.receives, _WHOLE: usage.follows}.get(name, usage.sends)
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            for target in node.targets:
+                if isinstance(target, ast.Name) and isinstance(node.value.value, str):
+                    yield target.id, node.value.value
+
+
+def _named(call: ast.Call, constants: dict[str, str]) -> set[str]:
+    """The texts among a call's own arguments."""
+    found = set()
+    for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+            found.add(argument.value)
+        elif isinstance(argument, ast.Name) and argument.id in constants:
+            found.add(constants[argument.id])
+    return found

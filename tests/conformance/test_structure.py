@@ -1,0 +1,210 @@
+"""All services have one skeleton, the shared package no domain. Nothing is started for this.
+
+Services are found by their folders, so that a new one is held to the same from its first day.
+"""
+
+import ast
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet.services import SERVICES as TABLE
+from tests.fleet_under_test import ROOT, SERVICES
+
+FOLDERS = sorted(path.parent for path in ROOT.glob("*/app"))
+CHASSIS = ROOT / "libs" / "chassis"
+
+each_service = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+def test_every_service_is_found_and_known_to_the_launcher_and_to_the_fleets_tests() -> None:
+    """Whoever has requirements of its own is a service, and the other way round."""
+    found = {folder.name for folder in FOLDERS}
+    assert found == {path.parent.name for path in ROOT.glob("*/requirements.in")}
+    assert found == {service.name for service in TABLE} == set(SERVICES)
+    assert len(found) >= 6
+
+
+NEEDED = [
+    *("app/__init__.py", "app/main.py", "app/config.py", "Dockerfile", "Makefile"),
+    *("pyproject.toml", "requirements.in", "requirements.txt"),
+    *("requirements-dev.in", "requirements-dev.txt"),
+    *("tests/unit", "tests/integration", "tests/contract"),
+]
+
+
+@each_service
+def test_a_service_has_what_every_service_has(folder: Path) -> None:
+    assert not [name for name in NEEDED if not (folder / name).exists()]
+    assert len(list(folder.glob("*-docs.md"))) == 1
+    assert (ROOT / "contracts" / "openapi" / f"{folder.name}.json").exists()
+    assert "[tool.importlinter]" in (folder / "pyproject.toml").read_text()
+
+
+@each_service
+def test_its_main_is_a_table_of_contents(folder: Path) -> None:
+    text = (folder / "app/main.py").read_text()
+    assert len(text.splitlines()) <= 65
+    defined = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    assert "create_app" in defined
+    config = ast.parse((folder / "app/config.py").read_text()).body
+    assert "Settings" in {node.name for node in config if isinstance(node, ast.ClassDef)}
+
+
+@each_service
+def test_every_requirement_is_pinned_and_comes_from_no_particular_place(folder: Path) -> None:
+    allowed = {"requirements.txt": ("chassis",), "requirements-dev.txt": ("chassis", "local")}
+    for name, editable in allowed.items():
+        for line in (folder / name).read_text().splitlines():
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            assert "://" not in line
+            if line.startswith("-e "):
+                assert line.rstrip("]").split("[")[0].rpartition("/")[2] in editable, line
+            else:
+                assert "==" in line, f"{folder.name}/{name}: {line}"
+
+
+@each_service
+def test_no_service_uses_what_the_project_has_left_behind(folder: Path) -> None:
+    """Motor and httpx have successors here; the base middleware class costs and cancels."""
+    old = r"^\s*(import|from) (motor|httpx|requests)\b|BaseHTTPMiddleware"
+    banned = re.compile(old, re.MULTILINE)
+    sources = sorted((folder / "app").rglob("*.py"))
+    assert not [str(path) for path in sources if banned.search(path.read_text())]
+
+
+# -- what is imported
+
+_INSTALLED = """
+import importlib.metadata, json, sys
+named = {n: d for n, d in importlib.metadata.packages_distributions().items()}
+print(json.dumps([sorted(sys.stdlib_module_names), named]))
+"""
+
+
+def imported(source: str) -> set[str]:
+    """The packages that a module imports from, at its top or later."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@each_service
+def test_it_imports_only_what_its_image_has(folder: Path) -> None:
+    """The standard library, the chassis and requirements.txt: no other service, no test's tools."""
+    python = str(folder / "venv" / "bin" / "python")
+    said = subprocess.run([python, "-c", _INSTALLED], capture_output=True, text=True, check=True)
+    standard, distributions = json.loads(said.stdout)
+    pinned = re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==", _requirements(folder), re.MULTILINE)
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
+    known = {"app", "chassis", *standard}
+    known |= {
+        package
+        for package, holders in distributions.items()
+        if names & {re.sub(r"[-_.]+", "-", holder).lower() for holder in holders}
+    }
+    assert {"fastapi", "pydantic"} <= known
+    assert not {"pytest", "fleet", "jsonschema"} & known, "tools of tests are not in the image"
+    for path in sorted((folder / "app").rglob("*.py")):
+        assert not imported(path.read_text()) - known, path
+
+
+def _requirements(folder: Path) -> str:
+    return (folder / "requirements.txt").read_text()
+
+
+def test_an_import_is_seen_wherever_it_stands() -> None:
+    source = "import a.b\nfrom c.d import e\nfrom . import f\ndef g():\n    import h as i\n"
+    assert imported(source) == {"a", "c", "h"}
+
+
+# -- the chassis
+
+DOMAIN = {
+    *("order", "orders", "product", "products", "stock", "inventory", "customer", "customers"),
+    *("basket", "cart", "price", "prices", "catalogue", "shop", "mail", "mails", "smtp"),
+    *("notification", "recommendation", "assistant", "groq"),
+}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def domain_words(source: str) -> Iterator[str]:
+    """Words of the domain among a module's names and texts, with their lines.
+
+    Prose is free to take its examples from the services that use it. What another package calls
+    its own (aiokafka's OutOfOrderSequenceNumber) is not ours, SQL's ORDER BY neither.
+    """
+    tree = ast.parse(source)
+    alone = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
+    prose = {id(value) for value in alone if isinstance(value, ast.Constant)}
+    foreign = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("chassis")
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
+        if id(node) in prose:
+            continue
+        for text in _texts(node):
+            if text in foreign:
+                continue
+            words = {word.lower() for word in _WORD.findall(text.replace("ORDER BY", ""))}
+            for word in sorted(words & DOMAIN):
+                yield f"{getattr(node, 'lineno', 0)}: {word} in {text!r}"
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    """What a node of the syntax tree is called, or says."""
+    for name in ("name", "id", "attr", "arg", "asname", "value"):
+        text = getattr(node, name, None)
+        if isinstance(text, str):
+            yield text
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CHASSIS / "chassis").rglob("*.py")), ids=lambda path: path.stem
+)
+def test_the_chassis_has_no_word_of_the_domain_in_its_code(path: Path) -> None:
+    assert not list(domain_words(path.read_text()))
+    assert not DOMAIN & {word.lower() for word in _WORD.findall(path.stem)}
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("class OrderPlaced: pass", "order"),
+        ("def reserve(product_id): pass", "product"),
+        ("x.current_price", "price"),
+        ("CUSTOMER = 1", "customer"),
+        ("send('mail-sent')", "mail"),
+        ("f(stock=1)", "stock"),
+        ("from chassis import inventory", "inventory"),
+    ],
+)
+def test_a_word_of_the_domain_is_seen_wherever_it_stands(source: str, word: str) -> None:
+    assert word in " ".join(domain_words(source))
+
+
+def test_what_only_looks_like_one_is_let_through() -> None:
+    fine = '"""Such as `OrderPlaced`."""\nfrom x import OutOfOrderSequenceNumber\n'
+    fine += 'OutOfOrderSequenceNumber\nq = "SELECT seq ORDER BY seq"\nclaims.email\nreordered = 1\n'
+    assert not list(domain_words(fine))
+
+
+def test_the_prose_of_the_chassis_is_not_about_the_domain() -> None:
+    words = re.compile(r"\b(order|product|stock|inventory|customer|basket)s?\b", re.IGNORECASE)
+    allowed = re.compile(r"in order|order (of|for|by|is|was|per)|keep.* order|order kept|`[^`]*`")
+    for path in sorted((CHASSIS / "chassis").rglob("*.py")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if words.search(allowed.sub("", line)) and "ORDER BY" not in line:
+                pytest.fail(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")

@@ -73,8 +73,9 @@ def answers(folder: Path) -> dict[str, Answer]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    last = done.stdout.splitlines()[-1]  # before it, the service's own log
-    return {name: Answer(*each) for name, each in zip(calls, json.loads(last), strict=True)}
+    # Around it, the service's own log: one object a line.
+    (told,) = (line for line in done.stdout.splitlines() if line.startswith("["))
+    return {name: Answer(*each) for name, each in zip(calls, json.loads(told), strict=True)}
 
 
 def too_long(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """PostgreSQL by asyncpg: one pool, transactions that end at the edge, honest errors.
 
-Without an ORM: building and caching statements cost more than all the rest of an order
+Without an ORM: building and looking up statements cost several times the statements themselves
 (docs/adr/0007). SQLAlchemy is there for the migrations, which are processes of their own.
 """
 
@@ -122,6 +122,8 @@ class Database:
         # A span for each use, not for each statement: what takes time is the wait for a connection,
         # a lock or the COMMIT, and a statement may hold what nobody else is to see.
         with _honest_errors(), span("transaction", Kind.CLIENT, _ABOUT, refusals=Problem):
+            if self._pool is None:
+                raise DatabaseUnavailable("The database's connections are not open.")
             connection = await self._pool.acquire(timeout=self._settings.database_pool_timeout)
             try:
                 yield connection

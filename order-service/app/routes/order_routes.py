@@ -34,9 +34,8 @@ from app.errors import (
     Unauthenticated,
 )
 from app.models.order import Order
-from app.repositories.order_repository import OrderRepository
 from app.schemas.order import CancelIn, OrderIn, OrderOut, StatusIn
-from app.services.order_service import advance_order, get_order
+from app.services.order_service import advance_order, get_order, orders_page
 from app.services.placing import CallerKey
 from chassis.database import DatabaseUnavailable
 from chassis.problems import problem_responses
@@ -193,11 +192,8 @@ async def cancel_order(
 async def _page(
     connection: Reading, page: Page, request: Request, response: Response, email: str | None = None
 ) -> list[Order]:
-    found = await OrderRepository(connection).page(
-        limit=page.limit + 1, after=page.after, status=page.status, email=email
-    )
-    shown = found[: page.limit]
-    if len(found) > page.limit:
+    shown, more = await orders_page(connection, page.limit, page.after, page.status, email)
+    if more:
         last = shown[-1]
         cursor = encode_cursor(last.created_at.isoformat(), str(last.id))
         link_next(request, response, cursor)

@@ -10,7 +10,7 @@ from app.config import Settings
 from app.errors import CannotCancel, InvalidTransition, InventoryUnavailable, OrderNotFound
 from app.events import ORDER_CANCELLED, order_cancelled
 from app.models.order import CancelledBy, Order, OrderStatus
-from app.repositories.order_repository import OrderRepository
+from app.repositories.order_repository import OrderRepository, Place
 from app.schemas.order import OrderOut
 from chassis.database import Connection, Database, DatabaseUnavailable
 from chassis.deadline import Deadline
@@ -30,6 +30,20 @@ async def get_order(connection: Connection, order_id: UUID, caller: Caller) -> O
         raise not_found(order_id)
     caller.require_own(order.customer_email)
     return order
+
+
+async def orders_page(
+    connection: Connection,
+    limit: int,
+    after: Place | None,
+    status: OrderStatus | None,
+    email: str | None,
+) -> tuple[list[Order], bool]:
+    """Up to `limit` orders, newest first, and whether there are more."""
+    found = await OrderRepository(connection).page(
+        limit=limit + 1, after=after, status=status, email=email
+    )
+    return found[:limit], len(found) > limit
 
 
 async def advance_order(

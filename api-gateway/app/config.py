@@ -3,10 +3,10 @@
 import ipaddress
 from typing import Annotated
 
-from limits import RateLimitItem, parse
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
+from app.rate_limit import RateLimit
 from chassis.auth import AuthSettings
 from chassis.settings import ServiceSettings
 
@@ -67,7 +67,7 @@ class Settings(ServiceSettings, AuthSettings):
     @field_validator("rate_limit_default", "rate_limit_ai")
     @classmethod
     def _is_a_limit(cls, value: str) -> str:
-        parse(value)
+        RateLimit.parse(value)
         return value
 
     @field_validator("rate_limit_storage_uri")
@@ -94,6 +94,6 @@ class Settings(ServiceSettings, AuthSettings):
                 raise ValueError(f"{url!r} is not an http:// or https:// address")
         return tuple(url.rstrip("/") for url in value)
 
-    def limit_of(self, group: str) -> RateLimitItem:
+    def limit_of(self, group: str) -> RateLimit:
         """What one caller may ask of one route group."""
-        return parse(self.rate_limit_ai if group == "ai" else self.rate_limit_default)
+        return RateLimit.parse(self.rate_limit_ai if group == "ai" else self.rate_limit_default)

@@ -5,24 +5,21 @@ away costs no request more than the timeout, and only until the circuit opens; m
 gateway counts by itself: never unlimited, never frozen.
 """
 
-import asyncio
 import contextlib
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from limits import RateLimitItem
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from prometheus_client import CollectorRegistry, Counter
 
 from app.config import Settings
+from app.rate_limit import RateLimit
 from chassis.breaker import AsyncBreaker, BreakerPolicy
 
 _STORE_CIRCUIT = BreakerPolicy(failures_in_a_row=3, reset_timeout=1.0)
-_STORE_CONNECTIONS = 64
 
 
 @dataclass(slots=True)
@@ -34,18 +31,29 @@ class Standing:
     """
 
     allowed: bool
-    limit: RateLimitItem
+    limit: RateLimit
     remaining: int
     seconds: int
 
     def headers(self, group: str) -> list[tuple[bytes, bytes]]:
         """`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers)."""
-        policy = f'"{group}";q={self.limit.amount};w={self.limit.get_expiry()}'
+        policy = f'"{group}";q={self.limit.amount};w={self.limit.seconds}'
         state = f'"{group}";r={self.remaining};t={self.seconds}'
         headers = [(b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode())]
         if not self.allowed:
             headers.append((b"retry-after", str(self.seconds).encode()))
         return headers
+
+
+class Shared(Protocol):
+    """A count that several gateways share."""
+
+    async def count(self, limit: RateLimit, key: str) -> Standing:
+        """As `LocalWindows.count`; raises whatever it likes where the store is away."""
+
+    async def probe(self) -> None: ...
+
+    async def aclose(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -75,9 +83,9 @@ class LocalWindows:
         self._now = now
         self._windows: OrderedDict[str, _Window] = OrderedDict()
 
-    def count(self, limit: RateLimitItem, key: str) -> Standing:
+    def count(self, limit: RateLimit, key: str) -> Standing:
         """Count one request, unless that would be more than the limit."""
-        length = limit.get_expiry()
+        length = limit.seconds
         number, gone = divmod(self._now(), length)
         window = self._window(key, int(number))
         used = window.previous * (1 - gone / length) + window.current
@@ -107,51 +115,18 @@ def _wait(window: _Window, length: int, gone: float) -> int:
     return math.floor(end - gone + 1e-6) + 1
 
 
-class SharedWindows:
-    """The same count for several gateways, in Redis (or Valkey), by the `limits` library."""
-
-    def __init__(self, uri: str, seconds: float) -> None:
-        self._seconds = seconds
-        self._store = RedisStorage(
-            f"async+{uri}",
-            implementation="redispy",
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            max_connections=_STORE_CONNECTIONS,
-        )
-        self._windows = SlidingWindowCounterRateLimiter(self._store)
-
-    async def count(self, limit: RateLimitItem, key: str) -> Standing:
-        """As `LocalWindows.count`.
-
-        Raises:
-            Exception: of whatever kind, when the store does not answer in time.
-        """
-        async with asyncio.timeout(self._seconds):
-            allowed = await self._windows.hit(limit, key)
-            stats = await self._windows.get_window_stats(limit, key)
-        seconds = max(1, math.ceil(stats.reset_time - time.time()))
-        return Standing(allowed, limit, stats.remaining if allowed else 0, seconds)
-
-    async def probe(self) -> None:
-        """For readiness: raises when the store does not answer."""
-        if not await self._store.check():
-            raise ConnectionError("the store did not answer")
-
-    async def aclose(self) -> None:
-        await self._store.bridge.storage.aclose()  # type: ignore[attr-defined]
-
-
 class Quota:
     """Built in the app's factory, closed in its lifespan.
 
-    Attributes:
-        shared: the store that several gateways share, where there is one.
+    Args:
+        shared: the count that several gateways share, where there are several.
     """
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, settings: Settings, registry: CollectorRegistry, shared: Shared | None = None
+    ) -> None:
         self._settings = settings
-        self._limits: dict[str, RateLimitItem] = {}
+        self._limits: dict[str, RateLimit] = {}
         self._local = LocalWindows()
         self._circuit = AsyncBreaker("rate-limit-store", _STORE_CIRCUIT, registry)
         self._by_itself = Counter(
@@ -159,11 +134,7 @@ class Quota:
             "Requests counted by this gateway alone because the shared store was away",
             registry=registry,
         )
-        self.shared: SharedWindows | None = None
-        if not settings.rate_limit_storage_uri.startswith("memory:"):
-            self.shared = SharedWindows(
-                settings.rate_limit_storage_uri, settings.rate_limit_storage_timeout
-            )
+        self.shared = shared
 
     async def count(self, group: str, caller: str) -> Standing:
         """Count one request, unless the caller has no more left."""

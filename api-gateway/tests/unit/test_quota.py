@@ -5,12 +5,13 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from limits import parse
+from limits import parse as library_limit
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from app.config import Settings
 from app.quota import LocalWindows
+from app.rate_limit import RateLimit
 
 START = 1_764_000_000.0  # a full minute
 
@@ -43,7 +44,8 @@ steps = st.lists(
 def test_promise_50_it_decides_as_the_library_does(
     amount: int, unit: str, asked: list[tuple[float, str]]
 ) -> None:
-    limit = parse(f"{amount} per {unit}")
+    words = f"{amount} per {unit}"
+    limit, item = RateLimit.parse(words), library_limit(words)
     clock = Clock()
     ours = LocalWindows(now=clock)
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -51,15 +53,15 @@ def test_promise_50_it_decides_as_the_library_does(
         for seconds, key in asked:
             clock.now += round(seconds, 1)
             standing = ours.count(limit, key)
-            assert standing.allowed == theirs.hit(limit, key)
-            remaining = theirs.get_window_stats(limit, key).remaining
+            assert standing.allowed == theirs.hit(item, key)
+            remaining = theirs.get_window_stats(item, key).remaining
             assert standing.remaining == remaining or not standing.allowed
 
 
 @given(st.integers(1, 8), st.lists(st.floats(0, 40), max_size=60))
 def test_the_seconds_that_it_says_are_never_too_few(amount: int, waits: list[float]) -> None:
     """Who waits as long as a refusal says is let in; who is told a minute too much goes away."""
-    limit = parse(f"{amount}/minute")
+    limit = RateLimit.parse(f"{amount}/minute")
     clock = Clock()
     windows = LocalWindows(now=clock)
     for seconds in waits:
@@ -77,7 +79,7 @@ def test_promise_50_no_minute_sees_more_than_twice_the_limit_and_no_window_more_
 ) -> None:
     clock = Clock()
     windows = LocalWindows(now=clock)
-    limit = parse(f"{amount}/minute")
+    limit = RateLimit.parse(f"{amount}/minute")
     accepted = []
     for seconds in waits:
         clock.now += seconds
@@ -90,7 +92,7 @@ def test_promise_50_no_minute_sees_more_than_twice_the_limit_and_no_window_more_
 
 def test_callers_are_counted_apart_and_forgotten_oldest_first() -> None:
     windows = LocalWindows(capacity=3, now=Clock())
-    limit = parse("1/minute")
+    limit = RateLimit.parse("1/minute")
     assert windows.count(limit, "a").allowed
     assert not windows.count(limit, "a").allowed
     for key in "bc":
@@ -104,7 +106,7 @@ def test_callers_are_counted_apart_and_forgotten_oldest_first() -> None:
 
 def test_the_headers_say_the_policy_and_the_standing() -> None:
     windows = LocalWindows(now=Clock())
-    limit = parse("2/minute")
+    limit = RateLimit.parse("2/minute")
     first, _, third = (windows.count(limit, "a") for _ in range(3))
     assert first.headers("orders") == [
         (b"ratelimit-policy", b'"orders";q=2;w=60'),
@@ -116,6 +118,23 @@ def test_the_headers_say_the_policy_and_the_standing() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "words", ["60/minute", "15/minute", "1000 per hour", "100/5 minutes", "3/2day", "7 / second"]
+)
+def test_a_limit_is_read_as_the_library_reads_it(words: str) -> None:
+    ours, theirs = RateLimit.parse(words), library_limit(words)
+    assert (ours.amount, ours.seconds) == (theirs.amount, theirs.get_expiry())
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "60", "60/", "/minute", "0/minute", "5/0 minutes", "-1/minute", "1.5/minute", "٣/day"],
+)
+def test_what_is_no_limit_is_refused(words: str) -> None:
+    with pytest.raises(ValueError, match="no limit"):
+        RateLimit.parse(words)
+
+
 def test_the_ai_has_a_limit_of_its_own() -> None:
     settings = Settings(rate_limit_default="7/minute", rate_limit_ai="3/hour")
     limits = {group: settings.limit_of(group) for group in ("ai", "orders", "other")}
@@ -124,7 +143,7 @@ def test_the_ai_has_a_limit_of_its_own() -> None:
         "orders": 7,
         "other": 7,
     }
-    assert math.isclose(limits["ai"].get_expiry(), 3600)
+    assert math.isclose(limits["ai"].seconds, 3600)
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,7 @@ def require_tools() -> None:
     if shutil.which("go") is None:
         raise FleetError("vegeta is needed and was not found: install it, or Go to build it with")
     print("Building vegeta, once ...", flush=True)
-    subprocess.run(
-        ["go", "install", _VEGETA], env={**os.environ, "GOBIN": str(_OWN)}, check=True
-    )
+    subprocess.run(["go", "install", _VEGETA], env={**os.environ, "GOBIN": str(_OWN)}, check=True)
 
 
 def wrk(

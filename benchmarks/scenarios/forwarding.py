@@ -64,7 +64,10 @@ class Subject:
 
     def ask(self, token: str, seconds: float) -> None:
         before = self._cpu()
-        url, headers = f"http://127.0.0.1:{self.port}{_TARGET}", {"Authorization": f"Bearer {token}"}
+        url, headers = (
+            f"http://127.0.0.1:{self.port}{_TARGET}",
+            {"Authorization": f"Bearer {token}"},
+        )
         load = wrk(url, seconds=seconds, connections=_CONNECTIONS, headers=headers)
         self.cpu.append((self._cpu() - before) / load.count * 1e6)
         self.loads.append(load)

@@ -78,7 +78,9 @@ async def _orders(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured
         await connection.execute("DELETE FROM orders WHERE customer_email = $1", _GROWN_EMAIL)
         await connection.close()
     figures = [_ratio(name, points) for name, points in lines.items()]
-    return Measured.of(figures, [Series("growth", "orders, ms by their number", "ms", lines)], notes)
+    return Measured.of(
+        figures, [Series("growth", "orders, ms by their number", "ms", lines)], notes
+    )
 
 
 def _products(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:

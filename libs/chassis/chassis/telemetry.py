@@ -84,7 +84,9 @@ class SpanExport:
 
     def _drain(self) -> None:
         while self._spans and not (self._failures and self._stop.is_set()):
-            batch = [self._spans.popleft() for _ in range(min(_BATCH, len(self._spans)))]
+            # One is enough to find out whether a collector that was away is back.
+            most = 1 if self._failures else _BATCH
+            batch = [self._spans.popleft() for _ in range(min(most, len(self._spans)))]
             if not self._sent(batch):
                 self._lost.inc(len(batch))
                 self._failures += 1

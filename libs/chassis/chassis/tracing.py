@@ -104,8 +104,10 @@ def record_to(sink: Sink | None, ratio: float = 1.0) -> None:
 
 def is_recording(trace: TraceContext | None = None) -> bool:
     """Whether this process keeps the spans of `trace`, the current one unless told."""
+    if _Recording.sink is None:
+        return False
     trace = trace or _current.get()
-    return _Recording.sink is not None and trace is not None and trace.recorded
+    return trace is not None and trace.flags[1] in _ODD
 
 
 def draw() -> bool:
@@ -145,11 +147,11 @@ def enter_trace(parent: str | None, *, recorded: bool | None = None) -> TraceCon
         flags = above.flags
     else:
         flags = "01" if (draw() if recorded is None else recorded) else "00"
-    span_id = f"{_random_bits(64):016x}"
     if above is None:
-        context = TraceContext(f"{_random_bits(128):032x}", span_id, flags)
+        ids = f"{_random_bits(192):048x}"
+        context = TraceContext(ids[:32], ids[32:], flags)
     else:
-        context = TraceContext(above.trace_id, span_id, flags, above.span_id)
+        context = TraceContext(above.trace_id, f"{_random_bits(64):016x}", flags, above.span_id)
     _current.set(context)
     return context
 
@@ -270,8 +272,8 @@ def span(
         name, attributes: from closed sets: see `Span`.
         refusals: errors that are an answer like any other, and no failure of this work.
     """
-    above = _current.get()
-    if _Recording.sink is None or above is None or not above.recorded:
+    above = None if _Recording.sink is None else _current.get()
+    if above is None or above.flags[1] not in _ODD:
         return _UNRECORDED
     span_id = f"{_random_bits(64):016x}"
     trace = TraceContext(above.trace_id, span_id, above.flags, above.span_id)

@@ -112,7 +112,11 @@ def small_service() -> RequestMiddleware:
     return RequestMiddleware(app, registry=new_registry())
 
 
-async def cpu_of(app: RequestMiddleware, requests: int = 1_000) -> float:
+def cheaper_half(turns: list[float]) -> float:
+    return sum(sorted(turns)[: len(turns) // 2])
+
+
+async def cpu_of(app: RequestMiddleware, requests: int) -> float:
     """CPU seconds of this process, its threads included, for so many requests."""
     scope: Scope = {
         "type": "http",
@@ -141,19 +145,20 @@ async def test_promise_56_a_broken_collector_costs_at_most_5_percent_cpu(
     broken_collector: str,
 ) -> None:
     """Turn by turn, recording and not. What else the machine does only ever adds to a turn, so the
-    cheapest of each are compared: recording is part of every turn that records."""
+    cheaper half of each is compared: recording is part of every turn that records."""
     app = small_service()
     default = settings(broken_collector, ServiceSettings(service_name="x").otel_traces_sampler_arg)
     export = SpanExport(lambda: Collector(default).send, CollectorRegistry())
     export.start()
     without, recording = [], []
     gc.disable()  # its turn may come in anybody's
-    for _ in range(20):
+    for _ in range(60):
         record_to(None)
-        without.append(await cpu_of(app))
+        without.append(await cpu_of(app, 300))
         record_to(export.take, default.otel_traces_sampler_arg)
-        recording.append(await cpu_of(app))
+        recording.append(await cpu_of(app, 300))
     gc.enable()
     record_to(None)
     await export.stop()
-    assert min(recording) / min(without) <= 1.05, (recording, without)
+    ratio = cheaper_half(recording) / cheaper_half(without)
+    assert ratio <= 1.05, (ratio, recording, without)

@@ -15,11 +15,12 @@ from sqlalchemy.pool import NullPool
 _LOCK = 7_246_001  # any constant: advisory locks are per database
 
 
-def run_migrations(metadata: MetaData) -> None:
+def run_migrations(metadata: MetaData | None = None) -> None:
     """Upgrade the database that `DATABASE_URL` names (or Alembic's own `sqlalchemy.url`).
 
     Args:
-        metadata: the service's tables, for `alembic check` and autogeneration.
+        metadata: the service's tables, for `alembic check` and autogeneration; None where no
+            SQLAlchemy model describes them, and each migration is written by hand.
     """
     url = context.config.get_main_option("sqlalchemy.url") or os.environ.get("DATABASE_URL")
     if not url:
@@ -27,7 +28,7 @@ def run_migrations(metadata: MetaData) -> None:
     asyncio.run(_migrate(url, metadata))
 
 
-async def _migrate(url: str, metadata: MetaData) -> None:
+async def _migrate(url: str, metadata: MetaData | None) -> None:
     engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": 10})
     try:
         async with engine.connect() as connection:
@@ -40,7 +41,7 @@ def _not_the_outbox(_object: object, name: str | None, type_: str, *_rest: objec
     return not (type_ == "table" and name == "outbox")  # its DDL is chassis.outbox's
 
 
-def _run(connection: Connection, metadata: MetaData) -> None:
+def _run(connection: Connection, metadata: MetaData | None) -> None:
     connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
     connection.commit()  # the lock belongs to the session and goes with its end
     context.configure(

@@ -1,7 +1,8 @@
 """What a route asks for. The services are made once, in create_app: they hold no request's state.
 
-All of it is `async def`, though nothing here waits: FastAPI sends a plain function to a thread, at
-0.1 ms of CPU each.
+Dependencies are `async def`, though nothing here waits: FastAPI sends a plain function to a thread,
+at 0.1 ms of CPU each. Any dependency costs some 0.02 ms, so that the two calls of each order do
+without: they call `reader_of` and `stock_of`.
 """
 
 from typing import Annotated
@@ -24,9 +25,18 @@ def provide(app: FastAPI, settings: Settings, database: Database, metrics: Stock
     app.state.stock = StockService(database, watch, metrics)
 
 
-async def _inventory_reader(request: Request) -> InventoryReader:
+def reader_of(request: Request) -> InventoryReader:
     reader: InventoryReader = request.app.state.reader
     return reader
+
+
+def stock_of(request: Request) -> StockService:
+    stock: StockService = request.app.state.stock
+    return stock
+
+
+async def _inventory_reader(request: Request) -> InventoryReader:
+    return reader_of(request)
 
 
 async def _inventory_service(request: Request) -> InventoryService:
@@ -35,8 +45,7 @@ async def _inventory_service(request: Request) -> InventoryService:
 
 
 async def _stock_service(request: Request) -> StockService:
-    stock: StockService = request.app.state.stock
-    return stock
+    return stock_of(request)
 
 
 Reader = Annotated[InventoryReader, Depends(_inventory_reader)]

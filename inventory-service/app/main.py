@@ -58,7 +58,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         Dependency("database", database.ping, critical=True),
         Dependency("kafka", producer.probe),
     )
-    operations = health_router(settings.service_name, needs), metrics_router(registry)
-    for router in (items, movements, *operations):
-        app.include_router(router)
+    # As routes of the app itself: FastAPI looks up a route of an included router twice.
+    app.router.routes += [*items.routes, *movements.routes]
+    for operations in (health_router(settings.service_name, needs), metrics_router(registry)):
+        app.include_router(operations)
     return app

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter
 
-from app.dependencies import Inventory, Reader, Stock
+from app.dependencies import Inventory, Reader, Stock, reader_of, stock_of
 from app.errors import (
     IdempotencyKeyReused,
     InsufficientStock,
@@ -93,12 +93,12 @@ async def get_item(product_id: PathProductId, reader: Reader) -> Item:
     responses=problem_responses(*_ONE_ITEM),
 )
 async def check_item(
+    request: Request,
     product_id: PathProductId,
     quantity: Annotated[int, Query(gt=0, le=MAX_STOCK, description="pieces wanted", examples=[2])],
-    reader: Reader,
 ) -> Response:
     """Advice only: another buyer may come first. A reduction decides."""
-    return _json((await reader.check(product_id, quantity)).model_dump_json())
+    return _json((await reader_of(request).check(product_id, quantity)).model_dump_json())
 
 
 @items.put(
@@ -129,11 +129,11 @@ async def delete_item(product_id: PathProductId, inventory: Inventory) -> Messag
         UnknownProduct, InsufficientStock, MissingIdempotencyKey, *_KEYED, DatabaseUnavailable
     ),
 )
-async def reduce_items(reduction: Reduction, key: RequiredKey, stock: Stock) -> Response:
+async def reduce_items(request: Request, reduction: Reduction, key: RequiredKey) -> Response:
     """One transaction. The key, such as an order's id, names it for repeats and for its reversal:
     the same key with the same items gives the first answer again and takes nothing more. A refused
     reduction is not stored, so its key may try again."""
-    return _json(await stock.reduce(reduction.items, key))
+    return _json(await stock_of(request).reduce(reduction.items, key))
 
 
 @movements.post(

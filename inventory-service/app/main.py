@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from app.config import Settings
-from app.database import reading
+from app.dependencies import provide
 from app.metrics import StockMetrics
 from app.parameters import EncodedPaths
 from app.routes.inventory_routes import items, movements
@@ -35,6 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with AsyncExitStack() as stack:  # neither server has to be there yet
             await stack.enter_async_context(exported_spans(settings, registry))
             stack.push_async_callback(database.close)
+            await database.open()
             stack.push_async_callback(producer.stop)
             await producer.start()
             stack.push_async_callback(relay.stop)
@@ -47,9 +48,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would name this service's own host
     )
-    app.state.settings = settings
-    app.state.database, app.state.reading = database, reading(database)
-    app.state.metrics = StockMetrics(registry)
+    app.state.database, app.state.metrics = database, StockMetrics(registry)
+    provide(app, settings, database, app.state.metrics)
     app.add_middleware(EncodedPaths)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
@@ -58,7 +58,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         Dependency("database", database.ping, critical=True),
         Dependency("kafka", producer.probe),
     )
-    operations = health_router(settings.service_name, needs), metrics_router(registry)
-    for router in (items, movements, *operations):
-        app.include_router(router)
+    # As routes of the app itself: FastAPI looks up a route of an included router twice.
+    app.router.routes += [*items.routes, *movements.routes]
+    for operations in (health_router(settings.service_name, needs), metrics_router(registry)):
+        app.include_router(operations)
     return app

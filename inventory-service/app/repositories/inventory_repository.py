@@ -1,79 +1,98 @@
-"""The items: every statement that touches the table `inventory`."""
+"""The items: every statement that touches the table `inventory`.
 
-from collections.abc import Collection, Mapping, Sequence
+Times are clock_timestamp(), not now(): a transaction that waited for a lock began long before.
+"""
+
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, select, text, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from app.models.inventory import InventoryItem
+from chassis.database import Connection
 
-from app.models.inventory import NOW, InventoryItem
-
+_ADD = """
+    INSERT INTO inventory (id, product_id, product_name, quantity, reserved_qty)
+    VALUES ($1, $2, $3, $4, 0)
+    ON CONFLICT (product_id) DO NOTHING
+    RETURNING id, product_id, product_name, quantity, reserved_qty, created_at, updated_at
+"""
+_GET = """
+    SELECT id, product_id, product_name, quantity, reserved_qty, created_at, updated_at
+    FROM inventory WHERE product_id = $1
+"""
+_GET_LOCKED = f"{_GET} FOR UPDATE"
+_AVAILABLE = "SELECT quantity - reserved_qty FROM inventory WHERE product_id = $1"
+# No product id is empty, so that the first page begins behind the empty one.
+_PAGE = """
+    SELECT id, product_id, product_name, quantity, reserved_qty, created_at, updated_at
+    FROM inventory WHERE product_id > $1 ORDER BY product_id LIMIT $2
+"""
+_LOCK = """
+    SELECT product_id, quantity - reserved_qty AS available
+    FROM inventory WHERE product_id = ANY ($1::text[])
+    ORDER BY product_id
+    FOR UPDATE
+"""
 # The change and its guard are one statement, and so are the change and its line in the ledger.
-_MOVE = text("""
+_MOVE = """
     WITH moved AS (
         UPDATE inventory i
         SET quantity = i.quantity + w.delta, updated_at = clock_timestamp()
-        FROM unnest(CAST(:products AS text[]), CAST(:deltas AS bigint[])) AS w (product_id, delta)
+        FROM unnest($3::text[], $4::bigint[]) AS w (product_id, delta)
         WHERE i.product_id = w.product_id
           AND i.quantity - i.reserved_qty + w.delta >= 0
-          AND i.quantity + w.delta <= :ceiling
+          AND i.quantity + w.delta <= $5
         RETURNING i.*, w.delta
     ), written AS (
         INSERT INTO stock_movements (key, product_id, kind, delta)
-        SELECT CAST(:key AS text), product_id, CAST(:kind AS text), delta FROM moved
+        SELECT $1, product_id, $2, delta FROM moved
     )
-    SELECT * FROM moved ORDER BY product_id
-""")
+    SELECT id, product_id, product_name, quantity, reserved_qty, created_at, updated_at
+    FROM moved ORDER BY product_id
+"""
+_CHANGE = """
+    UPDATE inventory
+    SET product_name = $2, quantity = $3, reserved_qty = $4, updated_at = clock_timestamp()
+    WHERE product_id = $1
+    RETURNING id, product_id, product_name, quantity, reserved_qty, created_at, updated_at
+"""
+_REMOVE = "DELETE FROM inventory WHERE product_id = $1 RETURNING quantity"
 _NO_CEILING = 2**62
 
-# Built once: `check` is asked before every order, and building it took a tenth of its time.
-_AVAILABLE = select(InventoryItem.quantity - InventoryItem.reserved_qty).where(
-    InventoryItem.product_id == bindparam("product_id")
-)
+
+def _item(row: Any) -> InventoryItem:
+    return InventoryItem(**row)
 
 
 class InventoryRepository:
-    """Works in the caller's session; nothing here commits."""
+    """Works on the caller's connection; nothing here commits."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     async def add(self, product_id: str, name: str, quantity: int) -> InventoryItem | None:
         """The new item, or None where the product has one, of which the loser of a race learns
         here too: ON CONFLICT waits for the other transaction to end."""
-        values = {"product_id": product_id, "product_name": name, "quantity": quantity}
-        statement = (
-            insert(InventoryItem)
-            .values(id=uuid4(), reserved_qty=0, **values)
-            .on_conflict_do_nothing(index_elements=["product_id"])
-            .returning(InventoryItem)
-        )
-        return (await self._session.scalars(statement)).one_or_none()
+        row = await self._connection.fetchrow(_ADD, uuid4(), product_id, name, quantity)
+        return None if row is None else _item(row)
 
     async def get(self, product_id: str) -> InventoryItem | None:
-        statement = select(InventoryItem).where(InventoryItem.product_id == product_id)
-        return (await self._session.scalars(statement)).one_or_none()
+        row = await self._connection.fetchrow(_GET, product_id)
+        return None if row is None else _item(row)
 
     async def get_locked(self, product_id: str) -> InventoryItem | None:
         """The item, which nobody else can change until this transaction ends."""
-        statement = (
-            select(InventoryItem).where(InventoryItem.product_id == product_id).with_for_update()
-        )
-        return (await self._session.scalars(statement)).one_or_none()
+        row = await self._connection.fetchrow(_GET_LOCKED, product_id)
+        return None if row is None else _item(row)
 
     async def available(self, product_id: str) -> int | None:
         """What can be sold of a product: one row by its unique index."""
-        row = (await self._session.execute(_AVAILABLE, {"product_id": product_id})).one_or_none()
-        return None if row is None else int(row[0])
+        available: int | None = await self._connection.fetchval(_AVAILABLE, product_id)
+        return available
 
-    async def page(self, after: str | None, limit: int) -> Sequence[InventoryItem]:
+    async def page(self, after: str | None, limit: int) -> list[InventoryItem]:
         """`limit` items in the order of their product ids, which the unique index has."""
-        statement = select(InventoryItem).order_by(InventoryItem.product_id).limit(limit)
-        if after is not None:
-            statement = statement.where(InventoryItem.product_id > after)
-        return (await self._session.scalars(statement)).all()
+        return [_item(row) for row in await self._connection.fetch(_PAGE, after or "", limit)]
 
     async def lock(self, products: Collection[str]) -> dict[str, int]:
         """Lock the items of `products` in the order of their ids; returns what each has available.
@@ -85,13 +104,7 @@ class InventoryRepository:
         product: 3 products 25 to 40 % faster, 10 products 45 %, one product the same (and 18 %
         slower where all want the same one).
         """
-        statement = (
-            select(InventoryItem.product_id, InventoryItem.quantity - InventoryItem.reserved_qty)
-            .where(InventoryItem.product_id.in_(products))
-            .order_by(InventoryItem.product_id)
-            .with_for_update()
-        )
-        return {row[0]: row[1] for row in await self._session.execute(statement)}
+        return dict(await self._connection.fetch(_LOCK, list(products)))
 
     async def move(
         self, key: str, kind: str, deltas: Mapping[str, int], *, ceiling: int = _NO_CEILING
@@ -102,35 +115,20 @@ class InventoryRepository:
         Lock more than one product first. Returns the items that were changed, in the order of
         their ids; who wants all or none rolls back when one is missing.
         """
-        parameters = {
-            "key": key,
-            "kind": kind,
-            "products": list(deltas),
-            "deltas": list(deltas.values()),
-            "ceiling": ceiling,
-        }
-        statement = select(InventoryItem).from_statement(_MOVE)
-        options = {"populate_existing": True}
-        moved = await self._session.scalars(statement, parameters, execution_options=options)
-        return {item.product_id: item for item in moved}
-
-    async def change(self, product_id: str, values: Mapping[str, Any]) -> InventoryItem:
-        """Set columns of an item that this transaction has locked."""
-        statement = (
-            update(InventoryItem)
-            .where(InventoryItem.product_id == product_id)
-            .values(**values, updated_at=NOW)
-            .returning(InventoryItem)
+        rows = await self._connection.fetch(
+            _MOVE, key, kind, list(deltas), list(deltas.values()), ceiling
         )
-        options = {"synchronize_session": False, "populate_existing": True}
-        return (await self._session.scalars(statement, execution_options=options)).one()
+        return {row["product_id"]: _item(row) for row in rows}
+
+    async def change(
+        self, product_id: str, name: str, quantity: int, reserved_qty: int
+    ) -> InventoryItem:
+        """Set an item that this transaction has locked."""
+        return _item(
+            await self._connection.fetchrow(_CHANGE, product_id, name, quantity, reserved_qty)
+        )
 
     async def remove(self, product_id: str) -> int | None:
         """Delete an item; the quantity it had, or None where there was none."""
-        statement = (
-            delete(InventoryItem)
-            .where(InventoryItem.product_id == product_id)
-            .returning(InventoryItem.quantity)
-        )
-        options = {"synchronize_session": False}
-        return (await self._session.scalars(statement, execution_options=options)).one_or_none()
+        quantity: int | None = await self._connection.fetchval(_REMOVE, product_id)
+        return quantity

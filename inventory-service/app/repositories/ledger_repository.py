@@ -1,14 +1,29 @@
 """The ledger: the keys of movements and the movements themselves."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncSession
+from app.models.inventory import MovementKey
+from chassis.database import Connection
 
-from app.models.inventory import MovementKey, StockMovement
+_CLAIM = """
+    INSERT INTO movement_keys (key, state, request, answer) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (key) DO NOTHING
+    RETURNING key
+"""
+_KEY_LOCKED = "SELECT request, state, answer FROM movement_keys WHERE key = $1 FOR UPDATE"
+_SETTLE = "UPDATE movement_keys SET state = $2, answer = $3 WHERE key = $1"
+_RECORD = """
+    INSERT INTO stock_movements (key, kind, product_id, delta)
+    SELECT $1, $2, product_id, delta
+    FROM unnest($3::text[], $4::bigint[]) AS w (product_id, delta) WHERE delta <> 0
+"""
+_TAKEN_BY = """
+    SELECT product_id, -delta FROM stock_movements WHERE key = $1 AND kind = 'reduce'
+    ORDER BY product_id
+"""
 
 
 def new_key(kind: str) -> str:
@@ -20,10 +35,10 @@ def new_key(kind: str) -> str:
 
 
 class LedgerRepository:
-    """Works in the caller's session; nothing here commits."""
+    """Works on the caller's connection; nothing here commits."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     async def claim(
         self, key: str, *, state: str, request: Mapping[str, Any] | None, answer: str | None = None
@@ -37,41 +52,21 @@ class LedgerRepository:
         Returns:
             None where the row is new, and this caller's to act on.
         """
-        values = {"key": key, "state": state, "request": request, "answer": answer}
-        insertion = (
-            upsert(MovementKey)
-            .values(**values)
-            .on_conflict_do_nothing(index_elements=["key"])
-            .returning(MovementKey.key)
-        )
-        if (await self._session.execute(insertion)).one_or_none() is not None:
+        asked = None if request is None else json.dumps(request)
+        if await self._connection.fetchval(_CLAIM, key, state, asked, answer) is not None:
             return None
-        existing = select(MovementKey).where(MovementKey.key == key).with_for_update()
-        return (await self._session.scalars(existing)).one()
+        row = await self._connection.fetchrow(_KEY_LOCKED, key)
+        stands_for = None if row["request"] is None else json.loads(row["request"])
+        return MovementKey(request=stands_for, state=row["state"], answer=row["answer"])
 
     async def settle(self, key: str, *, state: str, answer: str) -> None:
         """Store what the key was told, for whoever asks again."""
-        statement = (
-            update(MovementKey).where(MovementKey.key == key).values(state=state, answer=answer)
-        )
-        await self._session.execute(statement, execution_options={"synchronize_session": False})
+        await self._connection.execute(_SETTLE, key, state, answer)
 
     async def record(self, key: str, kind: str, deltas: Mapping[str, int]) -> None:
         """Write a line for each product; a movement of nothing leaves none."""
-        rows = [
-            {"key": key, "kind": kind, "product_id": product, "delta": delta}
-            for product, delta in deltas.items()
-            if delta
-        ]
-        if rows:
-            await self._session.execute(insert(StockMovement).values(rows))
+        await self._connection.execute(_RECORD, key, kind, list(deltas), list(deltas.values()))
 
     async def taken_by(self, key: str) -> dict[str, int]:
         """How many pieces of what product a key's reduction took."""
-        statement = (
-            select(StockMovement.product_id, StockMovement.delta)
-            .where(StockMovement.key == key, StockMovement.kind == "reduce")
-            .order_by(StockMovement.product_id)
-        )
-        rows = await self._session.execute(statement)
-        return {product: -delta for product, delta in rows}
+        return dict(await self._connection.fetch(_TAKEN_BY, key))

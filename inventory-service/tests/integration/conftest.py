@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from app.config import Settings
 from app.main import create_app
+from chassis.database import driver_url
 from tests.conftest import SettingsFactory
 from tests.stock import Shop
 
@@ -50,7 +51,7 @@ def database_url(postgres_url: str) -> str:
 async def another_database(url: str) -> AsyncIterator[str]:
     """An empty database on the same server, for a test that needs one of its own."""
     name = f"test_{uuid4().hex[:12]}"
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    connection = await asyncpg.connect(driver_url(url))
     await connection.execute(f'CREATE DATABASE "{name}"')
     try:
         yield f"{url.rpartition('/')[0]}/{name}"

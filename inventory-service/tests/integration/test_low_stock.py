@@ -107,11 +107,11 @@ async def test_as_many_events_as_falls_whatever_happens_at_once(shop: Shop) -> N
 
     await asyncio.gather(*(take_and_bring_back(1 + number % 5) for number in range(10)))
     rows = await shop.sql(
-        "SELECT delta FROM stock_movements WHERE product_id = :p ORDER BY at", p=product
+        "SELECT delta FROM stock_movements WHERE product_id = $1 ORDER BY at", product
     )
     quantity, falls = 0, 0
     for row in rows:
-        quantity, before = quantity + row.delta, quantity
+        quantity, before = quantity + row["delta"], quantity
         falls += quantity < 10 <= before
     assert quantity == 14
     assert falls > 1

@@ -10,7 +10,7 @@ from tests.stock import Shop, assert_problem, new_id, path_of
 
 
 async def keys(shop: Shop, key: str) -> int:
-    return len(await shop.sql("SELECT 1 FROM movement_keys WHERE key = :key", key=key))
+    return len(await shop.sql("SELECT 1 FROM movement_keys WHERE key = $1", key))
 
 
 async def test_a_reduction_takes_all_of_its_products(shop: Shop) -> None:

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from sqlalchemy import text
 
 from tests.stock import Shop, new_id
 
@@ -24,9 +23,9 @@ WAITING = """
 @asynccontextmanager
 async def somebody_changes(shop: Shop, product: str, change: str) -> AsyncIterator[None]:
     """Another transaction has made `change` to the product's row, and commits at the end."""
-    async with shop.database.transaction() as session:
-        statement = f"UPDATE inventory SET {change} WHERE product_id = :p"  # noqa: S608
-        await session.execute(text(statement), {"p": product})
+    async with shop.database.transaction() as connection:
+        statement = f"UPDATE inventory SET {change} WHERE product_id = $1"  # noqa: S608
+        await connection.execute(statement, product)
         yield
 
 
@@ -36,7 +35,7 @@ async def started_and_waiting(
     """The call's task, once the database shows that somebody waits for a lock."""
     task = asyncio.ensure_future(call)
     async with asyncio.timeout(10):
-        while not (await shop.sql(WAITING))[0].calls:
+        while not (await shop.sql(WAITING))[0]["calls"]:
             await asyncio.sleep(0.01)
     return task
 
@@ -73,10 +72,11 @@ async def test_a_restock_sees_the_room_that_was_made_during_its_wait(shop: Shop)
 async def test_a_reduce_waits_for_the_reversal_that_has_its_key(shop: Shop) -> None:
     """Serial for each key, also while the key's row is not committed yet."""
     product, key = await shop.stock(5), str(uuid4())
-    async with shop.database.transaction() as session:
-        await session.execute(
-            text("INSERT INTO movement_keys (key, state, answer) VALUES (:k, 'reversed', :a)"),
-            {"k": key, "a": '{"returned":[]}'},
+    async with shop.database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO movement_keys (key, state, answer) VALUES ($1, 'reversed', $2)",
+            key,
+            '{"returned":[]}',
         )
         reduction = await started_and_waiting(shop, shop.reduce({product: 1}, key))
     assert (await reduction).status_code == 409
@@ -90,7 +90,7 @@ async def test_a_reversal_waits_for_the_reduce_that_has_its_key(shop: Shop) -> N
         reduction = await started_and_waiting(shop, shop.reduce({product: 1}, key))
         reversal = asyncio.create_task(shop.reverse(key))
         async with asyncio.timeout(10):
-            while (await shop.sql(WAITING))[0].calls < 2:
+            while (await shop.sql(WAITING))[0]["calls"] < 2:
                 await asyncio.sleep(0.01)
     assert (await reduction).status_code == 200
     assert (await reversal).json() == {"returned": [{"product_id": product, "quantity": 1}]}

@@ -1,5 +1,6 @@
 """The edge: what is refused before anything else is asked. Nothing here reaches a database."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def client(make_settings: SettingsFactory) -> TestClient:
-    """Without its lifespan: any I/O would be a 503, since both servers are nowhere."""
-    return TestClient(create_app(make_settings()), raise_server_exceptions=False)
+def client(make_settings: SettingsFactory) -> Iterator[TestClient]:
+    """Both servers are nowhere: any I/O would be a 503."""
+    with TestClient(create_app(make_settings()), raise_server_exceptions=False) as client:
+        yield client
 
 
 BAD_IDS = ["", " ", "%20", "%00", "%0A", "%7F", "%FF", "%C3", "%ED%A0%80", "x" * 101, "%F0%9F" * 40]

@@ -1,10 +1,11 @@
 """The rules that need no database."""
 
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import InsufficientStock, UnknownProduct
 from app.metrics import StockMetrics
@@ -38,14 +39,14 @@ def test_what_is_short_is_named_with_what_there_is() -> None:
     assert UnknownProduct("a", "b").detail == "Inventory does not know products a, b."
 
 
-class Recorder(AsyncSession):
-    """Stands where a session would; keeps what was written."""
+class Recorder:
+    """Stands where a connection would; keeps what was written."""
 
     def __init__(self) -> None:
-        self.written: list[Any] = []
+        self.written: list[tuple[Any, ...]] = []
 
-    async def execute(self, statement: Any, *_: Any, **__: Any) -> Any:
-        self.written.append(statement.compile().params)
+    async def execute(self, _statement: str, *values: Any) -> None:
+        self.written.append(values)
 
 
 CROSSINGS = [
@@ -66,11 +67,12 @@ CROSSINGS = [
 async def test_low_is_strictly_below_and_only_a_fall_is_told(
     before: int, after: int, threshold: int, told: bool
 ) -> None:
-    session, metrics = Recorder(), StockMetrics(CollectorRegistry())
-    watch = LowStockWatch(session, threshold, metrics)
-    item = InventoryItem(product_id="p", product_name="P", quantity=after + 5, reserved_qty=5)
-    await watch.note(item, before)
-    assert [row["key"] for row in session.written] == ["p"] * told
+    connection, metrics = Recorder(), StockMetrics(CollectorRegistry())
+    watch = LowStockWatch(threshold, metrics)
+    now = datetime.now(UTC)
+    item = InventoryItem(uuid4(), "p", "P", after + 5, 5, created_at=now, updated_at=now)
+    await watch.note(connection, item, before)
+    assert [key for _id, _topic, key, *_ in connection.written] == ["p"] * told
     assert metrics.low_crossings._value.get() == told
 
 

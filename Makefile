@@ -100,8 +100,9 @@ mutants: setup-dev  ## Plant deliberate defects one by one; a test must catch ea
 deploy: tools  ## A version to DEPLOY_HOST=user@host: VERSION=1.2.0 IMAGE_PREFIX=... (apply=1: does it, else prints it)
 	@$(PY) local/deploy.py $(if $(apply),--apply)
 
-bench: setup  ## What the gateway costs, beside two other forwarders (needs wrk; some 2 minutes)
-	@$(PY) benchmarks/forwarding
+bench: setup-dev  ## Measure it, and check the state afterwards: ONLY="orders mails" SECONDS=5 SOAK=10 PROFILE=...
+	@$(PY) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(filter command,$(origin SECONDS)),--seconds $(SECONDS)) \
+		$(if $(SOAK),--soak $(SOAK)) $(if $(PROFILE),--profile $(PROFILE))
 
 setup:  ## Make the environments that running needs (done by the others when needed)
 	$(BOOTSTRAP)

@@ -106,7 +106,7 @@ class _Run:
         if "start" in wanted or "memory" in wanted:
             self._do("warm start", lambda: processes.warm_start(fleet))
         if "memory" in wanted:
-            self._do("idle memory", lambda: processes.idle_memory(fleet))
+            self._do("idling", lambda: processes.idling(fleet))
         if "reads" in wanted:
             self._do("reads", lambda: reads.browsing(fleet, seconds))
             self._do("added latency", lambda: reads.added_latency(fleet, seconds))

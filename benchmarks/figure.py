@@ -18,12 +18,28 @@ class Goal:
         return f"{'≥' if self.at_least else '≤'} {self.bound:g}"
 
 
-def at_most(bound: float) -> Goal:
-    return Goal(bound)
-
-
-def at_least(bound: float) -> Goal:
-    return Goal(bound, at_least=True)
+_MAIN = "orders: 16 clients, all products"
+GOALS = {
+    "forwarding: gateway against bare aiohttp, CPU a request": Goal(2),
+    "forwarding: gateway against plain httpx, rate": Goal(4, at_least=True),
+    "reads: list of 10, gateway against direct": Goal(0.8, at_least=True),
+    "reads: list of 10, CPU of product-service": Goal(0.6),
+    "reads: one product, CPU of product-service": Goal(0.4),
+    "reads: p99 added by the gateway": Goal(5),
+    f"{_MAIN}: rate": Goal(120, at_least=True),
+    f"{_MAIN}: CPU of the six services an order": Goal(8),
+    f"{_MAIN}: rate against its SQL alone": Goal(0.15, at_least=True),
+    "mails: 50 orders a second, to the mail, p95": Goal(500),
+    "start: warm, until every API answers": Goal(5),
+    "memory: idle, six services, RSS": Goal(480),
+    "memory: soak, most of its second half against its first": Goal(1.05),
+    "growth: a page of all orders, 100,000 against 1,000": Goal(1.5),
+    "growth: a page of one's own, 100,000 against 1,000": Goal(1.5),
+    "growth: a page of products, 10,000 against 100": Goal(1.5),
+    "growth: a search for one product, 10,000 against 100": Goal(1.5),
+    "growth: one product, 10,000 against 100": Goal(1.5),
+}
+"""By a figure's key; a time in its unit, a ratio of two figures of one run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +47,22 @@ class Figure:
     """One number.
 
     Attributes:
-        scenario, name: what was measured; together they find it in an earlier run.
-        unit: such as `ms`, `/s`, `MB`, or `x` for a ratio of two figures of this run.
-        more_is_better: which way is faster, for the comparison with an earlier run.
+        scenario, name: what was measured; together they find it in an earlier run, and its goal.
+        unit: such as `ms`, `/s`, `MB`, or `x` for a ratio.
     """
 
     scenario: str
     name: str
     value: float
     unit: str
-    goal: Goal | None = None
-    more_is_better: bool = False
 
     @property
     def key(self) -> str:
         return f"{self.scenario}: {self.name}"
+
+    @property
+    def goal(self) -> Goal | None:
+        return GOALS.get(self.key)
 
     @property
     def met(self) -> bool:
@@ -56,7 +73,6 @@ class Figure:
 class Series:
     """A curve for the report: points (x, y) by the name of each line."""
 
-    scenario: str
     title: str
     unit: str
     lines: dict[str, list[tuple[float, float]]]

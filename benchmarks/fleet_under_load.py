@@ -1,4 +1,4 @@
-"""The fleet that is measured: embedded servers, everything on, in a folder and on ports of its own."""
+"""The fleet that is measured: embedded servers, everything on, a folder and ports of its own."""
 
 import os
 import time

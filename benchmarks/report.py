@@ -101,7 +101,8 @@ def _bars(goals: Sequence[Figure]) -> str:
         wide = min(2.0, each.value / each.goal.bound) * scale - 4
         left = middle - scale
         parts.append(
-            f"<text x={left - 8:.0f} y={y + 14} text-anchor=end class=small>{escape(each.key)}</text>"
+            f"<text x={left - 8:.0f} y={y + 14} text-anchor=end class=small>{escape(each.key)}"
+            "</text>"
             f"<rect class={'ok' if each.met else 'wrong'} x={left:.0f} y={y} width={wide:.0f}"
             f" height={row - 8} />"
             f"<text x={left + 6:.0f} y={y + 14} class=in>{_number(each.value)} {each.unit}"

@@ -58,7 +58,7 @@ def checks() -> list[Check]:
             types(folder, folder / "venv" / "bin" / "python", *packages(folder))
             for folder in service_folders()
         ),
-        types(ROOT, TOOLS / "bin" / "python", "tests", "benchmarks/forwarding/__main__.py"),
+        types(ROOT, TOOLS / "bin" / "python", "tests", "benchmarks"),
         *(imports(folder) for folder in [CHASSIS, *service_folders()]),
         Check("structure", (str(TOOLS / "bin" / "python"), "-m", "pytest", "-q", *STRUCTURE)),
         Check("contracts", (str(TOOLS / "bin" / "python"), "local/contracts.py")),

@@ -3,13 +3,15 @@
 import asyncio
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import asyncpg
 import httpx2
 from pymongo import MongoClient
+from pymongo.database import Database
 
-from benchmarks.figure import Figure, Measured, Series, at_most
-from benchmarks.fleet_under_load import EMAIL, FleetUnderLoad
+from benchmarks.figure import Figure, Measured, Series
+from benchmarks.fleet_under_load import FleetUnderLoad
 
 _ORDERS = (1_000, 100_000)
 _PRODUCTS = (100, 1_000, 10_000)
@@ -32,8 +34,8 @@ _INSERT_ITEMS = """
 """
 _PLANS = {
     "a page of all orders": "SELECT * FROM orders ORDER BY created_at DESC, id DESC LIMIT 51",
-    "a page of one customer's orders": f"""
-        SELECT * FROM orders WHERE lower(customer_email) = '{EMAIL}'
+    "a page of one customer's orders": """
+        SELECT * FROM orders WHERE lower(customer_email) = 'alice@example.com'
         ORDER BY created_at DESC, id DESC LIMIT 51
     """,
 }
@@ -78,9 +80,7 @@ async def _orders(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured
         await connection.execute("DELETE FROM orders WHERE customer_email = $1", _GROWN_EMAIL)
         await connection.close()
     figures = [_ratio(name, points) for name, points in lines.items()]
-    return Measured.of(
-        figures, [Series("growth", "orders, ms by their number", "ms", lines)], notes
-    )
+    return Measured.of(figures, [Series("orders, ms by their number", "ms", lines)], notes)
 
 
 def _products(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
@@ -93,7 +93,7 @@ def _products(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
     lines: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
     with httpx2.Client(timeout=30) as http:
         http.post(url, json=_product("Needle"), timeout=30).raise_for_status()
-        database = MongoClient(fleet.mongo)["product_db"]
+        database: Database[dict[str, Any]] = MongoClient(fleet.mongo)["product_db"]
         sample = database["products"].find_one({"name": "Needle"})
         assert sample is not None  # noqa: S101
         there = 0
@@ -109,15 +109,14 @@ def _products(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
         notes = [f"a search among {there:,}: {plan['queryPlanner']['winningPlan']}"]
         database["products"].delete_many({"category": "Growth"})
     figures = [_ratio(name, points) for name, points in lines.items()]
-    series = Series("growth", "products, ms by their number", "ms", lines)
+    series = Series("products, ms by their number", "ms", lines)
     return Measured.of(figures, [series], notes)
 
 
-def _grown(sample: dict[str, object], number: int) -> dict[str, object]:
+def _grown(sample: dict[str, Any], number: int) -> dict[str, Any]:
     name = f"Straw {number}"
     grown = {key: value for key, value in sample.items() if key != "_id"}
-    search = dict(sample["search"])  # type: ignore[call-overload]
-    search |= {"name": name.lower(), "words": ["straw", str(number), "growth"]}
+    search = sample["search"] | {"name": name.lower(), "words": ["straw", str(number), "growth"]}
     return grown | {"name": name, "category": "Growth", "search": search}
 
 
@@ -144,5 +143,5 @@ def _median(url: str, headers: dict[str, str]) -> float:
 
 def _ratio(name: str, points: list[tuple[float, float]]) -> Figure:
     (small, before), (large, after) = points[0], points[-1]
-    what = f"{name}: {large:,.0f} against {small:,.0f} rows"
-    return Figure("growth", what, after / before, "x", at_most(1.5))
+    what = f"{name}, {large:,.0f} against {small:,.0f}"
+    return Figure("growth", what, after / before, "x")

@@ -1,11 +1,11 @@
-"""What people look at: a page of products, one product, a search; direct and through the gateway."""
+"""What people look at: a page of products, one product, a search; with and without the gateway."""
 
 import random
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.figure import Figure, Measured, at_least, at_most
+from benchmarks.figure import Figure, Measured
 from benchmarks.fleet_under_load import FleetUnderLoad
 from benchmarks.scenarios.orders import Orders
 from benchmarks.tools import Load, Request, load_of, send_at, wrk
@@ -42,10 +42,10 @@ def browsing(fleet: FleetUnderLoad, seconds: float) -> Measured:
     """The medians of rounds in which direct and gateway take turns."""
     product = fleet.catalogue()[0]
     figures = []
-    for name, path, most_cpu in (
-        ("list of 10", "/api/products?page_size=10", 0.6),
-        ("one product", f"/api/products/{product['id']}", 0.4),
-        ("search", "/api/products/search?q=chair", None),
+    for name, path in (
+        ("list of 10", "/api/products?page_size=10"),
+        ("one product", f"/api/products/{product['id']}"),
+        ("search", "/api/products/search?q=chair"),
     ):
         direct = _Way(fleet.url(CATALOGUE) + path, {})
         gateway = _Way(fleet.gateway + path, fleet.bearer())
@@ -55,16 +55,14 @@ def browsing(fleet: FleetUnderLoad, seconds: float) -> Measured:
                 if not number:  # that one warmed up
                     way.loads.clear()
                     way.cpu.clear()
-        goal = at_most(most_cpu) if most_cpu else None
-        share = at_least(0.8) if name == "list of 10" else None
+        against = gateway.rate() / direct.rate()
         figures += [
-            Figure("reads", f"{name}: direct", direct.rate(), "/s", None, True),
-            Figure("reads", f"{name}: through the gateway", gateway.rate(), "/s", None, True),
-            Figure("reads", f"{name}: gateway against direct", gateway.rate() / direct.rate(), "x",
-                   share, True),
-            Figure("reads", f"{name}: CPU of {CATALOGUE}", direct.cpu_of(CATALOGUE), "ms", goal),
-            Figure("reads", f"{name}: CPU of the gateway", gateway.cpu_of(GATEWAY), "ms"),
-        ]  # fmt: skip
+            Figure("reads", f"{name}, direct", direct.rate(), "/s"),
+            Figure("reads", f"{name}, through the gateway", gateway.rate(), "/s"),
+            Figure("reads", f"{name}, gateway against direct", against, "x"),
+            Figure("reads", f"{name}, CPU of {CATALOGUE}", direct.cpu_of(CATALOGUE), "ms"),
+            Figure("reads", f"{name}, CPU of the gateway", gateway.cpu_of(GATEWAY), "ms"),
+        ]
     return Measured.of(figures)
 
 
@@ -74,18 +72,19 @@ def added_latency(fleet: FleetUnderLoad, seconds: float) -> Measured:
     headers = fleet.bearer()
     most = wrk(fleet.gateway + path, seconds=3, connections=CONNECTIONS, headers=headers).rate
     rate = most / 2
-    added, direct, through = [], [], []
+    direct: list[float] = []
+    through: list[float] = []
     for _ in range(ROUNDS):
         for base, found in ((fleet.url(CATALOGUE), direct), (fleet.gateway, through)):
             request = Request("GET", base + path, headers)
             found.append(load_of(send_at([request] * int(rate * seconds), rate, seconds)).p99)
-        added.append(through[-1] - direct[-1])
+    added = [above - below for below, above in zip(direct, through, strict=True)]
     return Measured.of(
         [
             Figure("reads", "half of the saturation rate", rate, "/s"),
             Figure("reads", "p99 direct, at half of saturation", statistics.median(direct), "ms"),
             Figure("reads", "p99 through the gateway", statistics.median(through), "ms"),
-            Figure("reads", "p99 added by the gateway", statistics.median(added), "ms", at_most(5)),
+            Figure("reads", "p99 added by the gateway", statistics.median(added), "ms"),
         ]
     )
 
@@ -117,10 +116,10 @@ def mixed(orders: Orders, seconds: float) -> Measured:
     total = cpu.services * 1000 / len(answers)
     return Measured.of(
         [
-            Figure("mixed", f"{rate:.0f} requests a second: reads, p50", reads.p50, "ms"),
-            Figure("mixed", f"{rate:.0f} requests a second: reads, p99", reads.p99, "ms"),
-            Figure("mixed", f"{rate:.0f} requests a second: orders, p50", placed.p50, "ms"),
-            Figure("mixed", f"{rate:.0f} requests a second: orders, p99", placed.p99, "ms"),
+            Figure("mixed", f"{rate:.0f} requests a second, reads, p50", reads.p50, "ms"),
+            Figure("mixed", f"{rate:.0f} requests a second, reads, p99", reads.p99, "ms"),
+            Figure("mixed", f"{rate:.0f} requests a second, orders, p50", placed.p50, "ms"),
+            Figure("mixed", f"{rate:.0f} requests a second, orders, p99", placed.p99, "ms"),
             Figure("mixed", "CPU of the six services a request", total, "ms"),
         ]
     )

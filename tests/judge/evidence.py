@@ -183,8 +183,19 @@ class Watch:
 async def settled(addresses: Addresses, seconds: float) -> str:
     """Wait until nothing is left to do; what still was when time ran out, else nothing.
 
+    A mail too many would come within the quiet that follows.
+    """
+    left = await done(addresses, seconds)
+    if not left:
+        await asyncio.sleep(_QUIET)
+    return left
+
+
+async def done(addresses: Addresses, seconds: float) -> str:
+    """As `settled`, without the quiet.
+
     Nothing is left to do when no order is unfinished, both outboxes are published, and every event
-    has its mail; a mail too many would come within the quiet that follows.
+    has its mail.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     left = "nothing was looked at"
@@ -194,7 +205,6 @@ async def settled(addresses: Addresses, seconds: float) -> str:
         except (OSError, asyncpg.PostgresError, httpx2.TransportError) as error:
             left = f"{type(error).__name__}: {error}"
         if not left:
-            await asyncio.sleep(_QUIET)
             return ""
         await asyncio.sleep(0.5)  # between two looks
     return left

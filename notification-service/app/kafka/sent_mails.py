@@ -156,6 +156,9 @@ class SentMailsTopic:
             bootstrap_servers=self._bootstrap_servers,
             client_id="mail-sent",
             auto_offset_reset="earliest",
+            # It may learn late, for `catch_up` waits for it: an answer a fifth of a second, not one
+            # for each record.
+            fetch_min_bytes=100_000,
             fetch_max_wait_ms=200,
             fetch_max_bytes=300_000,  # some 1,500 records: a backlog costs little memory
             retry_backoff_ms=500,

@@ -99,7 +99,7 @@ def wrk(
 
 def send_at(requests: Iterable[Request], rate: float, seconds: float) -> list[Answer]:
     """So many requests a second, evenly, whether or not the earlier ones are answered yet."""
-    return _vegeta_attack(requests, [f"-rate={rate:g}/s", f"-duration={seconds:g}s"])
+    return _vegeta_attack(requests, [f"-rate={round(rate)}/s", f"-duration={seconds:g}s"])
 
 
 def send_by(requests: Iterable[Request], workers: int, seconds: float) -> list[Answer]:

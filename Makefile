@@ -68,7 +68,10 @@ judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATIO
 
 ##@ Work on it
 
-.PHONY: check contracts audit test test-keycloak e2e mutants setup setup-dev lock clean
+.PHONY: dev check contracts audit test test-keycloak e2e mutants deploy setup setup-dev lock clean
+dev: setup  ## Watch a service's code, and its log: each change starts it anew, in the fleet (s=order-service)
+	@$(FLEET) dev $(s)
+
 check: setup-dev  ## Lint, format, types, structure, contracts, secrets, alert rules, known vulnerabilities
 	@$(PY) local/check.py
 
@@ -93,6 +96,9 @@ ON_DOCKER = tests/compose tests/identity -m 'not local'
 
 mutants: setup-dev  ## Plant deliberate defects one by one; a test must catch each (m=NAME: only that one)
 	@$(PY) -m tests.mutants $(m)
+
+deploy: tools  ## A version to DEPLOY_HOST=user@host: VERSION=1.2.0 IMAGE_PREFIX=... (apply=1: does it, else prints it)
+	@$(PY) local/deploy.py $(if $(apply),--apply)
 
 bench: setup  ## What the gateway costs, beside two other forwarders (needs wrk; some 2 minutes)
 	@$(PY) benchmarks/forwarding

@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,7 @@ def checks() -> list[Check]:
         Check("structure", (str(TOOLS / "bin" / "python"), "-m", "pytest", "-q", *STRUCTURE)),
         Check("contracts", (str(TOOLS / "bin" / "python"), "local/contracts.py")),
         *docker_checks(),
+        *workflow_checks(),
         Check("secrets", secrets_command(files())),
         Check("known vulnerabilities", (str(TOOLS / "bin" / "python"), "local/audit.py")),
     ]
@@ -114,6 +116,19 @@ def docker_checks() -> list[Check]:
     ]
 
 
+def workflow_checks(github: Path = ROOT / ".github") -> list[Check]:
+    """Of what GitHub runs: is it understood, and could somebody abuse it? Both ask nobody."""
+    actionlint, zizmor = str(TOOLS / "bin" / "actionlint"), str(TOOLS / "bin" / "zizmor")
+    shellcheck = TOOLS / "bin" / "shellcheck"  # not for every machine: see requirements-dev.in
+    shell = str(shellcheck) if shellcheck.exists() else ""
+    files = [str(path) for path in sorted((github / "workflows").glob("*.yml"))]
+    strict = ("--offline", "--persona", "pedantic", "--strict-collection")
+    return [
+        Check("workflows", (actionlint, "-shellcheck", shell, "-pyflakes", "", *files)),
+        Check("workflows' security", (zizmor, *strict, "--no-progress", "--quiet", str(github))),
+    ]
+
+
 def run(check: Check) -> bool:
     """Run one check; its output is shown only when it fails. False when it failed."""
     began = time.monotonic()
@@ -130,12 +145,17 @@ def run(check: Check) -> bool:
     return done.returncode in (0, NOT_CHECKED)
 
 
-def main() -> int:
-    """Run all checks, two at a time; 1 when any failed."""
+def main(names: Sequence[str] = ()) -> int:
+    """Run all checks or those that are named, two at a time; 1 when any failed."""
+    known = checks()
+    chosen = [check for check in known if not names or check.name in names]
+    if unknown := set(names) - {check.name for check in chosen}:
+        print(f"There is no check {', '.join(unknown)}. Known: {', '.join(c.name for c in known)}.")
+        return 1
     with ThreadPoolExecutor(max_workers=2) as pool:
-        passed = list(pool.map(run, checks()))
+        passed = list(pool.map(run, chosen))
     return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -112,6 +112,16 @@ class Fleet:
         )
         assert done.returncode == 0, f"fleet {' '.join(command)}:\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def start(self, *command: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a command that goes on until it is ended, as on a terminal that keeps all."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "fleet", *command],
+            cwd=ROOT,
+            env=self._environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
 
     async def run(self, *command: str) -> str:
         """As calling it, beside what else goes on in the test."""

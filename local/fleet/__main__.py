@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     traces.add_argument("wanted", nargs="?", default="", help="order number or trace id")
     add_dlq(commands)
     for command, text in (
+        ("dev", "run one service with its code watched, until Ctrl-C"),
         ("restart", "stop it if it runs, and start it"),
         ("kill", "kill -9"),
         ("pause", "SIGSTOP"),

@@ -1,4 +1,4 @@
-"""What is done to one part on purpose: kill, pause, resume, restart."""
+"""What is done to one part on purpose: kill, pause, resume, restart, dev."""
 
 from __future__ import annotations
 
@@ -48,3 +48,10 @@ def restart(fleet: Fleet, name: str) -> None:
             ensure_free(part.name, port)
         part.runner.start()
     say(f"{part.name} answers again after {time.monotonic() - began:.1f} s.")
+
+
+def dev(fleet: Fleet, name: str) -> None:
+    """Start it anew on each change of its code, its log on the terminal, until Ctrl-C."""
+    from fleet.dev import dev
+
+    dev(fleet, name)

@@ -9,6 +9,10 @@ class NotReady(Exception):
     """A program does not answer its health check (yet); the text says how it failed."""
 
 
+class Busy(FleetError):
+    """Another command has the fleet's lock; a moment later it may be free."""
+
+
 class Died(FleetError):
     """A process ended although it should run."""
 

@@ -24,16 +24,17 @@ class _Skipped(Exception):
     """Something this part needs did not start; that failure is the one to report."""
 
 
-def up(fleet: Fleet) -> list[Part]:
-    """Start what is not running; returns that, with everything answering."""
+def up(fleet: Fleet, *, without: Part | None = None) -> list[Part]:
+    """Start what is not running, but one part; returns that, with everything answering."""
     fleet.settings.ensure_state()
     with exclusive(fleet.settings.state):
-        missing = [part for part in fleet.parts if not part.runner.alive()]
-        for part in fleet.parts:
+        wanted = [part for part in fleet.parts if part is not without]
+        missing = [part for part in wanted if not part.runner.alive()]
+        for part in wanted:
             if part not in missing:
                 _refuse_paused(part)
-        _ensure_startable(missing)
-        return _Start(fleet, missing).run()
+        ensure_startable(missing)
+        return _Start(fleet, wanted, missing).run()
 
 
 def down(fleet: Fleet, only: Sequence[Part] | None = None) -> None:
@@ -77,7 +78,7 @@ def _refuse_paused(part: Part) -> None:
         raise FleetError(f"{part.name} is paused. Let it go on first: make resume s={part.name}")
 
 
-def _ensure_startable(missing: Sequence[Part]) -> None:
+def ensure_startable(missing: Sequence[Part]) -> None:
     """Check everything that can be checked before the first process starts."""
     for part in missing:
         program = part.runner.program
@@ -91,8 +92,9 @@ def _ensure_startable(missing: Sequence[Part]) -> None:
 class _Start:
     """One start: a thread for each part, which waits for what the part needs."""
 
-    def __init__(self, fleet: Fleet, missing: Sequence[Part]) -> None:
+    def __init__(self, fleet: Fleet, wanted: Sequence[Part], missing: Sequence[Part]) -> None:
         self._fleet = fleet
+        self._wanted = list(wanted)
         self._missing = list(missing)
         self._cancelled = threading.Event()
         self._began = time.monotonic()
@@ -104,9 +106,9 @@ class _Start:
             external.reach()
             if self._missing:
                 self._tell(external.name, f"yours, {external.host}:{external.port}")
-        with ThreadPoolExecutor(len(self._fleet.parts)) as pool:
+        with ThreadPoolExecutor(len(self._wanted)) as pool:
             try:
-                for part in self._fleet.parts:  # servers come first, so needs are there already
+                for part in self._wanted:  # servers come first, so needs are there already
                     self._futures[part.name] = pool.submit(self._bring_up, part)
                 self._await_all()
             except BaseException:

@@ -7,7 +7,7 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from fleet.errors import FleetError
+from fleet.errors import Busy
 
 
 @contextlib.contextmanager
@@ -18,5 +18,5 @@ def exclusive(state: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FleetError("Another command is starting or stopping this fleet.") from None
+            raise Busy("Another command is starting or stopping this fleet.") from None
         yield

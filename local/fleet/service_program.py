@@ -31,7 +31,7 @@ class ServiceProgram(Program):
     ) -> None:
         """``env`` is the whole environment, addresses included."""
         super().__init__(name, [port])
-        self._folder = folder
+        self.folder = folder
         self._python = folder / "venv" / "bin" / "python"
         self._env = {key: value for key, value in env.items() if key not in _NOT_INHERITED}
         self._env["PYTHONUNBUFFERED"] = "1"
@@ -53,13 +53,13 @@ class ServiceProgram(Program):
 
         Its advisory lock makes that safe when several are started at once.
         """
-        versions = self._folder / "migrations" / "versions"
+        versions = self.folder / "migrations" / "versions"
         if not self._migrations or is_current(versions, self._env["DATABASE_URL"]):
             return
         with log.open("ab") as output:
             done = subprocess.run(
                 [str(self._python), "-m", "alembic", "upgrade", "head"],
-                cwd=self._folder,
+                cwd=self.folder,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -82,7 +82,7 @@ class ServiceProgram(Program):
                 *(*address, "--http", "chassis.drain:DrainingProtocol", "--loop", "uvloop"),
                 *("--no-access-log", "--timeout-graceful-shutdown", "8"),
             ]
-        return Command(argv, self._env, self._folder)
+        return Command(argv, self._env, self.folder)
 
     def check(self) -> None:
         """GET /health."""

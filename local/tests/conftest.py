@@ -1,3 +1,34 @@
 """The local fleet's own tests use its own plugin."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_fleet import FOREIGN, OWN_SERVER, PORTS, SERVICE, write_service
+
+from fleet.__main__ import main
+from fleet.ports import free_port
+from fleet.settings import Settings
+
 pytest_plugins = ["fleet.testing"]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str) -> Iterator[Path]:
+    """A checkout with two services, free ports, and a broker that is somebody else's."""
+    root = tmp_path_factory.mktemp("checkout")
+    write_service(root, "product-service", SERVICE)
+    write_service(root, "api-gateway", SERVICE)
+    (root / "api-gateway" / "app" / "__main__.py").write_text(OWN_SERVER, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*PORTS, *FOREIGN, "FLEET_STATE"):
+            patch.delenv(name, raising=False)
+        for name in PORTS:
+            patch.setenv(name, str(free_port()))
+        patch.setenv("FLEET_ROOT", str(root))
+        patch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
+        yield root
+        main(["reset"])
+        assert not Settings.load().state.exists()

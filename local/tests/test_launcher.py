@@ -5,85 +5,16 @@ from __future__ import annotations
 import os
 import re
 import socket
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
+from small_fleet import SERVICE
 
 from fleet.__main__ import main
 from fleet.composition import Fleet
 from fleet.launch import down
 from fleet.ports import free_port
 from fleet.settings import Settings
-
-SERVICE = dedent('''
-    """As small as a service can be: health, and a way to see its environment."""
-    import json
-    import os
-
-    def create_app():
-        async def app(scope, receive, send):
-            if scope["type"] != "http":
-                await receive()
-                return await send({"type": "lifespan.startup.complete"})
-            body = b'{"status": "UP", "dependencies": {"database": {"status": "UP"}}}'
-            if scope["path"] == "/env":
-                shown = {key.lower(): value for key, value in os.environ.items()}
-                body = json.dumps(shown).encode()
-            headers = [(b"content-type", b"application/json")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
-        return app
-    ''')
-OWN_SERVER = dedent("""
-    import sys
-    import uvicorn
-    sys.argv[1:1] = ["app.main:create_app", "--factory"]
-    uvicorn.main()
-    """)
-PORTS = (
-    *("PRODUCT_SERVICE_PORT", "NOTIFICATION_SERVICE_PORT", "POSTGRES_PORT", "MONGODB_PORT"),
-    *("MAILBOX_SMTP_PORT", "MAILBOX_HTTP_PORT", "KEYCLOAK_PORT", "GATEWAY_PORT"),
-    *("TRACES_PORT", "KAFKA_UI_PORT"),
-)
-FOREIGN = (
-    "KEYCLOAK_URL",
-    "MONGODB_URL",
-    "RATE_LIMIT_STORAGE_URI",
-    "REPLICAS",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "SMTP_HOST",
-    "ORDER_DATABASE_URL",
-    "INVENTORY_DATABASE_URL",
-)
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str) -> Iterator[Path]:
-    """A checkout with two services, free ports, and a broker that is somebody else's."""
-    root = tmp_path_factory.mktemp("checkout")
-    _write_service(root, "product-service", SERVICE)
-    _write_service(root, "api-gateway", SERVICE)
-    (root / "api-gateway" / "app" / "__main__.py").write_text(OWN_SERVER, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in (*PORTS, *FOREIGN, "FLEET_STATE"):
-            patch.delenv(name, raising=False)
-        for name in PORTS:
-            patch.setenv(name, str(free_port()))
-        patch.setenv("FLEET_ROOT", str(root))
-        patch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
-        yield root
-        main(["reset"])
-        assert not Settings.load().state.exists()
-
-
-def _write_service(root: Path, name: str, code: str) -> None:
-    folder = root / name
-    (folder / "app").mkdir(parents=True)
-    (folder / "app" / "main.py").write_text(code, encoding="utf-8")
-    (folder / "venv").symlink_to(sys.prefix)
 
 
 @pytest.fixture

@@ -1,0 +1,200 @@
+"""`make dev` with small services: what a person sees who changes code, breaks it and mends it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from small_fleet import SERVICE
+
+from fleet.__main__ import main
+from fleet.composition import Fleet
+from fleet.errors import NotReady
+from fleet.launch import down
+from fleet.runner import wait_until
+from fleet.settings import Settings
+
+BOTH = ("product-service", "api-gateway")  # uvicorn's command line, and a server of its own
+
+
+class Terminal:
+    """`fleet dev` as it runs in one, and what it has printed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], shown: Path) -> None:
+        self._process = process
+        self._shown = shown
+
+    def shows(self, pattern: str) -> str:
+        """Wait for what matches the pattern; that."""
+        found: list[re.Match[str]] = []
+
+        def look() -> bool:
+            match = re.search(pattern, self.text)
+            found[:] = [match] if match else []
+            return bool(match)
+
+        assert wait_until(look, 60), f"never shown: {pattern}\n{self.text}"
+        return found[0][0]
+
+    @property
+    def text(self) -> str:
+        return self._shown.read_text("utf-8")
+
+    def interrupt(self) -> int:
+        """Ctrl-C; its exit code."""
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(timeout=60)
+
+    def wait(self) -> int:
+        return self._process.wait(timeout=60)
+
+
+Dev = Callable[[str], AbstractContextManager[Terminal]]
+
+
+@pytest.fixture
+def dev(checkout: Path, tmp_path: Path) -> Dev:
+    @contextmanager
+    def opened(name: str) -> Iterator[Terminal]:
+        shown = tmp_path / "terminal"
+        with (
+            shown.open("wb") as output,
+            subprocess.Popen(
+                [sys.executable, "-m", "fleet", "dev", name],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ,
+            ) as process,
+        ):
+            try:
+                yield Terminal(process, shown)
+            finally:
+                process.kill()
+
+    return opened
+
+
+@pytest.fixture
+def fleet(checkout: Path) -> Iterator[Fleet]:
+    """It runs or not, as the test before has left it; the code is as it was."""
+    yield Fleet(Settings.load())
+    for name in BOTH:
+        (checkout / name / "app" / "main.py").write_text(SERVICE, encoding="utf-8")
+
+
+def _version(fleet: Fleet, name: str) -> str:
+    try:
+        return str(fleet.service(name).ask("/health")[1].get("version", "none"))
+    except NotReady:
+        return "no answer"
+
+
+def _with_version(version: str) -> str:
+    return SERVICE.replace('{"status": "UP",', f'{{"status": "UP", "version": "{version}",')
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_a_change_is_answered_and_ctrl_c_leaves_a_whole_fleet(
+    name: str, dev: Dev, fleet: Fleet, checkout: Path
+) -> None:
+    down(fleet)
+    with dev(name) as terminal:
+        terminal.shows(f"{name} answers on {fleet.service(name).url}")
+        assert _version(fleet, name) == "none"
+        (checkout / name / "app" / "main.py").write_text(_with_version("the second"))
+        terminal.shows("app/main.py changed")
+        assert wait_until(lambda: _version(fleet, name) == "the second", 60), terminal.text
+        terminal.shows("Application startup complete")  # its log, as it is written
+        assert terminal.interrupt() == 0
+        terminal.shows(f"{name} goes on in the fleet, unwatched")
+    assert _version(fleet, name) == "the second"
+    assert all(part.runner.alive() for part in fleet.parts)
+    assert main(["up"]) == 0
+
+
+def test_it_has_the_environment_and_port_that_the_fleet_gives_it(dev: Dev, fleet: Fleet) -> None:
+    down(fleet)
+    assert main(["up"]) == 0
+    program = fleet.service("product-service")
+    _, before = program.ask("/env")
+    first = fleet.part("product-service").runner.identity
+    with dev("product") as terminal:
+        terminal.shows("answers on")
+        _, now = program.ask("/env")
+        assert fleet.part("product-service").runner.identity != first
+        terminal.interrupt()
+    assert now == before
+
+
+def test_code_that_does_not_start_is_said_and_mended_code_starts(
+    dev: Dev, fleet: Fleet, checkout: Path
+) -> None:
+    code = checkout / "product-service" / "app" / "main.py"
+    code.write_text("raise SystemExit('not yet')", encoding="utf-8")
+    with dev("product-service") as terminal:
+        terminal.shows("not yet")
+        terminal.shows("product-service has died")
+        assert fleet.part("mongo").runner.alive()  # its own fault stops nothing else
+        code.write_text(_with_version("mended"), encoding="utf-8")
+        terminal.shows("answers on")
+        assert _version(fleet, "product-service") == "mended"
+        terminal.interrupt()
+
+
+def test_left_broken_it_says_so_and_how_to_get_it_back(
+    dev: Dev, fleet: Fleet, checkout: Path
+) -> None:
+    code = checkout / "product-service" / "app" / "main.py"
+    code.write_text("raise SystemExit('never')", encoding="utf-8")
+    with dev("product-service") as terminal:
+        terminal.shows("product-service has died")
+        assert terminal.interrupt() == 1
+        terminal.shows(r"never\s+When that is mended: make restart s=product-service")
+    code.write_text(SERVICE, encoding="utf-8")
+    assert main(["restart", "product-service"]) == 0
+
+
+def test_a_change_of_the_chassis_counts(dev: Dev, fleet: Fleet, checkout: Path) -> None:
+    chassis = checkout / "libs" / "chassis" / "chassis"
+    chassis.mkdir(parents=True, exist_ok=True)
+    with dev("product-service") as terminal:
+        terminal.shows("answers on")
+        first = fleet.part("product-service").runner.identity
+        (chassis / "web.py").write_text("", encoding="utf-8")
+        terminal.shows("libs/chassis/chassis/web.py changed")
+        terminal.shows(r"answers on(?s:.*)answers on")
+        assert fleet.part("product-service").runner.identity != first
+        terminal.interrupt()
+
+
+def test_what_is_taken_down_from_elsewhere_stays_down(dev: Dev, fleet: Fleet) -> None:
+    with dev("product-service") as terminal:
+        terminal.shows("answers on")
+        assert main(["down"]) == 0
+        assert terminal.wait() == 0
+        terminal.shows("product-service was stopped from elsewhere")
+    assert not any(part.runner.alive() for part in fleet.parts)
+
+
+def test_a_killed_terminal_leaves_the_service_to_the_fleet(dev: Dev, fleet: Fleet) -> None:
+    with dev("product-service") as terminal:
+        terminal.shows("answers on")
+    assert _version(fleet, "product-service") == "none"
+    assert main(["status"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("mongo", "mongo is not a service"), ("", "Say which one with s=<name>")]
+)
+def test_only_a_service_has_code_to_watch(
+    name: str, said: str, fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["dev", name]) == 1
+    assert said in capsys.readouterr().err

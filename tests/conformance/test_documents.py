@@ -42,7 +42,9 @@ def test_every_link_leads_somewhere(document: str) -> None:
 def test_every_decision_is_in_the_index_by_its_title() -> None:
     index = (DECISIONS / "README.md").read_text("utf-8")
     for page in sorted(DECISIONS.glob("[0-9]*.md")):
-        number, _, title = page.read_text("utf-8").splitlines()[0].removeprefix("# ").partition(". ")
+        number, _, title = (
+            page.read_text("utf-8").splitlines()[0].removeprefix("# ").partition(". ")
+        )
         assert f"{int(number):04}" == page.name[:4]
         assert f"| {number} | [{title}]({page.name}) |" in index, page.name
 

@@ -10,7 +10,9 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FENCE_LINE = re.compile(r"^```.*$", re.MULTILINE)
-_INLINE = re.compile(r"`((?:[A-Z_]+=\S+ )?(?:make|docker|curl|python3?|venv/\S+)(?: [^`]+)?)`")
+_INLINE = re.compile(
+    r"`((?:[A-Z_]+=\S+ )?(?:make|docker|curl|pre-commit|python3?|venv/\S+)(?: [^`]+)?)`"
+)
 _COMMENT = re.compile(r"(?:^|\s+)# .*$", re.MULTILINE)
 _ADDRESS = re.compile(r"localhost:(\d{4,5})")
 _DEFAULT_PORT = re.compile(r"^#(\w+_PORT)=(\d+)$", re.MULTILINE)

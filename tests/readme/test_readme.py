@@ -20,6 +20,22 @@ NOT_RUN: Mapping[str, tuple[str, str]] = {
         "it is what runs this",
         "local/tests/test_run_tests.py::test_all_suites_are_found_and_each_has_tests",
     ),
+    "make test s=...": (
+        "a part of the same",
+        "local/tests/test_run_tests.py::test_a_suite_is_judged_by_its_tests",
+    ),
+    "make check": (
+        "takes minutes, and .ci/run begins with it",
+        "local/tests/test_checks.py::test_a_check_that_could_not_look_is_not_called_ok",
+    ),
+    "make dev s=order-service": (
+        "it would start the fleet once more",
+        "local/tests/test_dev.py::test_a_change_is_answered_and_ctrl_c_leaves_a_whole_fleet",
+    ),
+    "pre-commit install": (
+        "it changes the clone's hooks",
+        "local/tests/test_workflows.py::test_a_hook_runs_checks_that_exist_with_a_program_that_exists",
+    ),
     "make judge": (
         "takes minutes",
         "tests/judge/test_trial.py::test_promise_61_a_minute_of_faults_leaves_everything_right",

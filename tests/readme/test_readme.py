@@ -36,6 +36,10 @@ NOT_RUN: Mapping[str, tuple[str, str]] = {
         "it changes the clone's hooks",
         "local/tests/test_workflows.py::test_a_hook_runs_checks_that_exist_with_a_program_that_exists",
     ),
+    "python3 -m venv venv && venv/bin/pip install -r requirements-dev.txt": (
+        "make venv installs the same file, and is run",
+        "tests/conformance/test_structure.py::test_every_requirement_is_pinned_and_comes_from_no_particular_place",
+    ),
     "make judge": (
         "takes minutes",
         "tests/judge/test_trial.py::test_promise_61_a_minute_of_faults_leaves_everything_right",

@@ -138,7 +138,7 @@ class Fleet:
             self._environment = before
 
     @property
-    def environment(self) -> dict[str, str]:
+    def environment(self) -> Mapping[str, str]:
         """What makes a command of `make` mean this fleet."""
         return self._environment
 

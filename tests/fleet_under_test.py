@@ -137,6 +137,16 @@ class Fleet:
         finally:
             self._environment = before
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What makes a command of `make` mean this fleet."""
+        return self._environment
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """By their variables."""
+        return self._ports
+
     def url(self, service: str) -> str:
         return url_of(service, self._ports)
 

@@ -1,0 +1,44 @@
+"""`make test` runs every suite there is, and fails when one of them does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import run_tests
+from bootstrap import service_folders
+
+
+def test_all_suites_are_found_and_each_has_tests() -> None:
+    found = {suite.name: suite for suite in run_tests.suites()}
+    services = {folder.name for folder in service_folders()}
+    assert set(found) == {"local", "chassis", "tests", "judge"} | services
+    for suite in found.values():
+        assert list((suite.folder / "tests").rglob("test_*.py")), suite.name
+
+
+def test_every_folder_of_the_whole_fleets_tests_belongs_to_one_suite() -> None:
+    whole, judging = (
+        next(suite for suite in run_tests.suites() if suite.name == name)
+        for name in ("tests", "judge")
+    )
+    left_out = {argument.removeprefix("--ignore=") for argument in whole.chosen[1:]}
+    assert left_out == set(judging.chosen)
+
+
+@pytest.mark.parametrize(
+    ("test", "passes", "said"),
+    [("assert True", True, "1 passed"), ("assert False", False, "1 failed")],
+)
+def test_a_suite_is_judged_by_its_tests(test: str, passes: bool, said: str, tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_it.py").write_text(f"def test_it():\n    {test}\n")
+    result = run_tests.run(run_tests.Suite("one", tmp_path, Path(sys.executable)))
+    assert result.passed is passes
+    assert said in result.said
+    assert bool(result.failures) is not passes
+
+
+def test_a_suite_without_tests_has_failed(tmp_path: Path) -> None:
+    assert not run_tests.run(run_tests.Suite("none", tmp_path, Path(sys.executable))).passed

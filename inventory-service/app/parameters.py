@@ -9,7 +9,7 @@ from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Path, Query
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import InvalidProductId, MissingIdempotencyKey
@@ -53,17 +53,24 @@ def _decoded(encoded: str) -> str:
         return ""  # bytes that are no text: no id of any kind
 
 
-async def _product_id(
-    product_id: Annotated[
-        str,
-        Path(
-            description="Any 1 to 100 visible characters, percent-encoded.",
-            examples=["6568f0a1c2d3e4f5a6b7c8d9"],
-            json_schema_extra={"minLength": 1, "maxLength": 100},
-        ),
-    ],
-) -> str:
-    return _parse_product_id(_decoded(product_id))
+def _product_id(encoded: str) -> str:
+    return _parse_product_id(_decoded(encoded))
+
+
+PathProductId = Annotated[
+    str,
+    Path(
+        description="Any 1 to 100 visible characters, percent-encoded.",
+        examples=["6568f0a1c2d3e4f5a6b7c8d9"],
+        json_schema_extra={"minLength": 1, "maxLength": 100},
+    ),
+    AfterValidator(_product_id),
+]
+"""An `InvalidProductId` goes through pydantic as it is: it is no ValueError."""
+
+
+async def _before_the_key(product_id: PathProductId) -> str:
+    return product_id
 
 
 async def _movement_key(
@@ -111,7 +118,8 @@ async def _page_start(
     return position
 
 
-PathProductId = Annotated[str, Depends(_product_id)]
+# FastAPI resolves dependencies before a call's own parameters: where the key is one, so is the id.
+KeyedProductId = Annotated[str, Depends(_before_the_key)]
 PathMovementKey = Annotated[str, Depends(_movement_key)]
 RequiredKey = Annotated[str, Depends(_required_key)]
 PageStart = Annotated[str | None, Depends(_page_start)]

@@ -4,8 +4,10 @@ from tests.mutants.mutant import Edit, Mutant
 
 _ITEMS = "inventory-service/app/repositories/inventory_repository.py"
 _STOCK = "inventory-service/app/services/stock_service.py"
+_AT_ONCE = "inventory-service/migrations/versions/0002_reduce_at_once.py"
 _MOVEMENTS = "tests/integration/test_movements.py"
 _LOAD = "tests/integration/test_promises_under_load.py"
+_WAITING = "tests/integration/test_waiting.py"
 
 STOCK = [
     Mutant(
@@ -19,8 +21,7 @@ STOCK = [
         "read-modify-write",
         (1, 2),
         "inventory-service",
-        "tests/integration/test_waiting.py"
-        "::test_a_restock_that_commits_during_the_wait_is_not_overlooked",
+        f"{_WAITING}::test_a_restock_that_commits_during_the_wait_is_not_overlooked",
         (
             Edit(
                 _ITEMS,
@@ -30,8 +31,8 @@ STOCK = [
             ),
             Edit(
                 _ITEMS,
-                ".order_by(InventoryItem.product_id)\n            .with_for_update()\n",
-                ".order_by(InventoryItem.product_id)\n",
+                "    ORDER BY product_id\n    FOR UPDATE\n",
+                "    ORDER BY product_id\n",
             ),
         ),
     ),
@@ -43,13 +44,11 @@ STOCK = [
         (
             Edit(_STOCK, "return dict(sorted(pieces.items()))", "return pieces"),
             Edit(
-                _ITEMS,
-                "        return {row[0]: row[1] for row in await self._session.execute(statement)}",
-                "        locked: dict[str, int] = {}\n"
-                "        for product in products:\n"
-                "            one = statement.where(InventoryItem.product_id == product)\n"
-                "            locked |= {r[0]: r[1] for r in await self._session.execute(one)}\n"
-                "        return locked",
+                _AT_ONCE,
+                "JOIN unnest(products, pieces) AS w (product_id, n) USING (product_id)\n"
+                "        ORDER BY i.product_id\n",
+                "JOIN unnest(products, pieces) WITH ORDINALITY AS w (product_id, n, line)"
+                " USING (product_id)\n        ORDER BY w.line\n",
             ),
         ),
     ),
@@ -74,13 +73,13 @@ STOCK = [
         (
             Edit(
                 _STOCK,
-                'if row.state == "reversed":\n            self',
-                "if False:\n            self",
+                'if row.state == "reversed":\n                self',
+                "if False:\n                self",
             ),
             Edit(
                 _STOCK,
-                'items = await self._items.move(key, "reverse", known)',
-                'items = await self._items.move(new_key("reverse"), "reverse", known)',
+                'items = await repository.move(key, "reverse", known)',
+                'items = await repository.move(new_key("reverse"), "reverse", known)',
             ),
         ),
     ),
@@ -96,5 +95,33 @@ STOCK = [
                 "if not items and (short := pieces.keys() - items.keys()):",
             ),
         ),
+    ),
+    Mutant(
+        "at-once-without-guard",
+        (1, 4),
+        "inventory-service",
+        "tests/integration/test_at_once.py::test_it_does_nothing_where_there_is_more_to_say",
+        (Edit(_AT_ONCE, "WHERE available >= n AND (available < low", "WHERE (available < low"),),
+    ),
+    Mutant(
+        "at-once-without-locks",
+        (1, 2),
+        "inventory-service",
+        f"{_WAITING}::test_one_product_is_judged_as_it_is_after_the_wait",
+        (Edit(_AT_ONCE, "        FOR UPDATE OF i\n", ""),),
+    ),
+    Mutant(
+        "at-once-keeps-the-key-of-what-it-refused",
+        (4, 5),
+        "inventory-service",
+        f"{_MOVEMENTS}::test_a_refused_reduction_may_try_again_with_its_key",
+        (Edit(_AT_ONCE, "        DELETE FROM movement_keys WHERE key = this_key;\n", ""),),
+    ),
+    Mutant(
+        "at-once-says-nothing-of-low-stock",
+        (16,),
+        "inventory-service",
+        "tests/integration/test_low_stock.py::test_a_fall_below_the_threshold_is_told_once",
+        (Edit(_AT_ONCE, " AND (available < low OR available - n >= low)", ""),),
     ),
 ]

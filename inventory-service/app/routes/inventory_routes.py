@@ -17,7 +17,14 @@ from app.errors import (
     StockLimitExceeded,
     UnknownProduct,
 )
-from app.parameters import PageStart, PathMovementKey, PathProductId, RequiredKey, next_cursor
+from app.parameters import (
+    KeyedProductId,
+    PageStart,
+    PathMovementKey,
+    PathProductId,
+    RequiredKey,
+    next_cursor,
+)
 from app.schemas.inventory import (
     MAX_STOCK,
     Amount,
@@ -153,7 +160,7 @@ async def reverse_movement(key: PathMovementKey, stock: Stock) -> Reversal:
     responses=problem_responses(*_ONE_ITEM, InsufficientStock, *_KEYED),
 )
 async def reduce_item(
-    product_id: PathProductId, amount: Amount, key: IdempotencyKey, stock: Stock
+    product_id: KeyedProductId, amount: Amount, key: IdempotencyKey, stock: Stock
 ) -> Item:
     """As the reduction of several products, with one. The key is optional here."""
     line = ReductionLine.model_construct(product_id=product_id, quantity=amount.quantity)
@@ -166,7 +173,7 @@ async def reduce_item(
     responses=problem_responses(*_ONE_ITEM, StockLimitExceeded, *_KEYED),
 )
 async def restock_item(
-    product_id: PathProductId, amount: Amount, key: IdempotencyKey, stock: Stock
+    product_id: KeyedProductId, amount: Amount, key: IdempotencyKey, stock: Stock
 ) -> Item:
     """With a key, once. An item holds at most a thousand million pieces."""
     return _ITEMS.validate_json(await stock.restock(product_id, amount.quantity, key))[0]

@@ -78,7 +78,7 @@ class StockService:
     ) -> str | None:
         """Nearly every reduction ends here. The others have done nothing, and begin again."""
         low = self._watch.threshold
-        reach("write.committing")
+        reach("write.committing")  # as before a COMMIT: of what follows, nothing is stored yet
         async with self._database.connection() as connection:
             answer = await reduce_at_once(connection, key, request, pieces, low)
         if answer is not None:

@@ -21,7 +21,8 @@ CALLS: dict[str, Call] = {
         "/api/inventory", json={"product_id": new_id(), "product_name": "P", "quantity": 1}
     ),
     "reduce": lambda shop, p: shop.move("reduce", p, 1),
-    "reduce several": lambda shop, p: shop.reduce({p: 1}),
+    "reduce at once": lambda shop, p: shop.reduce({p: 1}),
+    "reduce, and tell of it": lambda shop, p: shop.reduce({p: 95}),
     "restock": lambda shop, p: shop.move("restock", p, 1),
     "put": lambda shop, p: shop.put(p, quantity=1),
     "delete": lambda shop, p: shop.client.delete(path_of(p)),
@@ -52,8 +53,9 @@ async def test_a_commit_that_fails_is_never_a_2xx(
     shop: Shop, call: Call, failure: str, status: int
 ) -> None:
     """Commit before the reply. Everything before the COMMIT went well, and the answer was ready."""
-    product = await shop.stock(10)
+    product = await shop.stock(100)
     async with commits_failing_by(shop, failure):
         answer = await call(shop, product)
     assert_problem(answer, status)
-    assert await shop.quantity(product) == 10
+    assert await shop.quantity(product) == 100
+    assert await shop.low_events(product) == []

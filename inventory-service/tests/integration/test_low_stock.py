@@ -83,26 +83,38 @@ async def test_a_refused_order_tells_of_none_of_its_products(shop: Shop) -> None
     assert await shop.low_events(a) == []
 
 
-async def test_two_hundred_buyers_at_once_cross_once(shop: Shop, app: FastAPI) -> None:
+TAKES: dict[str, Callable[[Shop, str, int], Awaitable[httpx2.Response]]] = {
+    "with a key": lambda shop, p, n: shop.reduce({p: n}),
+    "without": lambda shop, p, n: shop.move("reduce", p, n),
+}
+
+
+@pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
+async def test_two_hundred_buyers_at_once_cross_once(
+    shop: Shop, app: FastAPI, take: Callable[[Shop, str, int], Awaitable[httpx2.Response]]
+) -> None:
     """Once for each crossing under concurrency, and each event says what its own taker left."""
 
     def crossings() -> float:
         return float(app.state.metrics.low_crossings._value.get())
 
     product, before = await shop.stock(205), crossings()
-    await asyncio.gather(*(shop.move("reduce", product, 1) for _ in range(200)))
+    await asyncio.gather(*(take(shop, product, 1) for _ in range(200)))
     [payload] = await shop.low_events(product)
     assert json.loads(payload)["available_qty"] == 9
     assert crossings() == before + 1
 
 
-async def test_as_many_events_as_falls_whatever_happens_at_once(shop: Shop) -> None:
+@pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
+async def test_as_many_events_as_falls_whatever_happens_at_once(
+    shop: Shop, take: Callable[[Shop, str, int], Awaitable[httpx2.Response]]
+) -> None:
     """The ledger, in the order of the changes, says how many falls there were."""
     product = await shop.stock(14)
 
     async def take_and_bring_back(pieces: int) -> None:
         for _ in range(12):
-            if (await shop.move("reduce", product, pieces)).status_code == 200:
+            if (await take(shop, product, pieces)).status_code == 200:
                 await shop.move("restock", product, pieces)
 
     await asyncio.gather(*(take_and_bring_back(1 + number % 5) for number in range(10)))

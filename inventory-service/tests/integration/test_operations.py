@@ -1,6 +1,7 @@
 """Starting, stopping and being killed; and the servers being away."""
 
 import asyncio
+import sys
 from uuid import uuid4
 
 import httpx2
@@ -10,8 +11,18 @@ from fleet.runner import Runner
 from fleet.servers.kafka import KafkaServer
 from fleet.servers.postgres import PostgresServer
 from tests.conftest import NOWHERE
-from tests.integration.serving import serving
+from tests.integration.serving import SERVICE, serving
 from tests.stock import Shop, assert_problem, path_of
+
+
+async def test_what_only_migrations_need_is_not_in_its_memory() -> None:
+    """30 MB, in each replica."""
+    code = "import sys, app.main; print({'sqlalchemy', 'alembic'} & sys.modules.keys())"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code), cwd=SERVICE, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert said.decode().strip() == "set()"
 
 
 async def test_it_starts_and_serves_while_kafka_is_away(database_url: str) -> None:

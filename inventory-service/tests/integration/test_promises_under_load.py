@@ -68,10 +68,19 @@ async def statuses(*calls: Awaitable[httpx2.Response]) -> Counter[int]:
     return Counter(answer.status_code for answer in await asyncio.gather(*calls))
 
 
-async def test_promise_1_ten_pieces_and_two_hundred_buyers(shop: Shop) -> None:
+WAYS: dict[str, Callable[[Shop, str], Awaitable[httpx2.Response]]] = {
+    "with a key": lambda shop, p: shop.reduce({p: 1}),
+    "without": lambda shop, p: shop.move("reduce", p, 1),
+}
+
+
+@pytest.mark.parametrize("buy", WAYS.values(), ids=WAYS)
+async def test_promise_1_ten_pieces_and_two_hundred_buyers(
+    shop: Shop, buy: Callable[[Shop, str], Awaitable[httpx2.Response]]
+) -> None:
     """Promise 1: exactly ten are sold."""
     product = await shop.stock(10)
-    counted = await statuses(*(shop.move("reduce", product, 1) for _ in range(200)))
+    counted = await statuses(*(buy(shop, product) for _ in range(200)))
     assert counted == {200: 10, 400: 190}
     assert await shop.quantity(product) == 0
     await shop.assert_ledger_is_right(product)

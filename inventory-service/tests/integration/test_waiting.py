@@ -40,26 +40,80 @@ async def started_and_waiting(
     return task
 
 
+FROM = pytest.mark.parametrize("first", [10, 100], ids=["falls low", "stays"])
+"""What there is of the product that nobody else wants: one piece less is a fall, which is told of,
+or nothing but a row, which is done at once."""
+
+
+@FROM
 @pytest.mark.parametrize("change", ["quantity = 5", "quantity = 9, reserved_qty = 0"])
 async def test_a_restock_that_commits_during_the_wait_is_not_overlooked(
-    shop: Shop, change: str
+    shop: Shop, change: str, first: int
 ) -> None:
-    a, b = await shop.stock(10, new_id("a")), await shop.stock(2, new_id("b"))
+    a, b = await shop.stock(first, new_id("a")), await shop.stock(2, new_id("b"))
     await shop.put(b, reserved_qty=1)
     async with somebody_changes(shop, b, change):
         reduction = await started_and_waiting(shop, shop.reduce({a: 1, b: 4}))
     assert (await reduction).status_code == 200, (await reduction).text
 
 
-async def test_a_purchase_that_commits_during_the_wait_is_not_overlooked(shop: Shop) -> None:
+@FROM
+async def test_a_purchase_that_commits_during_the_wait_is_not_overlooked(
+    shop: Shop, first: int
+) -> None:
     """Promise 1, with the order of events made certain."""
-    a, b = await shop.stock(10, new_id("a")), await shop.stock(5, new_id("b"))
+    a, b = await shop.stock(first, new_id("a")), await shop.stock(5, new_id("b"))
     async with somebody_changes(shop, b, "quantity = 3"):
         reduction = await started_and_waiting(shop, shop.reduce({a: 1, b: 4}))
     answer = await reduction
     assert answer.status_code == 400
     assert answer.json()["shortages"] == [{"product_id": b, "requested": 4, "available_qty": 3}]
-    assert await shop.quantity(a) == 10
+    assert await shop.quantity(a) == first
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "status", "left"),
+    [
+        (5, "quantity = 3", 400, 3),
+        (5, "quantity = 2, reserved_qty = 0", 400, 2),
+        (5, "quantity = 6, reserved_qty = 3", 400, 6),
+        (2, "quantity = 9", 200, 5),
+        (50, "quantity = 4", 200, 0),
+    ],
+)
+async def test_one_product_is_judged_as_it_is_after_the_wait(
+    shop: Shop, before: int, change: str, status: int, left: int
+) -> None:
+    """As the order of one product, which is nearly every order."""
+    product = await shop.stock(before)
+    async with somebody_changes(shop, product, change):
+        reduction = await started_and_waiting(shop, shop.reduce({product: 4}))
+    assert (await reduction).status_code == status, (await reduction).text
+    assert await shop.quantity(product) == left
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "told"),
+    [(100, "quantity = 12", 1), (12, "quantity = 100", 0), (100, "quantity = 9", 0)],
+)
+async def test_a_fall_is_seen_from_what_is_there_after_the_wait(
+    shop: Shop, before: int, change: str, told: int
+) -> None:
+    """What another has made of it counts, not what was there when the call came."""
+    product = await shop.stock(before)
+    async with somebody_changes(shop, product, change):
+        reduction = await started_and_waiting(shop, shop.reduce({product: 5}))
+    assert (await reduction).status_code == 200, (await reduction).text
+    assert len(await shop.low_events(product)) == told
+
+
+async def test_a_product_deleted_during_the_wait_is_unknown(shop: Shop) -> None:
+    product, key = await shop.stock(100), str(uuid4())
+    async with shop.database.transaction() as connection:
+        await connection.execute("DELETE FROM inventory WHERE product_id = $1", product)
+        reduction = await started_and_waiting(shop, shop.reduce({product: 1}, key))
+    assert (await reduction).status_code == 404
+    assert await shop.sql("SELECT 1 FROM movement_keys WHERE key = $1", key) == []
 
 
 async def test_a_restock_sees_the_room_that_was_made_during_its_wait(shop: Shop) -> None:
@@ -95,3 +149,43 @@ async def test_a_reversal_waits_for_the_reduce_that_has_its_key(shop: Shop) -> N
     assert (await reduction).status_code == 200
     assert (await reversal).json() == {"returned": [{"product_id": product, "quantity": 1}]}
     assert await shop.quantity(product) == 5
+
+
+async def two_with_one_key(
+    shop: Shop, product: str, change: str, *pieces: int
+) -> list[httpx2.Response]:
+    """The first has the key and waits for the row, the second waits for the key."""
+    key = str(uuid4())
+    async with somebody_changes(shop, product, change):
+        first = await started_and_waiting(shop, shop.reduce({product: pieces[0]}, key))
+        second = asyncio.create_task(shop.reduce({product: pieces[1]}, key))
+        async with asyncio.timeout(10):
+            while (await shop.sql(WAITING))[0]["calls"] < 2:
+                await asyncio.sleep(0.01)
+    return [await first, await second]
+
+
+async def test_a_repeat_waits_for_the_call_that_has_its_key(shop: Shop) -> None:
+    """Promise 5, with the order of events made certain."""
+    product = await shop.stock(100)
+    first, second = await two_with_one_key(shop, product, "product_name = 'Q'", 2, 2)
+    assert first.json()[0]["quantity"] == 98
+    assert (second.status_code, second.content) == (200, first.content)
+    assert await shop.quantity(product) == 98
+
+
+async def test_another_request_with_the_key_waits_and_is_refused(shop: Shop) -> None:
+    product = await shop.stock(100)
+    first, second = await two_with_one_key(shop, product, "product_name = 'Q'", 2, 3)
+    assert (first.status_code, second.status_code) == (200, 422)
+    assert await shop.quantity(product) == 98
+
+
+async def test_a_key_that_was_refused_is_free_for_who_waits_for_it(shop: Shop) -> None:
+    """The first is short after its wait. Its key is nobody's then, and the second takes with it;
+    unless the first, asking for its reasons, has the key anew."""
+    product = await shop.stock(100)
+    first, second = await two_with_one_key(shop, product, "quantity = 30", 50, 12)
+    assert second.status_code == 200
+    assert first.status_code in (400, 422)
+    assert await shop.quantity(product) == 18

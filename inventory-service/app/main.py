@@ -58,8 +58,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         Dependency("database", database.ping, critical=True),
         Dependency("kafka", producer.probe),
     )
-    # As routes of the app itself: FastAPI looks up a route of an included router twice.
-    app.router.routes += [*items.routes, *movements.routes]
+    # As routes of the app itself, and its first: each that is tried before costs, and FastAPI looks
+    # up one of an included router twice.
+    app.router.routes[:0] = [*items.routes, *movements.routes]
     for operations in (health_router(settings.service_name, needs), metrics_router(registry)):
         app.include_router(operations)
     return app

@@ -206,6 +206,7 @@ class Fleet:
             self.settings.state,
             self.settings.port("MAILBOX_SMTP_PORT", 1025),
             self.settings.port("MAILBOX_HTTP_PORT", 8025),
+            self.settings.given("MAILBOX_MAX"),
         )
         self._server(self._mailbox)
         self._addresses["smtp_host"] = HOST

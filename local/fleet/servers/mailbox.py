@@ -16,10 +16,11 @@ from fleet.program import HOST, Command, Port, Program
 class MailboxServer(Program):
     """An SMTP sink with a page; its mails live in its memory."""
 
-    def __init__(self, state: Path, smtp: Port, http_port: Port) -> None:
-        """``state`` is the fleet's folder; ``ports`` are SMTP, then the page."""
+    def __init__(self, state: Path, smtp: Port, http_port: Port, most: str | None = None) -> None:
+        """``state`` is the fleet's folder; ``most`` how many mails it keeps (MAILBOX_MAX)."""
         super().__init__("mailbox", [smtp, http_port])
         self._root = state
+        self._most = {"MAILBOX_MAX": most} if most else {}
 
     @property
     def smtp_port(self) -> int:
@@ -46,7 +47,7 @@ class MailboxServer(Program):
         """The module with its two ports."""
         argv = [sys.executable, "-m", "fleet.mailbox"]
         argv += ["--smtp-port", str(self.smtp_port), "--http-port", str(self.http_port)]
-        return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, self._root)
+        return Command(argv, {**os.environ, **self._most, "PYTHONUNBUFFERED": "1"}, self._root)
 
     def check(self) -> None:
         """Read SMTP's greeting and ask the page for its state."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fleet.mailbox.search import matcher
-from fleet.mailbox.store import Mail, Store
+from fleet.mailbox.store import Delivery, Store
 from fleet.mailbox_client import Mailbox
 
 
@@ -28,8 +28,9 @@ def _deliver(mailbox: Mailbox, raw: bytes, to: str = "alice@example.com") -> Non
         smtp.sendmail("shop@example.com", [to], raw)
 
 
-def _mail(subject: str, to: str = "alice@example.com") -> Mail:
-    return Mail.parse(f"To: {to}\nSubject: {subject}\n\nSome words".encode(), "shop@x.test", [to])
+def _delivery(subject: str, to: str = "alice@example.com") -> Delivery:
+    raw = f"To: {to}\nSubject: {subject}\n\nSome words".encode()
+    return Delivery(raw, "shop@x.test", (to,))
 
 
 @pytest.fixture(autouse=True)
@@ -104,10 +105,10 @@ def test_an_outage_is_refused_and_over_after_the_start(mailbox: Mailbox) -> None
 
 def test_only_the_last_mails_are_kept() -> None:
     store = Store(limit=2)
-    mails = [_mail(f"mail {number}") for number in range(3)]
-    for mail in mails:
-        store.add(mail)
-        store.mark_read(mail)
+    for number in range(3):
+        delivery = _delivery(f"mail {number}")
+        store.add(delivery)
+        store.mark_read(delivery.mail)
     assert [mail.subject for mail in store] == ["mail 2", "mail 1"]
     assert store.unread == 0
 
@@ -126,7 +127,7 @@ def test_only_the_last_mails_are_kept() -> None:
     ],
 )
 def test_search_knows_fields_and_words(query: str, found: bool) -> None:
-    assert matcher(query)(_mail("Your order 7")) is found
+    assert matcher(query)(_delivery("Your order 7").mail) is found
 
 
 def _request(mailbox: Mailbox, method: str, path: str, body: str | None = None) -> Answer:

@@ -10,7 +10,7 @@ import uvicorn
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from fleet.mailbox.app import create_app
-from fleet.mailbox.store import Mail, Store
+from fleet.mailbox.store import Delivery, Store
 from fleet.program import HOST
 
 _SIZE_LIMIT = 25 * 1024 * 1024
@@ -29,9 +29,9 @@ class Sink:
         """Keep the message; the SMTP answer says that it is ours now."""
         content = envelope.content
         raw = content.encode("utf-8", "replace") if isinstance(content, str) else content or b""
-        mail = Mail.parse(raw, envelope.mail_from or "", list(envelope.rcpt_tos))
-        self._store.add(mail)
-        return f"250 2.0.0 Ok: queued as {mail.id}"
+        delivery = Delivery(raw, envelope.mail_from or "", tuple(envelope.rcpt_tos))
+        self._store.add(delivery)
+        return f"250 2.0.0 Ok: queued as {delivery.id}"
 
 
 async def serve(smtp_port: int, http_port: int, limit: int) -> None:

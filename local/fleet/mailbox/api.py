@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from fleet.mailbox.search import matcher
-from fleet.mailbox.store import Address, Mail, Store
+from fleet.mailbox.store import Address, Delivery, Mail, Store
 
 router = APIRouter()
 
@@ -34,7 +34,7 @@ async def ready() -> PlainTextResponse:
 @router.get("/api/v1/messages")
 async def messages(request: Request, start: Start = 0, limit: Limit = 50) -> Json:
     """The mails, newest first."""
-    return _page(_store(request), list(_store(request)), start, limit)
+    return _page(_store(request), _store(request).deliveries(), start, limit)
 
 
 @router.get("/api/v1/search")
@@ -93,17 +93,17 @@ def _mail(request: Request, mail_id: str) -> Mail:
     return mail
 
 
-def _page(store: Store, found: list[Mail], start: int, limit: int) -> Json:
+def _page(store: Store, found: list[Delivery], start: int, limit: int) -> Json:
     page = found[start : start + limit]
     return {
         "total": len(store),
         "unread": store.unread,
         "count": len(page),
         "messages_count": len(found),
-        "messages_unread": sum(not store.is_read(mail) for mail in found),
+        "messages_unread": sum(not store.is_read(delivery) for delivery in found),
         "start": start,
         "tags": [],
-        "messages": [_summary(store, mail) for mail in page],
+        "messages": [_summary(store, delivery.mail) for delivery in page],
     }
 
 

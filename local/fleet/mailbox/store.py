@@ -8,10 +8,11 @@ import secrets
 import string
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage, MIMEPart
 from email.utils import getaddresses, parsedate_to_datetime
+from functools import cached_property
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -22,6 +23,23 @@ class Address:
 
     name: str
     address: str
+
+
+@dataclass
+class Delivery:
+    """A message as SMTP handed it over. It is read when somebody wants to see it: reading one
+    takes milliseconds, for which whoever sends would wait."""
+
+    raw: bytes
+    mail_from: str = ""
+    rcpt_to: tuple[str, ...] = ()
+    received: datetime = field(default_factory=lambda: datetime.now(UTC))
+    id: str = field(default_factory=lambda: "".join(secrets.choice(_ALPHABET) for _ in range(22)))
+
+    @cached_property
+    def mail(self) -> Mail:
+        """The same, read."""
+        return Mail.parse(self)
 
 
 @dataclass(frozen=True)
@@ -44,20 +62,20 @@ class Mail:
     raw: bytes
 
     @classmethod
-    def parse(cls, raw: bytes, mail_from: str, rcpt_to: list[str]) -> Mail:
+    def parse(cls, delivery: Delivery) -> Mail:
         """Read a delivered message; whatever cannot be read is left empty, never refused."""
+        raw, received = delivery.raw, delivery.received
         message = email.message_from_bytes(raw, policy=email.policy.default)
         assert isinstance(message, EmailMessage)  # noqa: S101 - what the default policy makes
-        received = datetime.now(UTC)
         headers = _headers(message)
         to, cc = _addresses(headers, "To"), _addresses(headers, "Cc")
         shown = {person.address.lower() for person in (*to, *cc)}
-        hidden = tuple(Address("", rcpt) for rcpt in rcpt_to if rcpt.lower() not in shown)
+        hidden = tuple(Address("", rcpt) for rcpt in delivery.rcpt_to if rcpt.lower() not in shown)
         return cls(
-            id="".join(secrets.choice(_ALPHABET) for _ in range(22)),
+            id=delivery.id,
             received=received,
             date=_date(headers, received),
-            sender=next(iter(_addresses(headers, "From")), Address("", mail_from)),
+            sender=next(iter(_addresses(headers, "From")), Address("", delivery.mail_from)),
             to=to,
             cc=cc,
             bcc=hidden,
@@ -82,7 +100,7 @@ class Store:
     def __init__(self, limit: int) -> None:
         """``limit``: how many mails are kept; the oldest goes first."""
         self._limit = limit
-        self._mails: OrderedDict[str, Mail] = OrderedDict()
+        self._mails: OrderedDict[str, Delivery] = OrderedDict()
         self._read: set[str] = set()
         self.revision = 0
 
@@ -91,11 +109,11 @@ class Store:
 
     def __iter__(self) -> Iterator[Mail]:
         """Newest first."""
-        return reversed(self._mails.values())
+        return (delivery.mail for delivery in reversed(self._mails.values()))
 
-    def add(self, mail: Mail) -> None:
+    def add(self, delivery: Delivery) -> None:
         """Keep a mail, and forget the oldest above the limit."""
-        self._mails[mail.id] = mail
+        self._mails[delivery.id] = delivery
         while len(self._mails) > self._limit:
             forgotten, _ = self._mails.popitem(last=False)
             self._read.discard(forgotten)
@@ -103,9 +121,12 @@ class Store:
 
     def get(self, mail_id: str) -> Mail | None:
         """One mail by its id; ``latest`` is the newest, as in Mailpit."""
-        return next(iter(self), None) if mail_id == "latest" else self._mails.get(mail_id)
+        if mail_id == "latest":
+            return next(iter(self), None)
+        delivery = self._mails.get(mail_id)
+        return delivery.mail if delivery else None
 
-    def is_read(self, mail: Mail) -> bool:
+    def is_read(self, mail: Mail | Delivery) -> bool:
         """Whether somebody has opened it."""
         return mail.id in self._read
 
@@ -125,9 +146,13 @@ class Store:
             self._read.discard(mail_id)
         self.revision += 1
 
-    def find(self, matches: Callable[[Mail], bool]) -> list[Mail]:
-        """The mails that match, newest first."""
-        return [mail for mail in self if matches(mail)]
+    def deliveries(self) -> list[Delivery]:
+        """All of them, newest first, none read for it."""
+        return list(reversed(self._mails.values()))
+
+    def find(self, matches: Callable[[Mail], bool]) -> list[Delivery]:
+        """Those whose mail matches, newest first."""
+        return [delivery for delivery in self.deliveries() if matches(delivery.mail)]
 
 
 def _headers(message: EmailMessage) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """All test suites, each with the interpreter of its own environment.
 
-Two at a time, for many tests wait (for a broker's group, for the end of an outage); the whole
-fleet's tests come last and have the machine to themselves.
+Two at a time, for many tests wait (for a broker's group, for the end of an outage): first the
+parts, then the two suites of the whole fleet, each with fleets of its own.
 
 .venv/bin/python local/run_tests.py                 everything
 .venv/bin/python local/run_tests.py order-service   only that suite
@@ -51,7 +51,9 @@ def suites() -> list[Suite]:
     found = [Suite("local", ROOT / "local", TOOLS / "bin" / "python")]
     found += [Suite(folder.name, folder, folder / "venv" / "bin" / "python") for folder in own]
     if (ROOT / "tests").is_dir():
-        python, judging = TOOLS / "bin" / "python", ("tests/judge", "tests/mutants")
+        python = TOOLS / "bin" / "python"
+        restarts = "tests/e2e/test_rolling_restart.py"  # its fleet of twelve is its own, too
+        judging = ("tests/judge", "tests/mutants", restarts)
         rest = ("tests", *(f"--ignore={folder}" for folder in judging))
         found += [Suite("tests", ROOT, python, rest), Suite("judge", ROOT, python, judging)]
     return found
@@ -79,13 +81,13 @@ def run(suite: Suite) -> Result:
 
 
 def run_all(chosen: list[Suite]) -> list[Result]:
-    """The parts two at a time, the longest first; then the whole, with the machine to itself."""
+    """The parts two at a time, the longest first; then what concerns the whole, side by side."""
     parts = [suite for suite in chosen if suite.folder != ROOT]
     parts.sort(key=lambda suite: suite.folder != CHASSIS)
     wholes = [suite for suite in chosen if suite.folder == ROOT]
     with ThreadPoolExecutor(max_workers=2) as pool:
         results = list(pool.map(run, parts))
-    return results + [run(suite) for suite in wholes]
+        return results + list(pool.map(run, wholes))
 
 
 def main(names: list[str]) -> int:

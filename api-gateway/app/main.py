@@ -15,10 +15,10 @@ from app.admission import Admission
 from app.config import Settings
 from app.document_store import DocumentStore
 from app.forwarding import Forwarder
-from app.operations import upstreams_of, with_cors
+from app.operations import shared_by_gateways, upstreams_of, with_cors
 from app.pages import needs_of, pages_of
 from app.policy import TABLE
-from app.quota import Quota, Shared
+from app.quota import Quota
 from app.watch import Watch
 from chassis.auth import TokenVerifier
 from chassis.logging import configure_logging
@@ -32,7 +32,7 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     settings = settings or Settings()
     configure_logging(settings.service_name, settings.log_level)
     registry, verifier = new_registry(), verifier or TokenVerifier(settings)
-    quota = Quota(settings, registry, _shared_by_gateways(settings))
+    quota = Quota(settings, registry, shared_by_gateways(settings))
     upstreams = upstreams_of(settings, registry)
     documents, watch = DocumentStore(upstreams, settings.oidc_issuer), Watch()
 
@@ -62,11 +62,3 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     app = with_cors(door, settings)
     # bodies.py bounds them: a refusal there counts, and has the headers that every answer has.
     return RequestMiddleware(app, registry=registry, max_body_bytes=None, public=True)
-
-
-def _shared_by_gateways(settings: Settings) -> Shared | None:
-    if settings.rate_limit_storage_uri.startswith("memory:"):
-        return None
-    from app.shared_quota import SharedWindows  # only here: 19 MB that one gateway does without
-
-    return SharedWindows(settings.rate_limit_storage_uri, settings.rate_limit_storage_timeout)

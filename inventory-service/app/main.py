@@ -54,10 +54,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
     install_docs(app)
-    needs = (
-        Dependency("database", database.ping, critical=True),
-        Dependency("kafka", producer.probe),
-    )
+    database_needed = Dependency("database", database.ping, critical=True)
+    needs = database_needed, Dependency("kafka", producer.probe)
     # As routes of the app itself, and its first: each that is tried before costs, and FastAPI looks
     # up one of an included router twice.
     app.router.routes[:0] = [*items.routes, *movements.routes]

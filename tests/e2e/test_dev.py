@@ -1,4 +1,4 @@
-"""`make dev`, with each of the real services: `local/tests/test_dev.py` has what can go wrong."""
+"""`make dev`, with real services of both kinds: `local/tests/test_dev.py` has what can go wrong."""
 
 import os
 import signal
@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from fleet.runner import wait_until
-from tests.fleet_under_test import ROOT, SERVICES, Fleet
+from tests.fleet_under_test import GATEWAY, ROOT, Fleet
 
 pytestmark = pytest.mark.local
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ["order-service", GATEWAY])
 def test_a_service_starts_anew_when_its_code_changes_and_goes_on_after_ctrl_c(
     fleet: Fleet, service: str, tmp_path: Path
 ) -> None:

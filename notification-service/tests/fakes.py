@@ -18,6 +18,7 @@ class FakeMailer:
     async def send(self, mail: Mail) -> None:
         if self.errors:
             raise self.errors.pop(0)
+        await asyncio.sleep(0)  # others get their turn meanwhile, as with a real one
         self.mails.append(mail)
 
 

@@ -1,6 +1,5 @@
 """A mail for each event, once as far as SMTP allows."""
 
-import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import Protocol
@@ -11,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from app.events import AiNotificationReady, InventoryLow, OrderCancelled, OrderPlaced
 from app.mail import Mail
 from app.services.letters import Letters
+from app.services.turns import Turns
 from chassis.failpoints import reach
 from chassis.kafka.events import Envelope
 
@@ -48,7 +48,7 @@ class NotificationService:
         self._letters = letters
         self._mailer = mailer
         self._sent = sent
-        self._one_at_a_time = asyncio.Lock()
+        self._turns = Turns()
         self._mailed = Counter("mails_sent", "Mails sent", ["event_type"], registry=registry)
         self._skipped = Counter(
             "mails_skipped", "Events that had their mail already", ["event_type"], registry=registry
@@ -71,16 +71,18 @@ class NotificationService:
         await self._deliver(event, self._letters.inventory_low(event))
 
     async def ai_follow_up(self, event: AiNotificationReady) -> None:
-        await self._deliver(event, self._letters.ai_follow_up(event))
+        await self._deliver(event, self._letters.ai_follow_up(event), urgent=False)
 
-    async def _deliver(self, event: Envelope, mail: Mail) -> None:
+    async def _deliver(self, event: Envelope, mail: Mail, *, urgent: bool = True) -> None:
         """Send, remember, record; the caller commits the offset after this returns.
+
+        Where more mails wait than can be sent, the follow-ups do: nobody waits for them.
 
         One mail at a time, and none before the last one is recorded: so a crash between the yes of
         the mail server and the record doubles one mail at most. So does a yes that is lost on the
         wire. Nothing else does.
         """
-        async with self._one_at_a_time:
+        async with self._turns.turn(urgent=urgent):
             await self._sent.settle()
             if self._sent.knows(mail.event_id):
                 self._skipped.labels(mail.event_type).inc()

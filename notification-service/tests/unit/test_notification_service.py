@@ -10,7 +10,7 @@ from tests.fakes import FakeMailer, FakeSentMails
 from tests.samples import encoded, sample
 
 from app.errors import MailServerDown
-from app.events import OrderPlaced
+from app.events import AiNotificationReady, OrderPlaced
 from app.services.letters import Letters
 from app.services.notification_service import NotificationService
 from chassis.kafka.errors import BrokerUnavailable
@@ -89,3 +89,13 @@ async def test_no_other_mail_goes_before_the_last_one_is_recorded(scene: Scene) 
     scene.sent.errors = []
     await asyncio.gather(*(scene.service.order_placed(event) for event in others))
     assert len(scene.mailer.mails) == len(scene.sent.recorded) == 10
+
+
+async def test_a_confirmation_does_not_wait_for_follow_ups(scene: Scene) -> None:
+    follow_up = AiNotificationReady.model_validate_json(encoded(sample("ai-notification-ready")))
+    later = [follow_up.model_copy(update={"event_id": uuid4()}) for _ in range(4)]
+    await asyncio.gather(
+        *(scene.service.ai_follow_up(event) for event in later), scene.service.order_placed(EVENT)
+    )
+    kinds = [mail.event_type for mail in scene.mailer.mails]
+    assert kinds.index("ORDER_PLACED") == 1, "after the one that was under way"

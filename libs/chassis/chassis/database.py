@@ -6,7 +6,7 @@ Without an ORM: building and looking up statements cost several times the statem
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -55,9 +55,11 @@ def is_passing(error: BaseException) -> bool:
         return True
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_PASSING)
-    # "connection is closed", "pool is closing": anything else wrong with the use of the driver
-    # itself is ours.
-    return isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)
+    # Of a connection that broke: "connection is closed", "... has been released back to the pool".
+    # Anything else wrong with the use of the driver is ours.
+    return isinstance(error, asyncpg.InterfaceError) and any(
+        word in str(error) for word in ("clos", "released")
+    )
 
 
 @contextmanager
@@ -128,7 +130,9 @@ class Database:
             try:
                 yield connection
             except _SILENCE:
-                connection.terminate()  # who has not answered would not answer a ROLLBACK either
+                # Who has not answered would not answer a ROLLBACK either.
+                with suppress(asyncpg.InterfaceError):  # it broke, and the pool has it back
+                    connection.terminate()
                 raise
             finally:
                 await self._pool.release(connection)

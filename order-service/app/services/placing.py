@@ -242,9 +242,9 @@ class OrderPlacing:
 
     async def _commit_confirmation(self, order: Order, body: str) -> bool:
         """CONFIRMED, the event and the stored answer, in one statement; False if too late."""
-        event = event_row(ORDER_PLACED, str(order.id), order_placed(order))
         async with self._database.connection() as connection:
             orders = OrderRepository(connection)
+            event = event_row(ORDER_PLACED, str(order.id), order_placed(order))
             done = await orders.confirm(order.id, order.updated_at, body, event)
         if done:
             reach("placing.confirmed")

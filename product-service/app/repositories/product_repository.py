@@ -88,7 +88,7 @@ class MongoProductRepository:
     async def get_many(self, product_ids: Sequence[ObjectId]) -> list[Product]:
         with answering():
             cursor = self._products.find({"_id": {"$in": list(product_ids)}}, _WITHOUT_SEARCH)
-            found = {document["_id"]: _to_product(document) async for document in cursor}
+            found = {document["_id"]: _to_product(document) for document in await cursor.to_list()}
         return [found[product_id] for product_id in product_ids if product_id in found]
 
     async def replace(self, product: Product) -> bool:
@@ -137,7 +137,7 @@ class MongoProductRepository:
             # _id decides between equals, so that no product stands on two pages or on none.
             cursor.sort([(field, direction), ("_id", direction)])
             cursor.skip((request.page - 1) * request.page_size).limit(request.page_size)
-            products = [_to_product(document) async for document in cursor]
+            products = [_to_product(document) for document in await cursor.to_list()]
             total = await self._products.count_documents(chosen)
         return products, total
 
@@ -164,7 +164,7 @@ class MongoProductRepository:
         cursor = self._products.find(chosen, {"search.text": True}).limit(limit)
         if sort:
             cursor.sort(sort, 1)
-        return [_to_entry(document) async for document in cursor]
+        return [_to_entry(document) for document in await cursor.to_list()]
 
 
 def _filter(request: PageRequest) -> Document:

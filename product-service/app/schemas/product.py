@@ -18,6 +18,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
+from app.models.product import Product
 from chassis.types import Money, MultilineText, Text, VisibleText
 
 _IMAGE_URL = re.compile(
@@ -150,6 +151,22 @@ class ProductView(BaseModel):
     stock_quantity: int
     created_at: Moment
     updated_at: Moment
+
+
+def product_view(product: Product) -> dict[str, Any]:
+    """What `ProductView` says of a product, without validating what the database told."""
+    return {
+        "id": str(product.id),
+        "name": product.name,
+        "description": product.description,
+        "price": float(product.price),
+        "category": product.category,
+        "tags": product.tags,
+        "image_url": product.image_url,
+        "stock_quantity": product.stock_quantity,
+        "created_at": _milliseconds(product.created_at),
+        "updated_at": _milliseconds(product.updated_at),
+    }
 
 
 class ProductPageView(BaseModel):

@@ -1,14 +1,16 @@
 """What a product may look like, and what is refused."""
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from app.models.product import Product
-from app.schemas.product import NewProduct, ProductChanges, ProductView
+from app.schemas.product import NewProduct, ProductChanges, ProductView, product_view
 from tests.conftest import NewBody
 
 CHANGES = TypeAdapter(ProductChanges)
@@ -127,3 +129,23 @@ def test_a_view_shows_times_to_the_millisecond_and_money_as_a_number(body: NewBo
     assert '"created_at":"2026-11-23T09:30:00.000Z"' in shown
     assert '"price":9999999999.99,' in shown
     assert "revision" not in shown
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tags": [], "image_url": None},
+        {"price": Decimal("0.01"), "stock_quantity": 0},
+        {"price": Decimal("9999999999.99"), "name": 'Zoë "北京" 🛒 </script>'},
+        {"description": "Two\nlines\twith a tab"},
+    ],
+)
+def test_what_is_written_without_validating_is_what_the_documented_view_says(
+    body: NewBody, changes: dict[str, Any]
+) -> None:
+    moment = datetime(2026, 11, 23, 9, 30, 0, 125_000, tzinfo=UTC)
+    new = NewProduct.model_validate(body(**changes))
+    product = Product(**new.model_dump(), created_at=moment, updated_at=moment)
+    documented = ProductView.model_validate(product).model_dump_json()
+    assert json.loads(to_json(product_view(product))) == json.loads(documented)

@@ -158,7 +158,11 @@ async def restart(fleet: Fleet, shop: Shop, name: str) -> None:
     async def ready() -> bool:
         return (await shop.http.get(f"{fleet.url(name)}/health/ready")).status_code == 200
 
-    await until(ready, 30, f"{name} is ready")
+    # The embedded broker mostly lets a consumer in after 3 s, and now and then after many more.
+    try:
+        await until(ready, 90, f"{name} is ready")
+    except AssertionError as late:
+        raise AssertionError(f"{late}\n{fleet.log(name)[-4_000:]}") from None
 
 
 async def left(shop: Shop, products: list[dict[str, Any]]) -> int:

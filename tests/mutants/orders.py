@@ -15,14 +15,12 @@ _PLACE = "tests/integration/test_placing.py"
 _KEYS = "tests/integration/test_idempotency.py"
 _OWN = "tests/integration/test_ownership.py"
 
-_ADD_EVENT = """\
-            await add_event(
-                session,
-                topic=ORDER_PLACED,
-                key=str(order.id),
-                event=event,
-            )
-"""
+_NO_EVENT = Edit(
+    _ORDERS,
+    "{INSERT_EVENT} SELECT $4::uuid, $5, $6, $7, $8 FROM confirmed",
+    "SELECT $4::uuid, $5::text, $6::text, $7::text, $8::text",
+)
+_CONFIRM = "        confirmed = await self._connection.fetchval(_CONFIRM,"
 
 
 def _mutant(name: str, promises: tuple[int, ...], test: str, *edits: Edit) -> Mutant:
@@ -34,20 +32,22 @@ ORDERS = [
         "event-outside-the-transaction",
         (16,),
         f"{_PLACE}::test_a_commit_that_fails_is_not_answered_with_201",
+        _NO_EVENT,
         Edit(
-            _PLACING,
-            _ADD_EVENT,
+            _ORDERS,
+            _CONFIRM,
             """\
-            async with self._database.transaction() as at_once:
-                await add_event(at_once, topic=ORDER_PLACED, key=str(order.id), event=event)
-""",
+        values = "VALUES ($1, $2, $3, $4, $5)"
+        await self._connection.execute(f"{INSERT_EVENT} {values}", *event)
+"""
+            + _CONFIRM,
         ),
     ),
     _mutant(
         "confirmed-without-an-event",
         (16,),
         f"{_PLACE}::test_a_commit_whose_answer_is_lost_is_found_out_and_answered_with_201",
-        Edit(_PLACING, _ADD_EVENT, ""),
+        _NO_EVENT,
     ),
     _mutant(
         "confirms-what-is-pending-no-more",
@@ -56,18 +56,13 @@ ORDERS = [
         Edit(
             _ORDERS,
             """\
-            .where(Order.id == order_id, Order.status == OrderStatus.PENDING)
-            .values(status=OrderStatus.CONFIRMED, lease_until=None, updated_at=NOW)
+        UPDATE orders SET status = 'CONFIRMED', lease_until = NULL, updated_at = $2
+        WHERE id = $1 AND status = 'PENDING'
 """,
             """\
-            .where(Order.id == order_id)
-            .values(
-                status=OrderStatus.CONFIRMED,
-                cancelled_by=None,
-                stock_debt=False,
-                lease_until=None,
-                updated_at=NOW,
-            )
+        UPDATE orders SET status = 'CONFIRMED', lease_until = NULL, updated_at = $2,
+            cancelled_by = NULL, stock_debt = false
+        WHERE id = $1
 """,
         ),
     ),
@@ -79,7 +74,7 @@ ORDERS = [
             _PLACING,
             """\
             if done:
-                await self._keys(session).release(order_id)
+                await self._keys(connection).release(order_id)
 """,
             "",
         ),
@@ -88,7 +83,7 @@ ORDERS = [
         "key-that-is-taken-does-not-matter",
         (10,),
         f"{_KEYS}::test_promise_10_fifty_requests_with_one_key_make_one_order",
-        Edit(_PLACING, "                if not claimed:\n                    return False\n", ""),
+        Edit(_ORDERS, "claimed='FROM claimed'", "claimed=''"),
     ),
     _mutant(
         "reduce-retried-under-another-key",
@@ -156,7 +151,7 @@ ORDERS = [
         "commit-after-the-answer",
         (16,),
         f"{_PLACE}::test_a_commit_that_fails_in_a_plain_route_is_not_answered_with_200",
-        Edit(_DATABASE, 'Depends(get_session, scope="function")', "Depends(get_session)"),
+        Edit(_DATABASE, 'Depends(_transaction, scope="function")', "Depends(_transaction)"),
     ),
     _mutant(
         "money-in-binary-fractions",

@@ -1,10 +1,13 @@
 """The pool as its gauges show it, and the span of a transaction."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
 import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from chassis.database import Database, DatabaseSettings
+from chassis.database import Database, DatabaseSettings, DatabaseUnavailable
 from chassis.problems import Problem
 from chassis.tracing import Kind, Span, continue_trace
 
@@ -63,3 +66,52 @@ async def test_a_refusal_rolls_back_without_failing_the_span_and_an_error_fails_
                 await connection.execute("SELECT nonsense")
     await database.close()
     assert [one.error for one in spans] == ["", "UndefinedColumnError"]
+
+
+async def break_in_a_pause(database: Database) -> None:
+    async with database.transaction() as connection, database.connection() as other:
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        await other.execute("SELECT pg_terminate_backend($1, 5000)", pid)
+        while not connection.is_closed():
+            await asyncio.sleep(0.01)
+        await connection.execute("SELECT 1")
+
+
+async def break_in_a_statement(database: Database) -> None:
+    async with database.transaction() as connection, database.connection() as other:
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        later = "SELECT pg_sleep(0.2), pg_terminate_backend($1)"
+        ending = asyncio.create_task(other.execute(later, pid))
+        try:
+            await connection.execute("SELECT pg_sleep(5)")
+        finally:
+            await ending
+
+
+@pytest.mark.parametrize("breaking", [break_in_a_pause, break_in_a_statement])
+async def test_a_connection_that_breaks_is_the_databases_failure_and_the_next_one_works(
+    postgres_url: str, breaking: Callable[[Database], Awaitable[None]]
+) -> None:
+    """asyncpg gives a broken connection back to its pool by itself, under whoever has it."""
+    database = Database(DatabaseSettings(database_url=postgres_url, database_pool_size=2))
+    await database.open()
+    with pytest.raises(DatabaseUnavailable):
+        await breaking(database)
+    await database.ping()
+    await database.close()
+
+
+async def test_a_statement_that_is_cancelled_takes_its_connection_along(postgres_url: str) -> None:
+    database = Database(DatabaseSettings(database_url=postgres_url, database_pool_size=1))
+    await database.open()
+
+    async def sleep() -> None:
+        async with asyncio.timeout(0.05), database.transaction() as connection:
+            await connection.execute("SELECT pg_sleep(5)")
+
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            await sleep()
+        async with asyncio.timeout(2):
+            await database.ping()
+    await database.close()

@@ -1,0 +1,70 @@
+"""The benchmarks' own arithmetic: what is counted, what is refused, what the report says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.figure import GOALS, Figure, Goal, Measured, Series
+from benchmarks.tools import Answer, load_of
+from fleet.errors import FleetError
+from tests.judge.checks import Verdict
+
+
+def answer(took: float, *, began: float = 0.0, status: int = 200) -> Answer:
+    return Answer(status, began, took, b"", "")
+
+
+def test_a_goal_is_met_at_its_bound_and_missed_beyond_it() -> None:
+    assert Goal(5).met(5.0)
+    assert not Goal(5).met(5.1)
+    assert Goal(0.8, at_least=True).met(0.8)
+    assert not Goal(0.8, at_least=True).met(0.79)
+
+
+def test_a_figure_finds_its_goal_by_its_name() -> None:
+    key = "reads: p99 added by the gateway"
+    scenario, name = key.split(": ")
+    assert Figure(scenario, name, 4.0, "ms").met
+    assert not Figure(scenario, name, 6.0, "ms").met
+    assert Figure("reads", "something else", 1e9, "ms").met
+    assert key in GOALS
+
+
+def test_rate_and_latencies_are_of_all_answers() -> None:
+    load = load_of([answer(0.01 * n, began=0.1 * n) for n in range(1, 101)])
+    assert load.count == 100
+    assert load.rate == pytest.approx(100 / (10.0 + 1.0 - 0.1))
+    assert (load.p50, load.p95, load.p99) == pytest.approx((510.0, 960.0, 1000.0))
+
+
+@pytest.mark.parametrize("answers", [[], [answer(0.1), answer(0.1, status=503)]])
+def test_a_load_with_a_refusal_or_without_an_answer_has_failed(answers: list[Answer]) -> None:
+    with pytest.raises(FleetError, match="were not 200"):
+        load_of(answers)
+
+
+def test_a_report_shows_what_was_missed_and_what_is_wrong_and_remembers(tmp_path: Path) -> None:
+    measured = Measured.of(
+        [
+            Figure("reads", "p99 added by the gateway", 6.0, "ms"),
+            Figure("orders", "of <nobody>", 12.0, "/s"),
+        ],
+        [Series("a curve", "ms", {"one": [(0.0, 1.0), (1.0, 2.0)]})],
+        ["a note"],
+    )
+    verdicts = [Verdict("none oversold", 3, ["p: 4 sold of 3"])]
+    page = report.write(measured, verdicts, {}, "2026-01-01_000000", tmp_path).read_text()
+    assert "0 of 1 goals met" in page
+    assert "The state is wrong" in page
+    assert "of &lt;nobody&gt;" in page
+    before = report.newest(tmp_path)
+    assert before["orders: of <nobody>"] == 12.0
+    assert "12.0 (+0 %)" in report.terminal(measured, before)
+    told = json.loads((tmp_path / "2026-01-01_000000.json").read_text())
+    assert told["checks"][0]["violations"] == ["p: 4 sold of 3"]
+
+
+def test_without_an_earlier_run_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    assert report.newest(tmp_path / "never") == {}

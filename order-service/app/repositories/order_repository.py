@@ -141,10 +141,10 @@ class OrderRepository:
             [item.unit_price for item in items],
             [item.total_price for item in items],
         )
-        if claim is None:
-            return _moment(await self._connection.fetchval(_PLACE_WITHOUT_KEY, *values))
-        key = claim.principal, claim.key, claim.request, claim.hours
-        return _moment(await self._connection.fetchval(_PLACE_WITH_KEY, *values, *key))
+        statement = _PLACE_WITH_KEY if claim else _PLACE_WITHOUT_KEY
+        key = (claim.principal, claim.key, claim.request, claim.hours) if claim else ()
+        placed_at: datetime | None = await self._connection.fetchval(statement, *values, *key)
+        return placed_at
 
     async def get(self, order_id: UUID, *, for_update: bool = False) -> Order | None:
         lock = " FOR UPDATE" if for_update else ""
@@ -232,11 +232,8 @@ class OrderRepository:
         return items
 
 
-def _moment(found: Any) -> datetime | None:
-    return found if isinstance(found, datetime) else None
-
-
 def _order(row: Any, items: tuple[OrderItem, ...]) -> Order:
-    by = row["cancelled_by"]
-    fields = dict(row) | {"status": OrderStatus(row["status"])}
-    return Order(**fields | {"cancelled_by": CancelledBy(by) if by else None}, items=items)
+    fields, by = dict(row), row["cancelled_by"]
+    fields["status"] = OrderStatus(row["status"])
+    fields["cancelled_by"] = CancelledBy(by) if by else None
+    return Order(**fields, items=items)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.openapi import tells_every_call_and_its_errors
 from tests.fleet_under_test import GATEWAY, ROOT, SCRAPE_TOKEN
 
 FOLDERS = sorted(path.parent for path in ROOT.glob("*/app"))
@@ -146,11 +147,4 @@ def test_it_has_a_page_and_a_document_of_its_api(folder: Path) -> None:
     if folder.name == GATEWAY:
         return  # its document is made of the services' own, of which none is there
     assert {"/health", "/health/ready"} <= document.body["paths"].keys()
-    for path, operations in document.body["paths"].items():
-        for method, operation in operations.items():
-            where = f"{method.upper()} {path}"
-            assert operation.get("tags"), where
-            assert operation.get("summary"), where
-            for status, refusal in operation["responses"].items():
-                if status.startswith(("4", "5")) and not path.startswith("/health"):
-                    assert list(refusal["content"]) == ["application/problem+json"], where
+    tells_every_call_and_its_errors(document.body, folder.name)

@@ -8,6 +8,7 @@ import re
 import httpx2
 import pytest
 
+from tests.conformance.openapi import tells_every_call_and_its_errors
 from tests.fleet_under_test import GATEWAY, SCRAPE_TOKEN, SERVICES, Fleet
 
 
@@ -62,14 +63,7 @@ async def test_the_openapi_document_tells_every_call_and_its_errors(
 ) -> None:
     async with httpx2.AsyncClient(base_url=fleet.url(service)) as client:
         document = (await client.get("/openapi.json")).json()
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            where = f"{service} {method.upper()} {path}"
-            assert operation.get("tags"), where
-            assert operation.get("summary"), where
-            for status, response in operation["responses"].items():
-                if status.startswith(("4", "5")) and not path.startswith("/health"):
-                    assert list(response["content"]) == ["application/problem+json"], where
+    tells_every_call_and_its_errors(document, service)
 
 
 @pytest.mark.parametrize("service", SERVICES)

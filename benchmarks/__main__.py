@@ -4,9 +4,11 @@
     make bench ONLY="orders mails"      only these parts
     make bench SECONDS=2                shorter rounds: quicker, and less sure
     make bench ONLY=soak SOAK=10        memory during ten minutes of mixed traffic
-    make bench PROFILE="orders"         flame graphs of gateway and order-service under orders
+    make bench ONLY=orders PROFILE="api-gateway order-service"
+                                        flame graphs of these while orders are placed
 
-The fleet runs on embedded servers with everything on: tokens, limits, metrics, each trace recorded.
+The fleet runs on embedded servers with everything on as it is shipped: tokens, limits, metrics, one
+trace of twenty recorded.
 Figures are compared with the run before, in reports/bench. Ends with 1 where the state is wrong
 afterwards, and with 2 where a goal is missed: figures are this machine's, so that says less.
 """

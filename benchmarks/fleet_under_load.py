@@ -12,7 +12,6 @@ import psutil
 
 from fleet import launch
 from fleet.composition import Fleet
-from fleet.identity_client import IdentityProvider
 from fleet.program import HOST
 from fleet.seed import seed
 from fleet.settings import Settings
@@ -39,7 +38,7 @@ class Cpu:
 
 
 class FleetUnderLoad:
-    """One fleet, from its cold start to its end. All traces are recorded, all metrics kept."""
+    """One fleet, from its cold start to its end, with everything on as it is shipped."""
 
     def __init__(self) -> None:
         self._workshop = Workshop()  # its guard ends the fleet even when the benchmark is killed
@@ -65,12 +64,6 @@ class FleetUnderLoad:
     def down(self) -> None:
         launch.down(self._fleet)
 
-    def restart(self, *services: str) -> None:
-        for name in services:
-            runner = self._fleet.part(name).runner
-            runner.stop()
-            runner.start()
-
     def remove(self) -> None:
         launch.reset(self._fleet)
         self._workshop.remove()
@@ -91,23 +84,11 @@ class FleetUnderLoad:
 
     @property
     def addresses(self) -> Addresses:
-        base = f"postgresql://postgres:postgres@{HOST}:{self._ports['POSTGRES_PORT']}"
-        return Addresses(
-            gateways=(self.gateway,),
-            orders_database=f"{base}/order_db",
-            inventory_database=f"{base}/inventory_db",
-            kafka=f"{HOST}:{self._ports['KAFKA_PORT']}",
-            mailbox=f"http://{HOST}:{self._ports['MAILBOX_HTTP_PORT']}",
-            identity=self.identity,
-        )
-
-    @property
-    def identity(self) -> IdentityProvider:
-        return IdentityProvider(f"http://localhost:{self._ports['KEYCLOAK_PORT']}")
+        return Addresses.embedded(self._ports)
 
     def bearer(self, user: str = CUSTOMER) -> dict[str, str]:
         """The header that makes a request this user's, with a token that was just given."""
-        return {"Authorization": f"Bearer {self.identity.token(user)}"}
+        return {"Authorization": f"Bearer {self.addresses.identity.token(user)}"}
 
     def catalogue(self) -> list[dict[str, Any]]:
         """What is for sale, as product-service tells it."""

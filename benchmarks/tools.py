@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.errors import FleetError
+from tests.judge.figures import quantile
 
 _VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
 _OWN = Path(sys.prefix) / "bin"
@@ -114,10 +115,10 @@ def load_of(answers: Sequence[Answer], wanted: int = 200) -> Load:
     if bad or not answers:
         first = f"{bad[0].status} {bad[0].error} {bad[0].body[:300]!r}" if bad else "no answer"
         raise FleetError(f"{len(bad)} of {len(answers)} answers were not {wanted}, such as {first}")
-    took = sorted(answer.took * 1000 for answer in answers)
+    took = [answer.took * 1000 for answer in answers]
     began = min(answer.began for answer in answers)
     ended = max(answer.began + answer.took for answer in answers)
-    p50, p95, p99 = (took[min(len(took) - 1, int(len(took) * q))] for q in (0.5, 0.95, 0.99))
+    p50, p95, p99 = (quantile(took, share) for share in (0.5, 0.95, 0.99))
     return Load(len(answers), len(answers) / (ended - began), p50, p95, p99)
 
 

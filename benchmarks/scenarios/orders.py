@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import httpx2
-
 from benchmarks.baselines import order_floor
 from benchmarks.figure import Figure, Measured, Series
 from benchmarks.fleet_under_load import CUSTOMER, EMAIL, FleetUnderLoad
@@ -20,7 +18,8 @@ from fleet.errors import FleetError
 from tests.fleet_under_test import SERVICES
 from tests.judge.checks import CHECKS, Verdict
 from tests.judge.checks.trial import Trial
-from tests.judge.evidence import State, done, read_state, settled
+from tests.judge.evidence import State, done, mailed, read_state, settled
+from tests.judge.figures import quantile
 from tests.judge.history import Attempt, History, Kind, Outcome
 
 SETTLE = 180.0  # seconds for what a burst has left to do
@@ -102,12 +101,12 @@ class Orders:
 
     def judge(self) -> list[Verdict]:
         """The judge's checks over everything that is there now."""
-        asyncio.run(settled(self.fleet.addresses, SETTLE))  # a mail too many would have come
+        unsettled = asyncio.run(settled(self.fleet.addresses, SETTLE))
         state = asyncio.run(read_state(self.fleet.addresses))
         shelves = state.shelves
         state.since(self.before)
         state.shelves = shelves  # the products are older than the orders
-        trial = Trial(self.history, state, self.initial)
+        trial = Trial(self.history, state, self.initial, unsettled=unsettled)
         verdicts = []
         for name in APPLY:
             finding = CHECKS[name](trial)
@@ -160,14 +159,16 @@ def mails(orders: Orders, seconds: float) -> Measured:
         load = load_of(answers, 201)
         orders.told(answers)
         orders.settle()
-        delays = sorted(_delays(orders, answers))
+        delays = list(_delays(orders, answers))
+        if len(delays) < len(answers):
+            raise FleetError(f"{len(answers) - len(delays)} orders' mails were not recognised")
         name = f"{rate} orders a second"
         figures += [
-            Figure("mails", f"{name}, to the mail, p50", _at(delays, 0.5), "ms"),
-            Figure("mails", f"{name}, to the mail, p95", _at(delays, 0.95), "ms"),
+            Figure("mails", f"{name}, to the mail, p50", quantile(delays, 0.5), "ms"),
+            Figure("mails", f"{name}, to the mail, p95", quantile(delays, 0.95), "ms"),
             Figure("mails", f"{name}, to the 201, p95", load.p95, "ms"),
         ]
-        curve = [(q / 100, _at(delays, q / 100)) for q in range(100)]
+        curve = [(q / 100, quantile(delays, q / 100)) for q in range(100)]
         series.append((f"{rate}/s", curve))
     title = "order to mail by share of the orders"
     return Measured.of(figures, [Series(title, "ms", dict(series))])
@@ -188,25 +189,10 @@ def _burst(
 def _delays(orders: Orders, answers: Sequence[Answer]) -> Iterator[float]:
     """Milliseconds; both ends are told by this machine's clock."""
     began = {json.loads(answer.body)["order_number"]: answer.began for answer in answers}
-    for mail in _mails(orders.fleet.addresses.mailbox):
+    for mail in asyncio.run(mailed(orders.fleet.addresses.mailbox)):
         subject = mail["Subject"]
         if subject.endswith(" is confirmed"):
             number = subject.removeprefix("Your order ").removesuffix(" is confirmed")
             if number in began:
                 arrived = datetime.fromisoformat(mail["Created"]).timestamp()
                 yield (arrived - began[number]) * 1000
-
-
-def _mails(mailbox: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    with httpx2.Client(base_url=mailbox, timeout=60) as http:
-        while True:
-            parameters = {"start": len(found), "limit": 5000}
-            page = http.get("/api/v1/messages", params=parameters).json()["messages"]
-            found += page
-            if len(page) < 5000:
-                return found
-
-
-def _at(ranked: Sequence[float], share: float) -> float:
-    return ranked[min(len(ranked) - 1, int(len(ranked) * share))] if ranked else math.inf

@@ -341,13 +341,19 @@ async def _distinct_mails(addresses: Addresses) -> set[tuple[str, str]]:
 
 
 async def _mails(mailbox: str) -> list[Mail]:
-    found: list[Mail] = []
+    found = await mailed(mailbox)
+    return [Mail(each["To"][0]["Address"], each["Subject"]) for each in found]
+
+
+async def mailed(mailbox: str) -> list[dict[str, Any]]:
+    """All mails as the mailbox's API tells them, page by page."""
+    found: list[dict[str, Any]] = []
     async with httpx2.AsyncClient(base_url=mailbox, timeout=60) as http:
         while True:
             answer = await http.get(
                 "/api/v1/messages", params={"start": len(found), "limit": _PAGE}
             )
             page = answer.json()["messages"]
-            found += [Mail(each["To"][0]["Address"], each["Subject"]) for each in page]
+            found += page
             if len(page) < _PAGE:
                 return found

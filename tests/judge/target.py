@@ -54,6 +54,20 @@ class Addresses:
     mailbox: str
     identity: IdentityProvider
 
+    @classmethod
+    def embedded(cls, ports: Mapping[str, int], replicas: int = 1) -> "Addresses":
+        """Of a fleet on embedded servers; `ports` by their variables."""
+        base = f"postgresql://postgres:postgres@{HOST}:{ports['POSTGRES_PORT']}"
+        gateways = ["GATEWAY_PORT", "GATEWAY_2_PORT"][:replicas]
+        return cls(
+            gateways=tuple(f"http://{HOST}:{ports[name]}" for name in gateways),
+            orders_database=f"{base}/order_db",
+            inventory_database=f"{base}/inventory_db",
+            kafka=f"{HOST}:{ports['KAFKA_PORT']}",
+            mailbox=f"http://{HOST}:{ports['MAILBOX_HTTP_PORT']}",
+            identity=IdentityProvider(f"http://localhost:{ports['KEYCLOAK_PORT']}"),
+        )
+
 
 class Target(Protocol):
     """A fleet that can be broken."""
@@ -123,16 +137,7 @@ class EmbeddedFleet:
 
     @property
     def addresses(self) -> Addresses:
-        base = f"postgresql://postgres:postgres@{HOST}:{self._ports['POSTGRES_PORT']}"
-        gateways = ["GATEWAY_PORT", "GATEWAY_2_PORT"][: self.replicas]
-        return Addresses(
-            gateways=tuple(f"http://{HOST}:{self._ports[name]}" for name in gateways),
-            orders_database=f"{base}/order_db",
-            inventory_database=f"{base}/inventory_db",
-            kafka=f"{HOST}:{self._ports['KAFKA_PORT']}",
-            mailbox=f"http://{HOST}:{self._ports['MAILBOX_HTTP_PORT']}",
-            identity=IdentityProvider(f"http://localhost:{self._ports['KEYCLOAK_PORT']}"),
-        )
+        return Addresses.embedded(self._ports, self.replicas)
 
     @property
     def links(self) -> Mapping[str, Link]:

@@ -107,7 +107,7 @@ def is_recording(trace: TraceContext | None = None) -> bool:
     if _Recording.sink is None:
         return False
     trace = trace or _current.get()
-    return trace is not None and trace.recorded
+    return trace is not None and trace.flags[1] in _ODD
 
 
 def draw() -> bool:
@@ -273,7 +273,7 @@ def span(
         refusals: errors that are an answer like any other, and no failure of this work.
     """
     above = None if _Recording.sink is None else _current.get()
-    if above is None or not above.recorded:
+    if above is None or above.flags[1] not in _ODD:
         return _UNRECORDED
     span_id = f"{_random_bits(64):016x}"
     trace = TraceContext(above.trace_id, span_id, above.flags, above.span_id)

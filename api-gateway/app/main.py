@@ -3,7 +3,6 @@
 What is below /api/ never meets FastAPI: its layers cost more than the forwarding itself.
 """
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -21,6 +20,7 @@ from app.policy import TABLE
 from app.quota import Quota
 from app.watch import Watch
 from chassis.auth import TokenVerifier
+from chassis.garbage import collect_rarely
 from chassis.logging import configure_logging
 from chassis.metrics import new_registry
 from chassis.middleware import RequestMiddleware
@@ -46,8 +46,7 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
                 await upstream.open()
             stack.push_async_callback(documents.aclose)
             watch.start()
-            gc.collect()
-            gc.freeze()
+            collect_rarely()
             yield
 
     pages = pages_of(settings, lifespan, documents, needs_of(upstreams, verifier, quota), registry)

@@ -36,10 +36,10 @@ INDEXES = [
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Turn the driver's errors (away, too slow, no primary) into a 503 that says when to retry."""
+    """Turn what goes wrong (away, too slow, no primary) into a 503 that says when to retry."""
     try:
         yield
-    except PyMongoError as error:
+    except (PyMongoError, TimeoutError) as error:
         log.warning("database error", extra={"error": type(error).__name__})
         raise CatalogueUnavailable(CatalogueUnavailable.example, retry_after=2) from error
 

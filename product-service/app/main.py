@@ -11,6 +11,7 @@ from app.repositories.product_repository import MongoProductRepository
 from app.routes import image_routes, product_routes
 from app.services.product_service import ProductService
 from chassis.docs import install_docs
+from chassis.garbage import collect_rarely
 from chassis.health import Dependency, health_router
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
@@ -34,8 +35,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(settings, registry)
         app.state.database = database
-        app.state.products = ProductService(MongoProductRepository(database.catalogue))
+        products = MongoProductRepository(database.catalogue, settings.mongodb_timeout_ms / 1000)
+        app.state.products = ProductService(products)
         async with exported_spans(settings, registry):
+            collect_rarely()
             yield
         await database.close()
 

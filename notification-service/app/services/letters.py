@@ -31,6 +31,7 @@ class Letters:
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=select_autoescape(["html"], disabled_extensions=("txt",), default=True),
             undefined=StrictUndefined,
+            auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,
         )

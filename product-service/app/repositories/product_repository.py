@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from bson import Decimal128, ObjectId
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
 from app.models.product import Product
 from app.models.search import SearchEntry, SearchQuery, fold, whole_words
+from app.repositories.sharing import GatheredAnswers, SharedAnswers
 
 # More than any page of results, so what is cut off is never part of a good answer; few enough
 # that ranking them takes milliseconds.
@@ -70,11 +70,18 @@ class MongoProductRepository:
 
     Two collections rather than a `deleted_at` field: every index, count and query of the first is
     about living products without saying so.
+
+    Args:
+        seconds: for one answer, the wait for others' included.
     """
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
+    def __init__(self, database: AsyncDatabase[Document], seconds: float) -> None:
         self._products = database[PRODUCTS]
         self._tombstones = database[TOMBSTONES]
+        self._pages = SharedAnswers(self._read_page, seconds)
+        self._totals = SharedAnswers(self._count, seconds)
+        self._living = GatheredAnswers(self._read, seconds)
+        self._prices = GatheredAnswers(self._read_prices, seconds)
 
     async def add(self, product: Product) -> None:
         with answering():
@@ -82,13 +89,11 @@ class MongoProductRepository:
 
     async def get(self, product_id: ObjectId) -> Product | None:
         with answering():
-            found = await self._products.find_one({"_id": product_id}, _WITHOUT_SEARCH)
-        return _to_product(found) if found else None
+            return (await self._living.answers([product_id])).get(product_id)
 
     async def get_many(self, product_ids: Sequence[ObjectId]) -> list[Product]:
         with answering():
-            cursor = self._products.find({"_id": {"$in": list(product_ids)}}, _WITHOUT_SEARCH)
-            found = {document["_id"]: _to_product(document) for document in await cursor.to_list()}
+            found = await self._living.answers(product_ids)
         return [found[product_id] for product_id in product_ids if product_id in found]
 
     async def replace(self, product: Product) -> bool:
@@ -111,35 +116,13 @@ class MongoProductRepository:
     async def list_prices(
         self, product_ids: Collection[ObjectId]
     ) -> dict[ObjectId, Decimal | None]:
-        # The living first: a product that is not among them was deleted before, so its tombstone
-        # is there by now. The other way round one that is deleted meanwhile would be in neither.
-        prices: dict[ObjectId, Decimal | None] = {}
         with answering():
-            for document in await self._these(self._products, product_ids, "price"):
-                prices[document["_id"]] = document["price"].to_decimal()
-            missing = [one for one in product_ids if one not in prices]
-            if missing:
-                buried = await self._these(self._tombstones, missing, "_id")
-                prices |= {document["_id"]: None for document in buried}
-        return prices
-
-    async def _these(
-        self, collection: AsyncCollection[Document], ids: Collection[ObjectId], field: str
-    ) -> list[Document]:
-        return await collection.find({"_id": {"$in": list(ids)}}, {field: True}).to_list()
+            found = await self._prices.answers(product_ids)
+        return {one: found[one] for one in product_ids if one in found}
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
-        chosen = _filter(request)
-        direction = -1 if request.sort.startswith("-") else 1
-        field = _SORT_FIELDS[request.sort.removeprefix("-")]
         with answering():
-            cursor = self._products.find(chosen, _WITHOUT_SEARCH)
-            # _id decides between equals, so that no product stands on two pages or on none.
-            cursor.sort([(field, direction), ("_id", direction)])
-            cursor.skip((request.page - 1) * request.page_size).limit(request.page_size)
-            products = [_to_product(document) for document in await cursor.to_list()]
-            total = await self._products.count_documents(chosen)
-        return products, total
+            return await self._pages.answer(request)
 
     async def named(self, query: SearchQuery) -> list[SearchEntry]:
         # Range and equality, which use their index on every server; an anchored regex, $all and
@@ -158,6 +141,37 @@ class MongoProductRepository:
         with answering():
             return await self._entries(_mention(words, every=every), MENTIONED)
 
+    async def _read(self, product_ids: Collection[ObjectId]) -> dict[ObjectId, Product]:
+        cursor = self._products.find(_any_of(product_ids), _WITHOUT_SEARCH)
+        return {document["_id"]: _to_product(document) for document in await cursor.to_list()}
+
+    async def _read_prices(
+        self, product_ids: Collection[ObjectId]
+    ) -> dict[ObjectId, Decimal | None]:
+        # The living first: a product that is not among them was deleted before, so its tombstone
+        # is there by now. The other way round one that is deleted meanwhile would be in neither.
+        living = self._products.find(_any_of(product_ids), {"price": True})
+        prices: dict[ObjectId, Decimal | None] = {
+            document["_id"]: document["price"].to_decimal() for document in await living.to_list()
+        }
+        if missing := [one for one in product_ids if one not in prices]:
+            buried = self._tombstones.find(_any_of(missing), {"_id": True})
+            prices |= {document["_id"]: None for document in await buried.to_list()}
+        return prices
+
+    async def _read_page(self, request: PageRequest) -> tuple[list[Product], int]:
+        direction = -1 if request.sort.startswith("-") else 1
+        field = _SORT_FIELDS[request.sort.removeprefix("-")]
+        cursor = self._products.find(_filter(request), _WITHOUT_SEARCH)
+        # _id decides between equals, so that no product stands on two pages or on none.
+        cursor.sort([(field, direction), ("_id", direction)])
+        cursor.skip((request.page - 1) * request.page_size).limit(request.page_size)
+        products = [_to_product(document) for document in await cursor.to_list()]
+        return products, await self._totals.answer(_whole(request))
+
+    async def _count(self, request: PageRequest) -> int:
+        return await self._products.count_documents(_filter(request))
+
     async def _entries(
         self, chosen: Document, limit: int, sort: str | None = None
     ) -> list[SearchEntry]:
@@ -165,6 +179,15 @@ class MongoProductRepository:
         if sort:
             cursor.sort(sort, 1)
         return [_to_entry(document) for document in await cursor.to_list()]
+
+
+def _any_of(product_ids: Iterable[ObjectId]) -> Document:
+    return {"_id": {"$in": list(product_ids)}}
+
+
+def _whole(request: PageRequest) -> PageRequest:
+    """What all pages of a list have in common."""
+    return replace(request, page=1, page_size=1, sort="-created_at")
 
 
 def _filter(request: PageRequest) -> Document:

@@ -25,7 +25,7 @@ NOON = datetime(2026, 11, 23, 12, 0, 0, 125_000, tzinfo=UTC)
 async def repository(
     request: pytest.FixtureRequest, app: FastAPI, client: httpx2.AsyncClient
 ) -> ProductRepository:
-    real = MongoProductRepository(app.state.database.catalogue)
+    real = MongoProductRepository(app.state.database.catalogue, seconds=2.5)
     return real if request.param == "mongo" else FakeProductRepository()
 
 

@@ -1,0 +1,142 @@
+"""Answers that are shared: by whom, and that they are never older than the request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from app.repositories.sharing import GatheredAnswers, SharedAnswers
+
+
+class Store:
+    """A store whose answers come when the test lets them; each tells how it is at that moment."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+        self.state = "old"
+        self.open = asyncio.Event()
+
+    async def ask(self, key: str) -> str:
+        self.asked.append(key)
+        found = f"{key} {self.state}"
+        await self.open.wait()
+        return found
+
+    async def ask_many(self, keys: set[str]) -> dict[str, str]:
+        self.asked.append(sorted(keys))
+        found = {key: f"{key} {self.state}" for key in keys if key != "unknown"}
+        await self.open.wait()
+        return found
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def begin(one: Awaitable[object]) -> asyncio.Future[object]:
+    return asyncio.ensure_future(one)
+
+
+async def until(happened: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not happened():
+            await asyncio.sleep(0)
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_one_question_for_all_who_ask_at_once(store: Store) -> None:
+    shared = SharedAnswers(store.ask, seconds=5)
+    store.open.set()
+    answers = await asyncio.gather(*(shared.answer("page") for _ in range(50)))
+    assert set(answers) == {"page old"}
+    assert store.asked == ["page"]
+
+
+async def test_who_comes_later_is_told_what_was_written_before_they_came(store: Store) -> None:
+    shared = SharedAnswers(store.ask, seconds=5)
+    early = begin(shared.answer("page"))
+    await until(lambda: store.asked)
+    store.state = "new"  # somebody's edit is acknowledged, and they look at the page
+    late = [begin(shared.answer("page")) for _ in range(10)]
+    await settled()
+    assert store.asked == ["page"]
+    store.open.set()
+    assert await early == "page old"
+    assert set(await asyncio.gather(*late)) == {"page new"}
+    assert store.asked == ["page", "page"]
+
+
+async def test_different_questions_do_not_wait_for_each_other(store: Store) -> None:
+    shared = SharedAnswers(store.ask, seconds=5)
+    both = [begin(shared.answer(key)) for key in ("page 1", "page 2")]
+    await until(lambda: len(store.asked) == 2)
+    store.open.set()
+    assert await asyncio.gather(*both) == ["page 1 old", "page 2 old"]
+
+
+async def test_who_goes_away_takes_nothing_from_the_others(store: Store) -> None:
+    shared = SharedAnswers(store.ask, seconds=5)
+    first, second = begin(shared.answer("page")), begin(shared.answer("page"))
+    await until(lambda: store.asked)
+    first.cancel()
+    await settled()
+    store.open.set()
+    assert await second == "page old"
+
+
+async def test_a_failure_is_everybodys_and_the_next_question_is_put_anew() -> None:
+    outcomes = iter([ConnectionError("away"), "there"])
+
+    async def ask(_: str) -> str:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    shared = SharedAnswers(ask, seconds=5)
+    failed = await asyncio.gather(
+        *(shared.answer("page") for _ in range(3)), return_exceptions=True
+    )
+    assert [type(each) for each in failed] == [ConnectionError] * 3
+    assert await shared.answer("page") == "there"
+
+
+async def test_a_wait_is_bounded_that_for_others_included(store: Store) -> None:
+    shared, gathered = SharedAnswers(store.ask, 0.05), GatheredAnswers(store.ask_many, 0.05)
+    asking = [begin(shared.answer("page")), begin(gathered.answers(["lamp"]))]
+    await until(lambda: len(store.asked) == 2)
+    asking += [begin(shared.answer("page")), begin(gathered.answers(["lamp"]))]
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(each) for each in found] == [TimeoutError] * 4
+
+
+async def test_one_question_about_all_keys_that_are_waited_for(store: Store) -> None:
+    gathered = GatheredAnswers(store.ask_many, seconds=5)
+    store.open.set()
+    lamp, both = await asyncio.gather(
+        gathered.answers(["lamp"]), gathered.answers(["chair", "unknown"])
+    )
+    assert lamp["lamp"] == "lamp old"
+    assert both.get("unknown") is None
+    assert store.asked == [["chair", "lamp", "unknown"]]
+
+
+async def test_keys_that_come_later_are_asked_about_later(store: Store) -> None:
+    gathered = GatheredAnswers(store.ask_many, seconds=5)
+    early = [begin(gathered.answers(["lamp"]))]
+    await until(lambda: len(store.asked) == 1)
+    early.append(begin(gathered.answers(["lamp"])))  # one slow answer does not keep everybody
+    await until(lambda: len(store.asked) == 2)
+    store.state = "new"
+    late = [begin(gathered.answers([key])) for key in ("lamp", "chair")]
+    await settled()
+    assert len(store.asked) == 2
+    store.open.set()
+    assert await asyncio.gather(*early) == [{"lamp": "lamp old"}] * 2
+    assert await asyncio.gather(*late) == [{"lamp": "lamp new", "chair": "chair new"}] * 2
+    assert store.asked[2:] == [["chair", "lamp"]]

@@ -86,6 +86,7 @@ class CatalogueIndex:
         self._languages = languages
         self._by_id = {product.id: number for number, product in enumerate(self.products)}
         self._cents = np.array([int(p.price * 100) for p in self.products], dtype=np.int64)
+        self._categories = np.array([p.category for p in self.products], dtype=np.object_)
         self._in_stock = np.array([p.stock_quantity > 0 for p in self.products], dtype=bool)
         texts = [self._terms_of(product) for product in self.products]
         self._holders = _holders(texts)
@@ -252,7 +253,7 @@ class CatalogueIndex:
         terms = list(dict.fromkeys(self._languages.vocabulary.terms_of(words)))
         scores = self._bm25.get_scores([term for term in terms if term in self._holders] or [""])
         scores = np.asarray(scores, dtype=np.float32).copy()
-        same = np.array([p.category == product.category for p in self.products])
+        same = self._categories == product.category
         distance = np.abs(np.log((self._cents + 1) / (int(product.price * 100) + 1)))
         scores *= np.where(same, _SAME_CATEGORY, 1.0) / (1.0 + 0.2 * distance)
         if number is not None:

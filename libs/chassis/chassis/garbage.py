@@ -3,7 +3,7 @@
 import gc
 
 _YOUNG = 10_000  # objects that may become garbage before somebody looks; the default is 700
-_GENERATIONS = (10, 10)
+_GENERATIONS = (5, 5)
 
 
 def collect_rarely() -> None:

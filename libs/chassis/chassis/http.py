@@ -195,11 +195,28 @@ class ResilientClient:
         self._budget.deposit()
         try:
             async with call.deadline.enforce():
-                loop = retrying(self._policy, self._budget, seconds, self._retries.inc)
-                return await loop(self._attempt, call)
+                return await self._retried(call)
         except TimeoutError:
             fair = seconds >= min(self._policy.least_trial, self._policy.total_timeout / 2)
             raise self._failure(call, Reason.TIMEOUT, speaks_against_peer=fair) from None
+
+    async def _retried(self, call: _Call) -> Reply:
+        """The first attempt outside of the loop: it costs more than all else here, and most calls
+        need none. Its first round only tells it what became of that attempt."""
+        try:
+            return await self._attempt(call)
+        except UpstreamUnavailable as error:
+            if not error.retryable:
+                raise
+            failed = [error]
+
+        async def again() -> Reply:
+            if failed:
+                raise failed.pop()
+            return await self._attempt(call)
+
+        left = call.deadline.remaining()
+        return await retrying(self._policy, self._budget, left, self._retries.inc)(again)
 
     async def _attempt(self, call: _Call) -> Reply:
         """One request, with a span of its own: a retry is to be seen, and the peer names it."""

@@ -125,6 +125,16 @@ class FleetUnderLoad:
             found[name] = (full.rss / 1e6, full.pss / 1e6)
         return found
 
+    @contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """Without a part until the end of the block, as if it had nothing to do."""
+        process = self._process(name)
+        process.suspend()
+        try:
+            yield
+        finally:
+            process.resume()
+
     def pid(self, name: str) -> int:
         return self._process(name).pid
 

@@ -44,6 +44,7 @@ def write(
     facts = {
         "run": name,
         "figures": [asdict(each) for each in measured.figures],
+        "series": [asdict(each) for each in measured.series],
         "notes": measured.notes,
         "checks": [
             {"check": v.name, "looked_at": v.looked_at, "violations": list(v.violations)[:100]}

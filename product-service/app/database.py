@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pymongo
 from prometheus_client import CollectorRegistry
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from app.config import Settings
@@ -31,6 +32,7 @@ INDEXES = [
     IndexModel([("search.category", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)]),
     IndexModel([("search.category", ASCENDING), ("price", ASCENDING), ("_id", ASCENDING)]),
     IndexModel([("search.words", ASCENDING)]),
+    IndexModel([("search.terms", ASCENDING)]),
 ]
 
 
@@ -45,9 +47,19 @@ def answering() -> Iterator[None]:
 
 
 class Database:
-    """One client for the life of the process; made in the loop that uses it, as PyMongo asks."""
+    """One client for the life of the process; made in the loop that uses it, as PyMongo asks.
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry | None = None) -> None:
+    Args:
+        upgrade: brings what an earlier version stored up to date, once the indexes are there. What
+            it has done may be done again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: CollectorRegistry | None = None,
+        upgrade: Callable[[AsyncDatabase[Document]], Awaitable[None]] | None = None,
+    ) -> None:
         self._client: AsyncMongoClient[Document] = AsyncMongoClient(
             settings.mongodb_url,
             appname=settings.service_name,
@@ -62,6 +74,7 @@ class Database:
             event_listeners=[PoolUse(settings, registry)] if registry is not None else None,
         )
         self.catalogue = self._client[settings.mongodb_database]
+        self._upgrade = upgrade
         self._closing = False
         self._indexing = asyncio.create_task(self._index_when_reachable())
 
@@ -88,6 +101,8 @@ class Database:
             try:
                 with pymongo.timeout(INDEXING_SECONDS):
                     await self.catalogue[PRODUCTS].create_indexes(INDEXES)
+                    if self._upgrade is not None:
+                        await self._upgrade(self.catalogue)
             except PyMongoError as error:
                 log.warning("indexes not made yet", extra={"error": type(error).__name__})
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads load

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from app.config import Settings
 from app.database import Database
-from app.repositories.product_repository import MongoProductRepository
+from app.repositories.product_repository import MongoProductRepository, index_words
 from app.routes import image_routes, product_routes
 from app.services.product_service import ProductService
 from chassis.docs import install_docs
@@ -33,7 +33,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = Database(settings, registry)
+        database = Database(settings, registry, upgrade=index_words)
         app.state.database = database
         products = MongoProductRepository(database.catalogue, settings.mongodb_timeout_ms / 1000)
         app.state.products = ProductService(products)

@@ -14,11 +14,13 @@ from app.database import PRODUCTS, TOMBSTONES, Document, answering
 from app.models.product import Product
 from app.models.search import SearchEntry, SearchQuery, fold, whole_words
 from app.repositories.sharing import GatheredAnswers, SharedAnswers
+from app.repositories.vocabulary import Vocabulary
 
 # More than any page of results, so what is cut off is never part of a good answer; few enough
 # that ranking them takes milliseconds.
 NAMED = 200
 MENTIONED = 1_000
+_MANY_TERMS = 500
 _LAST = "\U0010ffff"
 _WITHOUT_SEARCH = {"search": False}
 _SORT_FIELDS = {"price": "price", "name": "search.name", "created_at": "created_at"}
@@ -80,12 +82,15 @@ class MongoProductRepository:
         self._tombstones = database[TOMBSTONES]
         self._pages = SharedAnswers(self._read_page, seconds)
         self._totals = SharedAnswers(self._count, seconds)
+        self._vocabulary = Vocabulary(self._read_terms, seconds)
         self._living = GatheredAnswers(self._read, seconds)
         self._prices = GatheredAnswers(self._read_prices, seconds)
 
     async def add(self, product: Product) -> None:
+        document = _to_document(product)
         with answering():
-            await self._products.insert_one(_to_document(product))
+            await self._products.insert_one(document)
+        self._vocabulary.add(document["search"]["terms"])
 
     async def get(self, product_id: ObjectId) -> Product | None:
         with answering():
@@ -98,9 +103,13 @@ class MongoProductRepository:
 
     async def replace(self, product: Product) -> bool:
         # Not find_one_and_update, which scans the collection on the embedded server.
-        guard = {"_id": product.id, "revision": product.revision - 1}
+        guard, document = (
+            {"_id": product.id, "revision": product.revision - 1},
+            _to_document(product),
+        )
         with answering():
-            result = await self._products.replace_one(guard, _to_document(product))
+            result = await self._products.replace_one(guard, document)
+        self._vocabulary.add(document["search"]["terms"])
         return result.matched_count == 1
 
     async def remove(self, product: Product, at: datetime) -> bool:
@@ -130,7 +139,7 @@ class MongoProductRepository:
         beginning = {"search.name": {"$gte": query.phrase, "$lt": query.phrase + _LAST}}
         longest = max(query.words, key=len)
         others = [word for word in query.words if word != longest]
-        containing = {"search.words": longest, **_mention(others, every=True)}
+        containing = {"search.words": longest, **_contain(others, every=True)}
         with answering():
             first = await self._entries(beginning, NAMED, sort="search.name")
             second = await self._entries(containing, MENTIONED)
@@ -139,7 +148,15 @@ class MongoProductRepository:
 
     async def mentioning(self, words: Sequence[str], *, every: bool) -> list[SearchEntry]:
         with answering():
-            return await self._entries(_mention(words, every=every), MENTIONED)
+            return await self._entries(await self._mention(words, every=every), MENTIONED)
+
+    async def _mention(self, words: Sequence[str], *, every: bool) -> Document:
+        asked = [max(words, key=len)] if every else words
+        terms = set().union(*[await self._vocabulary.containing(word) for word in asked])
+        others = [word for word in words if word not in asked]
+        if len(terms) > _MANY_TERMS:  # nearly all products have one of them
+            return _contain(words, every=every)
+        return {"search.terms": {"$in": list(terms)}, **_contain(others, every=True)}
 
     async def _read(self, product_ids: Collection[ObjectId]) -> dict[ObjectId, Product]:
         cursor = self._products.find(_any_of(product_ids), _WITHOUT_SEARCH)
@@ -158,6 +175,9 @@ class MongoProductRepository:
             buried = self._tombstones.find(_any_of(missing), {"_id": True})
             prices |= {document["_id"]: None for document in await buried.to_list()}
         return prices
+
+    async def _read_terms(self) -> list[str]:
+        return await self._products.distinct("search.terms")
 
     async def _read_page(self, request: PageRequest) -> tuple[list[Product], int]:
         direction = -1 if request.sort.startswith("-") else 1
@@ -181,6 +201,15 @@ class MongoProductRepository:
         return [_to_entry(document) for document in await cursor.to_list()]
 
 
+async def index_words(database: AsyncDatabase[Document]) -> None:
+    """Give products of before `search.terms` theirs: without them a search may not find them."""
+    products = database[PRODUCTS]
+    async for document in products.find({"search.terms": None}, _WITHOUT_SEARCH):
+        product = _to_product(document)
+        same = {"_id": product.id, "revision": product.revision}
+        await products.update_one(same, {"$set": {"search": _search(product)}})
+
+
 def _any_of(product_ids: Iterable[ObjectId]) -> Document:
     return {"_id": {"$in": list(product_ids)}}
 
@@ -199,7 +228,7 @@ def _filter(request: PageRequest) -> Document:
     return chosen
 
 
-def _mention(words: Iterable[str], *, every: bool) -> Document:
+def _contain(words: Iterable[str], *, every: bool) -> Document:
     clauses = [{"search.text": {"$regex": re.escape(word)}} for word in words]
     if not clauses:
         return {}
@@ -207,7 +236,6 @@ def _mention(words: Iterable[str], *, every: bool) -> Document:
 
 
 def _to_document(product: Product) -> Document:
-    name, category = fold(product.name), fold(product.category)
     return {
         "_id": product.id,
         "revision": product.revision,
@@ -220,13 +248,20 @@ def _to_document(product: Product) -> Document:
         "stock_quantity": product.stock_quantity,
         "created_at": product.created_at,
         "updated_at": product.updated_at,
+        "search": _search(product),
+    }
+
+
+def _search(product: Product) -> Document:
+    """What searches look in: derived from the product, and stored with each state of it."""
+    name, category, *tags = map(fold, (product.name, product.category, *product.tags))
+    return {
+        "name": name,
+        "category": category,
+        "words": sorted(whole_words(name)),
+        "terms": sorted(whole_words(" ".join([name, category, *tags]))),
         # Folding removes line breaks, so they can part the pieces of `text`.
-        "search": {
-            "name": name,
-            "category": category,
-            "words": sorted(whole_words(name)),
-            "text": "\n".join([name, category, *map(fold, product.tags)]),
-        },
+        "text": "\n".join([name, category, *tags]),
     }
 
 

@@ -48,6 +48,7 @@ async def test_the_indexes_are_made_and_are_used(app: FastAPI, client: httpx2.As
     assert {index.document["name"] for index in INDEXES} <= information.keys()
     for chosen in (
         {"search.words": "lamp"},
+        {"search.terms": {"$in": ["lamp", "lampshade"]}},
         {"search.name": {"$gte": "lamp", "$lt": "lamq"}},
         {"search.category": "home"},
         {"price": {"$gte": 1, "$lte": 2}},

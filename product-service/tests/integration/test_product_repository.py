@@ -9,8 +9,10 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
+from app.database import PRODUCTS
 from app.models.product import Product
 from app.models.search import SearchQuery
+from app.repositories import product_repository
 from app.repositories.product_repository import (
     MongoProductRepository,
     PageRequest,
@@ -165,3 +167,44 @@ async def test_regex_characters_are_text(repository: ProductRepository, text: st
     await add(repository, literal, product("abcxyz"))
     found = await repository.mentioning([text], every=True)
     assert [entry.id for entry in found] == [literal.id]
+
+
+async def test_products_are_found_by_parts_of_words_however_common(
+    repository: ProductRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lamp, torch = product("Desk lamp"), product("Torch", tags=["Headlamps"])
+    await add(repository, lamp, torch, product("Chair", category="Garden"))
+    for many in (product_repository._MANY_TERMS, 1, 0):
+        monkeypatch.setattr(product_repository, "_MANY_TERMS", many)
+        for words, every, expected in (
+            (["amp"], True, {lamp.id, torch.id}),
+            (["amp", "esk"], True, {lamp.id}),
+            (["amp", "sofa"], True, set()),
+            (["sofa", "orc"], False, {torch.id}),
+            (["sofa"], False, set()),
+        ):
+            found = await repository.mentioning(words, every=every)
+            assert {entry.id for entry in found} == expected, (many, words, every)
+
+
+async def test_a_new_name_is_found_by_its_parts_and_the_old_one_is_not(
+    repository: ProductRepository,
+) -> None:
+    lamp = product("Lamp")
+    await add(repository, lamp)
+    assert len(await repository.mentioning(["am"], every=True)) == 1
+    await repository.replace(lamp.edited({"name": "Zylophone"}, lamp.updated_at))
+    assert len(await repository.mentioning(["ylo"], every=True)) == 1
+    assert await repository.mentioning(["am"], every=True) == []
+
+
+async def test_products_of_an_earlier_version_are_found_by_their_words(app: FastAPI) -> None:
+    catalogue = app.state.database.catalogue
+    real, lamp = MongoProductRepository(catalogue, seconds=2.5), product("Desk lamp")
+    await real.add(lamp)
+    await catalogue[PRODUCTS].update_one({"_id": lamp.id}, {"$unset": {"search.terms": True}})
+    assert await real.mentioning(["amp"], every=True) == []
+    await product_repository.index_words(catalogue)
+    other = MongoProductRepository(catalogue, seconds=2.5)
+    assert [entry.id for entry in await other.mentioning(["amp"], every=True)] == [lamp.id]
+    await real.remove(lamp, lamp.updated_at)

@@ -48,7 +48,7 @@ def test_a_service_has_what_every_service_has(folder: Path) -> None:
 @each_service
 def test_its_main_is_a_table_of_contents(folder: Path) -> None:
     text = (folder / "app/main.py").read_text()
-    assert len(text.splitlines()) <= 65
+    assert len(text.splitlines()) <= 67
     defined = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
     assert "create_app" in defined
     config = ast.parse((folder / "app/config.py").read_text()).body

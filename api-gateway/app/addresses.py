@@ -102,10 +102,10 @@ class Directory:
         """
         segments = segments_of(raw_path)
         found = self._find(method, "/" + "/".join(segments))
-        group = segments[1] if segments[0] == "api" and len(segments) > 1 else ""
+        area = segments[1] if segments[0] == "api" and len(segments) > 1 else ""
         if isinstance(found, Operation):
-            return Address(segments[0] == "api", group, found)
-        return Address(segments[0] == "api", group, None, found)
+            return Address(segments[0] == "api", area, found)
+        return Address(segments[0] == "api", area, None, found)
 
     def _find(self, method: str, path: str) -> Operation | frozenset[str]:
         known: set[str] = set()

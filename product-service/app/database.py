@@ -103,7 +103,7 @@ class Database:
                     await self.catalogue[PRODUCTS].create_indexes(INDEXES)
                     if self._upgrade is not None:
                         await self._upgrade(self.catalogue)
-            except PyMongoError as error:
+            except Exception as error:
                 log.warning("indexes not made yet", extra={"error": type(error).__name__})
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads load
                 pause = min(pause * 2, 5.0)

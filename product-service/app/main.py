@@ -1,7 +1,7 @@
 """product-service: the catalogue. Run with `uvicorn app.main:create_app --factory`."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -33,14 +33,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = Database(settings, registry, upgrade=index_words)
-        app.state.database = database
-        products = MongoProductRepository(database.catalogue, settings.mongodb_timeout_ms / 1000)
-        app.state.products = ProductService(products)
-        async with exported_spans(settings, registry):
+        async with exported_spans(settings, registry), AsyncExitStack() as stack:
+            database = Database(settings, registry, upgrade=index_words)
+            stack.push_async_callback(database.close)
+            seconds = settings.mongodb_timeout_ms / 1000
+            products = MongoProductRepository(database.catalogue, seconds)
+            app.state.database, app.state.products = database, ProductService(products)
             collect_rarely()
             yield
-        await database.close()
 
     app = FastAPI(
         title="Product service",

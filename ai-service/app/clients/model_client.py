@@ -21,7 +21,7 @@ from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
 from chassis.deadline import Deadline
 from chassis.http import ClientPolicy, Reason, UpstreamUnavailable
 from chassis.retry import RetryBudget, retrying
-from chassis.upstream import UpstreamMetrics
+from chassis.upstream import UpstreamMetrics, is_peers_failure
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class ModelClient:
         self._budget = RetryBudget(_POLICY, clock)
         policy = BreakerPolicy(failures_in_a_row=5, reset_timeout=settings.model_reset_seconds)
         self._breaker = AsyncBreaker(
-            TARGET, policy, registry, is_failure=_speaks_against_peer, clock=clock
+            TARGET, policy, registry, is_failure=is_peers_failure, clock=clock
         )
         self._turns = asyncio.Semaphore(settings.model_concurrency)
         self._waiting = 0
@@ -254,10 +254,6 @@ class _Said:
         if piece.text or piece.cut:
             self.anything = self.anything or bool(piece.text.strip())
             self.put(piece)
-
-
-def _speaks_against_peer(error: BaseException) -> bool:
-    return isinstance(error, UpstreamUnavailable) and error.speaks_against_peer
 
 
 async def _drain(queue: "asyncio.Queue[Any]") -> AsyncIterator[Piece]:

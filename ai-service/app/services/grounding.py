@@ -61,8 +61,6 @@ class Grounding:
     allowed_names: Iterable[str] = ()
     german: bool = False
     named: list[int] = field(default_factory=list)
-    kept: int = 0
-    dropped: int = 0
     _last: list[int] = field(default_factory=list)
     _length: int = 0
 
@@ -86,14 +84,12 @@ class Grounding:
         marked = self._marked(plain(sentence))
         judged = self._judge(marked) if marked is not None else None
         if judged is None or self._length > _LONGEST:
-            self.dropped += 1
             self._last = []
             return None
         for number in _numbers(judged):
             if number not in self.named:
                 self.named.append(number)
         self._last = _numbers(judged) or self._last
-        self.kept += 1
         shown = _TOKEN.sub(lambda match: self.offers[int(match[1])].shown, judged)
         self._length += len(shown)
         return shown

@@ -30,7 +30,14 @@ from chassis.retry import (
     retrying,
 )
 from chassis.tracing import Kind, span, traceparent
-from chassis.upstream import Reason, Reply, UpstreamMetrics, UpstreamUnavailable, segment
+from chassis.upstream import (
+    Reason,
+    Reply,
+    UpstreamMetrics,
+    UpstreamUnavailable,
+    is_peers_failure,
+    segment,
+)
 
 __all__ = [
     "BreakerPolicy",
@@ -104,7 +111,7 @@ class ResilientClient:
         self._retries = self._metrics.retries.labels(name)
         self._budget = RetryBudget(policy, clock)
         self._breaker = AsyncBreaker(
-            name, policy.breaker, registry, is_failure=_speaks_against_peer, clock=clock
+            name, policy.breaker, registry, is_failure=is_peers_failure, clock=clock
         )
         self._replicas = deque(url.strip().rstrip("/") for url in base_url.split(","))
         self._connections = asyncio.Semaphore(policy.max_connections)
@@ -346,7 +353,3 @@ class ResilientClient:
 
 def _encoded(json: object) -> bytes:
     return json_text.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _speaks_against_peer(error: BaseException) -> bool:
-    return isinstance(error, UpstreamUnavailable) and error.speaks_against_peer

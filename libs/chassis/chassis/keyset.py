@@ -12,7 +12,7 @@ import aiohttp
 from jose import jwk
 from jose.exceptions import JOSEError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 REFETCH_SECONDS = 30.0  # however many unknown kids are sent to us
 FIRST_FETCH_SECONDS = 2.0  # while no key is known yet: we may have started before the provider
@@ -119,14 +119,14 @@ class KeySet:
                 raise ValueError("no usable key")
         except Exception as error:
             self._failed = True
-            logger.warning("key set not fetched", extra={"error": type(error).__name__})
+            log.warning("key set not fetched", extra={"error": type(error).__name__})
             return
         self._failed = False
         self._fetched_at = self._clock()
         if numbers != self._numbers:
             self._numbers, self._keys = numbers, keys
             self.version += 1
-            logger.info("key set changed", extra={"keys": len(keys)})
+            log.info("key set changed", extra={"keys": len(keys)})
 
     async def _document(self) -> Any:
         """A session of its own: a fetch every few minutes is not worth a kept connection."""

@@ -30,7 +30,6 @@ class ClientPolicy:
     total_timeout: float = 3.0
     connect_timeout: float = 0.5
     read_timeout: float = 2.0
-    write_timeout: float = 2.0
     pool_timeout: float = 0.2
     max_connections: int = 100
     keepalive: float = 3.0  # below uvicorn's 5: else a POST meets a connection just being closed

@@ -51,6 +51,11 @@ class UpstreamUnavailable(Exception):
         return f"{self.target}: {self.reason.value}{said}, {self.attempts} attempts"
 
 
+def is_peers_failure(error: BaseException) -> bool:
+    """Whether a circuit counts it."""
+    return isinstance(error, UpstreamUnavailable) and error.speaks_against_peer
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer below 500 (and not 429).

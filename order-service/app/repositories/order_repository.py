@@ -78,7 +78,7 @@ _CLAIM_UNFINISHED = """
         WHERE (status = 'PENDING' OR stock_debt) AND lease_until < clock_timestamp()
         ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED
     )
-    RETURNING id, status, stock_debt
+    RETURNING id, status
 """
 _CLEAR_DEBT = (
     "UPDATE orders SET stock_debt = false, lease_until = NULL WHERE id = $1 AND stock_debt"
@@ -108,7 +108,6 @@ class Claimed:
 
     id: UUID
     status: str
-    stock_debt: bool
 
 
 class OrderRepository:

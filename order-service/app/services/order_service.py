@@ -97,7 +97,7 @@ class OrderCancelling:
             caller.require_own(order.customer_email)
             if order.status == OrderStatus.CANCELLED:
                 return order, False
-            if not OrderStatus(order.status).can_be_cancelled:
+            if not order.status.can_be_cancelled:
                 raise CannotCancel(f"Cannot cancel an order that is {order.status}.")
             was_confirmed = order.status == OrderStatus.CONFIRMED
             order = await self._mark_cancelled(connection, order, reason)
@@ -123,7 +123,7 @@ class OrderCancelling:
         try:
             await self._inventory.reverse(order_id, deadline)
             reach("cancelling.reversed")
-            async with self._database.transaction() as connection:
+            async with self._database.connection() as connection:
                 await OrderRepository(connection).clear_debt(order_id)
         except (InventoryUnavailable, DatabaseUnavailable):
             log.warning("stock not returned yet", extra={"order_id": str(order_id)})

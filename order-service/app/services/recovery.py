@@ -62,7 +62,7 @@ class RecoveryLoop:
 
     async def recover(self) -> int:
         """One look: claim what is due and deal with it. How many orders that were."""
-        async with self._database.transaction() as connection:
+        async with self._database.connection() as connection:
             orders = OrderRepository(connection)
             claimed = await orders.claim_unfinished(BATCH, self._settings.lease_seconds)
         if claimed:
@@ -85,7 +85,7 @@ class RecoveryLoop:
         # does, the reverse is idempotent.
         await self._inventory.reverse(order.id, Deadline.after(self._settings.place_deadline))
         reach("recovery.reversed")
-        async with self._database.transaction() as connection:
+        async with self._database.connection() as connection:
             await OrderRepository(connection).clear_debt(order.id)
         self._metrics.count_recovery("reversed")
 
@@ -106,6 +106,6 @@ class RecoveryLoop:
         return done
 
     async def _forget_old_keys(self) -> None:
-        async with self._database.transaction() as connection:
+        async with self._database.connection() as connection:
             hours = self._settings.idempotency_hours
             await IdempotencyRepository(connection, hours).delete_expired()

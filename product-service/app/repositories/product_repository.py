@@ -93,13 +93,14 @@ class MongoProductRepository:
         self._vocabulary.add(document["search"]["terms"])
 
     async def get(self, product_id: ObjectId) -> Product | None:
-        with answering():
-            return (await self._living.answers([product_id])).get(product_id)
+        return next(iter(await self.get_many([product_id])), None)
 
     async def get_many(self, product_ids: Sequence[ObjectId]) -> list[Product]:
+        if not product_ids:
+            return []
         with answering():
             found = await self._living.answers(product_ids)
-        return [found[product_id] for product_id in product_ids if product_id in found]
+        return [_to_product(found[one]) for one in product_ids if one in found]
 
     async def replace(self, product: Product) -> bool:
         # Not find_one_and_update, which scans the collection on the embedded server.
@@ -127,7 +128,8 @@ class MongoProductRepository:
     ) -> dict[ObjectId, Decimal | None]:
         with answering():
             found = await self._prices.answers(product_ids)
-        return {one: found[one] for one in product_ids if one in found}
+        prices = {one: found[one] for one in product_ids if one in found}
+        return {one: price and price.to_decimal() for one, price in prices.items()}
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
         with answering():
@@ -158,18 +160,19 @@ class MongoProductRepository:
             return _contain(words, every=every)
         return {"search.terms": {"$in": list(terms)}, **_contain(others, every=True)}
 
-    async def _read(self, product_ids: Collection[ObjectId]) -> dict[ObjectId, Product]:
+    async def _read(self, product_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
+        """The documents as they are: one that cannot be understood is its own reader's trouble."""
         cursor = self._products.find(_any_of(product_ids), _WITHOUT_SEARCH)
-        return {document["_id"]: _to_product(document) for document in await cursor.to_list()}
+        return {document["_id"]: document for document in await cursor.to_list()}
 
     async def _read_prices(
         self, product_ids: Collection[ObjectId]
-    ) -> dict[ObjectId, Decimal | None]:
+    ) -> dict[ObjectId, Decimal128 | None]:
         # The living first: a product that is not among them was deleted before, so its tombstone
         # is there by now. The other way round one that is deleted meanwhile would be in neither.
         living = self._products.find(_any_of(product_ids), {"price": True})
-        prices: dict[ObjectId, Decimal | None] = {
-            document["_id"]: document["price"].to_decimal() for document in await living.to_list()
+        prices: dict[ObjectId, Decimal128 | None] = {
+            document["_id"]: document["price"] for document in await living.to_list()
         }
         if missing := [one for one in product_ids if one not in prices]:
             buried = self._tombstones.find(_any_of(missing), {"_id": True})

@@ -6,9 +6,9 @@ whoever wrote what in between.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -32,7 +32,7 @@ class SharedAnswers(Generic[Key, Value]):
 
     async def answer(self, key: Key) -> Value:
         if (turn := self._next.get(key)) is None:
-            turn = self._next[key] = asyncio.create_task(self._turn(key))
+            turn = self._next[key] = _begun(self._turn(key))
         return await _within(self._seconds, turn)
 
     async def _turn(self, key: Key) -> Value:
@@ -70,7 +70,7 @@ class GatheredAnswers(Generic[Key, Value]):
     async def answers(self, keys: Iterable[Key]) -> Mapping[Key, Value]:
         """What is known of `keys`, among others'."""
         if self._next is None:
-            self._next = _Batch(set(), asyncio.create_task(self._turn()))
+            self._next = _Batch(set(), _begun(self._turn()))
         self._next.keys.update(keys)
         return await _within(self._seconds, self._next.turn)
 
@@ -79,6 +79,13 @@ class GatheredAnswers(Generic[Key, Value]):
             batch, self._next = self._next, None
             assert batch is not None  # noqa: S101  `answers` made it with this task
             return await self._ask(batch.keys)
+
+
+def _begun(turn: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:
+    task = asyncio.create_task(turn)
+    # asyncio would log the failure of a question for whose answer nobody has waited to the end.
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return task
 
 
 async def _within(seconds: float, turn: asyncio.Task[Value]) -> Value:

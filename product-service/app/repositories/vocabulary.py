@@ -45,6 +45,8 @@ class Vocabulary:
         return {word for words in (self._words, self._stored) for word in words if part in word}
 
     async def _read_anew(self, _: None) -> None:
+        if self._clock() - self._read_at <= _FRESH:
+            return  # who waited for the reading before has its words, and what was stored meanwhile
         began, before = self._clock(), self._stored
         self._stored = set()  # what is stored from here on, the answer may not know
         try:

@@ -1,6 +1,7 @@
 """Answers that are shared: by whom, and that they are never older than the request."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -140,3 +141,25 @@ async def test_keys_that_come_later_are_asked_about_later(store: Store) -> None:
     assert await asyncio.gather(*early) == [{"lamp": "lamp old"}] * 2
     assert await asyncio.gather(*late) == [{"lamp": "lamp new", "chair": "chair new"}] * 2
     assert store.asked[2:] == [["chair", "lamp"]]
+
+
+async def test_a_failure_that_nobody_waited_for_is_not_reported(store: Store) -> None:
+    reported: list[object] = []
+    gc.collect()  # what other tests have left behind
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what))
+
+    async def fail(_: str) -> str:
+        await store.open.wait()
+        raise ConnectionError
+
+    shared = SharedAnswers(fail, seconds=5)
+    asking = begin(shared.answer("page"))
+    await settled()
+    asking.cancel()
+    await settled()
+    del asking  # which refers to the question
+    store.open.set()
+    await settled()
+    gc.collect()
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert not reported

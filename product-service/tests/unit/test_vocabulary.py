@@ -88,3 +88,20 @@ async def test_a_failure_loses_no_word(vocabulary: Vocabulary, catalogue: Catalo
         await vocabulary.containing("lamp")
     catalogue.time -= _FRESH + 1  # what was read before is still good
     assert "headlamp" in await vocabulary.containing("lamp")
+
+
+async def test_who_waited_for_a_reading_does_not_read_again(
+    vocabulary: Vocabulary, catalogue: Catalogue
+) -> None:
+    catalogue.open.clear()
+    first = asyncio.create_task(vocabulary.containing("lamp"))
+    async with asyncio.timeout(5):
+        while not catalogue.reads:
+            await asyncio.sleep(0)
+    second = asyncio.create_task(vocabulary.containing("lamp"))
+    await asyncio.sleep(0)
+    vocabulary.add(["headlamp"])
+    catalogue.open.set()
+    assert "headlamp" in await first
+    assert "headlamp" in await second
+    assert catalogue.reads == 1

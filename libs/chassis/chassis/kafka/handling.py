@@ -112,7 +112,7 @@ class Handling:
         self._given_up_in_a_row = 0
 
     async def process(self, lane: Lane, record: Record) -> None:
-        """Bring one message to its end and commit it in time, or raise Abandoned."""
+        """Bring one message to its end, and commit when it is time to; or raise Abandoned."""
         if self._is_history(lane, record):
             return
         parent, about = header(record, "traceparent"), _about(record, self._group)

@@ -17,7 +17,8 @@ class Lane:
     """The queue of one partition and the task that works through it.
 
     Args:
-        process: handles and commits one message; raises Abandoned to end the lane without a word.
+        process: handles one message, and settles when `handled` says so; raises Abandoned to end
+            the lane without a word.
         commit: commits the offset that it is given.
         skip_before: milliseconds since 1970; older messages are history. None: none is.
     """
@@ -29,7 +30,7 @@ class Lane:
         skip_before: int | None = None,
     ) -> None:
         self._process = process
-        self.commit = commit
+        self._commit = commit
         self.skip_before = skip_before
         self._queue: asyncio.Queue[Record | None] = asyncio.Queue()
         self._in_hand = 0
@@ -62,7 +63,7 @@ class Lane:
     async def settle(self) -> None:
         """Commit what was handled; nothing where that is done."""
         if self._handled:
-            await self.commit(self._handled_to)
+            await self._commit(self._handled_to)
             self._handled = 0
 
     def add(self, records: Sequence[Record]) -> None:

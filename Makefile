@@ -68,7 +68,7 @@ judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATIO
 
 ##@ Work on it
 
-.PHONY: dev check contracts audit test test-keycloak e2e mutants deploy setup setup-dev lock clean
+.PHONY: dev check contracts audit test test-keycloak e2e mutants bench deploy setup setup-dev lock clean
 dev: setup  ## Watch a service's code, and its log: each change starts it anew, in the fleet (s=order-service)
 	@$(FLEET) dev $(s)
 
@@ -124,4 +124,4 @@ tools:
 help:  ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+		/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile

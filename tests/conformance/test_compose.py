@@ -70,7 +70,7 @@ def environment(service: Service) -> dict[str, str]:
     return dict(service.get("environment") or {})
 
 
-def test_everything_that_the_mission_lists_is_there(whole: dict[str, Service]) -> None:
+def test_all_that_the_platform_needs_is_there(whole: dict[str, Service]) -> None:
     assert set(whole) == {
         *OWN,
         *ONCE,

@@ -26,7 +26,6 @@ REPORTING = {"client_id": "reporting", "client_secret": "reporting-demo-secret"}
 PASSWORD = {"grant_type": "password", "client_id": "storefront"}
 ALICE = {**PASSWORD, "username": "alice", "password": "alice"}
 WRONG_CLIENT = "Invalid client or Invalid client credentials"
-DOCS = "http://127.0.0.1:9000/docs/oauth2-redirect"
 
 
 def claims(token: str) -> dict[str, Any]:

@@ -104,10 +104,8 @@ class MongoProductRepository:
 
     async def replace(self, product: Product) -> bool:
         # Not find_one_and_update, which scans the collection on the embedded server.
-        guard, document = (
-            {"_id": product.id, "revision": product.revision - 1},
-            _to_document(product),
-        )
+        guard = {"_id": product.id, "revision": product.revision - 1}
+        document = _to_document(product)
         with answering():
             result = await self._products.replace_one(guard, document)
         self._vocabulary.add(document["search"]["terms"])
@@ -128,8 +126,11 @@ class MongoProductRepository:
     ) -> dict[ObjectId, Decimal | None]:
         with answering():
             found = await self._prices.answers(product_ids)
-        prices = {one: found[one] for one in product_ids if one in found}
-        return {one: price and price.to_decimal() for one, price in prices.items()}
+        return {
+            one: None if (price := found[one]) is None else price.to_decimal()
+            for one in product_ids
+            if one in found
+        }
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
         with answering():

@@ -70,7 +70,7 @@ def _page(
         f"<h1>{met} of {len(goals)} goals met</h1><p>{escape(name)}.",
         f" {state if verdicts else 'No order was placed'}.",
         f"<h2>Goals</h2>{_bars(goals)}",
-        *(f"<h2>{escape(each.title)}</h2>{_curves(each)}" for each in measured.series),
+        *(f"<h2>{escape(_begun(each.title))}</h2>{_curves(each)}" for each in measured.series),
         "<h2>All figures</h2><table><tr><th><th>figure<th>value<th><th>goal<th>before",
         *(_row(each, before) for each in measured.figures),
         "</table><h2>The state afterwards</h2><table><tr><th>check<th>looked at<th>violations",
@@ -83,6 +83,10 @@ def _page(
     return "".join(parts)
 
 
+def _begun(title: str) -> str:
+    return title[:1].upper() + title[1:]
+
+
 def _row(each: Figure, before: Mapping[str, float]) -> str:
     kind = "" if each.goal is None else "ok" if each.met else "wrong"
     return (
@@ -93,20 +97,21 @@ def _row(each: Figure, before: Mapping[str, float]) -> str:
 
 
 def _bars(goals: Sequence[Figure]) -> str:
-    """Each as a share of its goal's bound, which is the line in the middle."""
-    middle, row = _WIDTH / 2 + 100, 26
+    """Each as a share of its goal's bound, which is the upright line."""
+    left, row = 430, 26
+    scale = (_WIDTH - left) / 2
+    middle = left + scale
     parts = [f'<svg viewBox="0 0 {_WIDTH} {len(goals) * row + 10}" role=img aria-label="Goals">']
     for number, each in enumerate(goals):
         assert each.goal is not None  # noqa: S101
-        y, scale = number * row + 4, _WIDTH - middle
-        wide = min(2.0, each.value / each.goal.bound) * scale - 4
-        left = middle - scale
+        y = number * row + 4
+        wide = min(2.0, each.value / each.goal.bound) * scale
         parts.append(
-            f"<text x={left - 8:.0f} y={y + 14} text-anchor=end class=small>{escape(each.key)}"
+            f"<text x={left - 8} y={y + 14} text-anchor=end class=small>{escape(each.key)}"
             "</text>"
-            f"<rect class={'ok' if each.met else 'wrong'} x={left:.0f} y={y} width={wide:.0f}"
+            f"<rect class={'ok' if each.met else 'wrong'} x={left} y={y} width={wide:.0f}"
             f" height={row - 8} />"
-            f"<text x={left + 6:.0f} y={y + 14} class=in>{_number(each.value)} {each.unit}"
+            f"<text x={left + 6} y={y + 14} class=in>{_number(each.value)} {each.unit}"
             f" ({each.goal})</text>"
         )
     parts.append(f"<line x1={middle:.0f} x2={middle:.0f} y1=0 y2={len(goals) * row} />")
@@ -117,10 +122,12 @@ def _curves(series: Series) -> str:
     points = [point for line in series.lines.values() for point in line]
     most_x = max((x for x, _ in points), default=1) or 1
     most_y = max((y for _, y in points), default=1) or 1
+    legend = ["<p class=legend>"]
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 50}" role=img aria-label="{escape(series.title)}">',
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 22}" role=img aria-label="{escape(series.title)}">',
         f"<text x=4 y=16 class=small>{_number(most_y)} {series.unit}</text>",
-        f"<text x={_WIDTH - 60} y={_HEIGHT + 16} class=small>{_number(most_x)}</text>",
+        f"<text x={_LEFT - 8} y={_HEIGHT} text-anchor=end class=small>0</text>",
+        f"<text x={_WIDTH} y={_HEIGHT + 16} text-anchor=end class=small>{_number(most_x)}</text>",
         f"<line x1={_LEFT} x2={_WIDTH} y1={_HEIGHT} y2={_HEIGHT} />",
     ]
     for number, (name, line) in enumerate(series.lines.items()):
@@ -128,12 +135,10 @@ def _curves(series: Series) -> str:
             f"{_LEFT + x / most_x * (_WIDTH - _LEFT - 10):.1f},{_HEIGHT - y / most_y * 200:.1f}"
             for x, y in line
         )
-        colour, x = _COLOURS[number % len(_COLOURS)], _LEFT + number * 130
-        parts.append(
-            f'<polyline points="{drawn}" stroke="{colour}" />'
-            f'<text x={x} y={_HEIGHT + 40} class=small fill="{colour}">{escape(name)}</text>'
-        )
-    return "".join([*parts, "</svg>"])
+        colour = _COLOURS[number % len(_COLOURS)]
+        parts.append(f'<polyline points="{drawn}" stroke="{colour}" />')
+        legend.append(f'<span><b style="background:{colour}"></b>{escape(name)}</span>')
+    return "".join([*parts, "</svg>", *legend, "</p>"])
 
 
 def _mark(each: Figure) -> str:

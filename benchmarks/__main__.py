@@ -1,6 +1,6 @@
 """How fast the platform is, and whether it is still right afterwards.
 
-    make bench                          everything but the soak; some 8 minutes
+    make bench                          everything but the soak; some 6 minutes
     make bench ONLY="orders mails"      only these parts
     make bench SECONDS=2                shorter rounds: quicker, and less sure
     make bench ONLY=soak SOAK=10        memory during ten minutes of mixed traffic

@@ -2,10 +2,10 @@
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import bm25s  # type: ignore[import-untyped]
 import numpy as np
@@ -15,7 +15,7 @@ from rapidfuzz.distance import OSA
 
 from app.retrieval.language import Languages
 from app.retrieval.understanding import Wish
-from app.retrieval.words import fold, split
+from app.retrieval.words import Vocabulary, fold, split
 from app.schemas.product import Product
 
 Scores = NDArray[np.float32]
@@ -95,7 +95,9 @@ class CatalogueIndex:
         self._bm25 = _bm25(texts) if self._holders else None
         self._surface = sorted({w for p in self.products for w in split(fold(_all_text(p)))})
         self._names = [fold(product.name) for product in self.products]
-        self.correct = lru_cache(maxsize=2_000)(self._correct)
+        # Not of this index itself: the circle would keep an old one in memory for a long time.
+        correct = partial(_correct, self._surface, self._holders, languages.vocabulary)
+        self.correct = lru_cache(maxsize=2_000)(correct)
 
     def __len__(self) -> int:
         return len(self.products)
@@ -151,22 +153,6 @@ class CatalogueIndex:
         holders = np.unique(np.concatenate(known)).size if known else 0
         rarity = math.log(1 + (len(self) - holders + 0.5) / (holders + 0.5))
         return _Term(word, terms or soft, soft if terms else (), not modifier, rarity)
-
-    def _correct(self, word: str) -> tuple[str, ...]:
-        """The terms that a misspelt word may mean; of several that are equally near, all."""
-        if len(word) < _TYPO_LENGTH or not self._surface:
-            return ()
-        found = process.extract(
-            word, self._surface, scorer=OSA.normalized_similarity, limit=4, score_cutoff=_TYPO_LIKE
-        )
-        # A wrong first letter is rare, and without this rule "mouse" is a house.
-        near = [(text, score) for text, score, _ in found if text[0] == word[0] or score > 0.85]
-        near = [(text, score) for text, score in near if len(text) >= _TYPO_LENGTH]
-        if not near:
-            return ()
-        best = near[0][1]
-        terms = (self._languages.vocabulary.term(text) for text, score in near if score == best)
-        return tuple(dict.fromkeys(term for term in terms if term in self._holders))
 
     def _not_excluded(self, wish: Wish) -> NDArray[np.bool_]:
         allowed = np.ones(len(self), dtype=bool)
@@ -306,6 +292,30 @@ class CatalogueIndex:
             text = value if isinstance(value, str) else " ".join(value)
             terms += self._languages.vocabulary.terms_of(text) * weight
         return terms
+
+
+def _correct(
+    surface: Sequence[str], holders: Mapping[str, object], vocabulary: Vocabulary, word: str
+) -> tuple[str, ...]:
+    """The terms that a misspelt word may mean; of several that are equally near, all.
+
+    Args:
+        surface: the catalogue's words as they are written.
+        holders: by its terms.
+    """
+    if len(word) < _TYPO_LENGTH or not surface:
+        return ()
+    found = process.extract(
+        word, surface, scorer=OSA.normalized_similarity, limit=4, score_cutoff=_TYPO_LIKE
+    )
+    # A wrong first letter is rare, and without this rule "mouse" is a house.
+    near = [(text, score) for text, score, _ in found if text[0] == word[0] or score > 0.85]
+    near = [(text, score) for text, score in near if len(text) >= _TYPO_LENGTH]
+    if not near:
+        return ()
+    best = near[0][1]
+    terms = (vocabulary.term(text) for text, score in near if score == best)
+    return tuple(dict.fromkeys(term for term in terms if term in holders))
 
 
 def _all_text(product: Product) -> str:

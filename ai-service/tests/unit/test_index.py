@@ -1,5 +1,7 @@
 """Search over the seed's catalogue."""
 
+import gc
+import weakref
 from decimal import Decimal
 
 import pytest
@@ -111,3 +113,14 @@ def test_names_are_found_in_any_case_and_with_a_typo(index: CatalogueIndex) -> N
 def test_names_in_a_text_come_in_its_order(index: CatalogueIndex) -> None:
     text = "I found Wall Clock Birch (36.40) and desk lamp halo."
     assert [p.name for p in index.mentioned(text)] == ["Wall Clock Birch", "Desk Lamp Halo"]
+
+
+def test_an_old_index_is_gone_as_soon_as_nobody_has_it(languages: Languages) -> None:
+    index = index_of(seed_rows(), languages)
+    assert find(index, languages, "headfones").products
+    assert index.similar(index.products[0], 5)
+    there = weakref.ref(index)
+    gc.disable()  # it comes rarely, and an index of many products takes megabytes
+    del index
+    gc.enable()
+    assert there() is None

@@ -51,6 +51,7 @@ def test_its_main_is_a_table_of_contents(folder: Path) -> None:
     assert len(text.splitlines()) <= 67
     defined = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
     assert "create_app" in defined
+    assert "collect_rarely()" in text
     config = ast.parse((folder / "app/config.py").read_text()).body
     assert "Settings" in {node.name for node in config if isinstance(node, ast.ClassDef)}
 

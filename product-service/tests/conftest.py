@@ -11,7 +11,7 @@ from pymongo import AsyncMongoClient
 
 from app.config import Settings
 from app.main import create_app
-from tests.support import running
+from tests.support import indexed, running
 
 pytest_plugins = ["fleet.testing"]
 
@@ -37,6 +37,7 @@ async def app(settings: Settings) -> FastAPI:
 @pytest.fixture(scope="session")
 async def started(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     async with running(app) as client:
+        await indexed(client)
         yield client
 
 

@@ -1,11 +1,33 @@
 """What several test files do with the app."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 from fastapi import FastAPI
+
+
+async def until(
+    true: Callable[[], Awaitable[bool]], seconds: float = 15.0, every: float = 0.05
+) -> None:
+    """Ask again and again, at most for so long."""
+    end = time.monotonic() + seconds
+    while not await true():
+        assert time.monotonic() < end, f"still not so after {seconds} s"
+        await asyncio.sleep(every)
+
+
+async def indexed(client: httpx2.AsyncClient) -> None:
+    """Wait for the indexes. The embedded server stands still for good now and then when a first
+    product is stored while they are being made: both create the collection."""
+
+    async def is_up() -> bool:
+        return bool((await client.get("/health/ready")).json()["status"] == "UP")
+
+    await until(is_up)
 
 
 @asynccontextmanager

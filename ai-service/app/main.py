@@ -18,7 +18,6 @@ from app.services.catalogue import LiveCatalogue
 from app.services.follow_up import FollowUps
 from app.services.recommending import Recommending
 from chassis.docs import install_docs
-from chassis.garbage import collect_rarely
 from chassis.health import health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
@@ -50,7 +49,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             for loop, seconds in ((catalogue, 1.0), (history, 1.0), (consumer, 6.0)):
                 stack.push_async_callback(loop.stop, timeout=seconds)
                 loop.start()
-            collect_rarely()
             yield
 
     app = FastAPI(title="ai-service", version="1.0.0", lifespan=lifespan, redirect_slashes=False)

@@ -20,7 +20,6 @@ from app.policy import TABLE
 from app.quota import Quota
 from app.watch import Watch
 from chassis.auth import TokenVerifier
-from chassis.garbage import collect_rarely
 from chassis.logging import configure_logging
 from chassis.metrics import new_registry
 from chassis.middleware import RequestMiddleware
@@ -46,7 +45,6 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
                 await upstream.open()
             stack.push_async_callback(documents.aclose)
             watch.start()
-            collect_rarely()
             yield
 
     pages = pages_of(settings, lifespan, documents, needs_of(upstreams, verifier, quota), registry)

@@ -12,7 +12,6 @@ from app.parameters import EncodedPaths
 from app.routes.inventory_routes import items, movements
 from chassis.database import Database
 from chassis.docs import install_docs
-from chassis.garbage import collect_rarely
 from chassis.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
@@ -41,7 +40,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await producer.start()
             stack.push_async_callback(relay.stop)
             relay.start()
-            collect_rarely()
             yield
 
     app = FastAPI(

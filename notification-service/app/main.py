@@ -14,7 +14,6 @@ from app.kafka.sent_mails import SentMailsTopic
 from app.services.letters import Letters
 from app.services.notification_service import NotificationService
 from chassis.docs import install_docs
-from chassis.garbage import collect_rarely
 from chassis.health import health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
@@ -33,7 +32,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await open_resources(app, settings, registry, stack)
-            collect_rarely()
             yield
 
     title = "notification-service"

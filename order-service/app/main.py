@@ -15,7 +15,6 @@ from app.services.recovery import RecoveryLoop
 from chassis.auth import TokenVerifier
 from chassis.database import Database
 from chassis.docs import install_docs
-from chassis.garbage import collect_rarely
 from chassis.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
@@ -47,7 +46,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             for loop in (relay, recovery):
                 stack.push_async_callback(loop.stop)
                 loop.start()
-            collect_rarely()
             yield
 
     app = FastAPI(title="order-service", version="1.0.0", lifespan=lifespan, redirect_slashes=False)

@@ -11,7 +11,6 @@ from app.repositories.product_repository import MongoProductRepository, index_wo
 from app.routes import image_routes, product_routes
 from app.services.product_service import ProductService
 from chassis.docs import install_docs
-from chassis.garbage import collect_rarely
 from chassis.health import Dependency, health_router
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
@@ -39,7 +38,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             seconds = settings.mongodb_timeout_ms / 1000
             products = MongoProductRepository(database.catalogue, seconds)
             app.state.database, app.state.products = database, ProductService(products)
-            collect_rarely()
             yield
 
     app = FastAPI(

@@ -9,7 +9,7 @@ _GENERATIONS = (5, 5)
 def collect_rarely() -> None:
     """Look at nothing that is there now ever again, and at what comes less often.
 
-    Call it when the service is put together. What was imported and built until then stays to the
+    Called once the service is put together. What was imported and built until then stays to the
     end, and a request leaves hardly a cycle behind; looking for them took 8 % of the CPU.
     """
     gc.collect()

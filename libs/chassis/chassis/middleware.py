@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.garbage import collect_rarely
 from chassis.metrics import request_histogram
 from chassis.problems import instance_of, internal_error, problem_response
 from chassis.tracing import Kind, TraceContext, draw, enter_trace, is_recording, record
@@ -60,8 +61,18 @@ def _limited(receive: Receive, limit: int) -> Receive:
     return limited
 
 
+def _then_collecting_rarely(send: Send) -> Send:
+    async def watched(message: Message) -> None:
+        if message["type"] == "lifespan.startup.complete":
+            collect_rarely()
+        await send(message)
+
+    return watched
+
+
 class RequestMiddleware:
-    """Wraps each HTTP request once, at the outside.
+    """Wraps each HTTP request once, at the outside; and sets the garbage collector for a process
+    that serves, when all is put together.
 
     - continues the caller's trace, or begins one, names it in `X-Trace-Id`, and records its span;
     - refuses bodies over `max_body_bytes` with 413, however their length was announced;
@@ -88,7 +99,7 @@ class RequestMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _then_collecting_rarely(send))
             return
         exchange = _Exchange(time.perf_counter_ns(), self._enter_trace(scope))
         answer = self._watched(send, exchange)

@@ -37,6 +37,16 @@ def vocabulary(catalogue: Catalogue) -> Vocabulary:
     return Vocabulary(catalogue.read, seconds=5, clock=lambda: catalogue.time)
 
 
+async def being_read(vocabulary: Vocabulary, catalogue: Catalogue) -> asyncio.Task[set[str]]:
+    """A question that waits for the words, which the catalogue has told and not yet sent."""
+    catalogue.open.clear()
+    asking = asyncio.create_task(vocabulary.containing("lamp"))
+    async with asyncio.timeout(5):
+        while not catalogue.reads:
+            await asyncio.sleep(0)
+    return asking
+
+
 async def test_words_are_found_by_any_part(vocabulary: Vocabulary) -> None:
     assert await vocabulary.containing("amp") == {"lamp", "lampshade"}
     assert await vocabulary.containing("chair") == {"chair"}
@@ -69,11 +79,7 @@ async def test_what_was_stored_here_is_known_at_once(
 async def test_what_is_stored_while_words_are_read_is_not_lost(
     vocabulary: Vocabulary, catalogue: Catalogue
 ) -> None:
-    catalogue.open.clear()
-    asking = asyncio.create_task(vocabulary.containing("lamp"))
-    async with asyncio.timeout(5):
-        while not catalogue.reads:
-            await asyncio.sleep(0)
+    asking = await being_read(vocabulary, catalogue)
     vocabulary.add(["headlamp"])  # too late for the answer that is under way
     catalogue.open.set()
     assert "headlamp" in await asking
@@ -93,11 +99,7 @@ async def test_a_failure_loses_no_word(vocabulary: Vocabulary, catalogue: Catalo
 async def test_who_waited_for_a_reading_does_not_read_again(
     vocabulary: Vocabulary, catalogue: Catalogue
 ) -> None:
-    catalogue.open.clear()
-    first = asyncio.create_task(vocabulary.containing("lamp"))
-    async with asyncio.timeout(5):
-        while not catalogue.reads:
-            await asyncio.sleep(0)
+    first = await being_read(vocabulary, catalogue)
     second = asyncio.create_task(vocabulary.containing("lamp"))
     await asyncio.sleep(0)
     vocabulary.add(["headlamp"])

@@ -4,8 +4,11 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client import CollectorRegistry
+from starlette.types import Message, Receive, Scope, Send
 
 from chassis.garbage import collect_rarely
+from chassis.middleware import RequestMiddleware
 
 
 class Node:
@@ -39,6 +42,26 @@ def test_what_is_there_is_looked_at_no_more_and_what_comes_is_collected_in_the_e
     gc.unfreeze()
     gc.collect()
     assert gone == ["node", "node"]
+
+
+async def test_a_service_is_set_when_its_start_is_complete_and_not_before() -> None:
+    said: list[str] = []
+    before = gc.get_freeze_count()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.startup.failed"})
+        assert gc.get_freeze_count() == before
+        await send({"type": "lifespan.startup.complete"})
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is asked for")
+
+    async def send(message: Message) -> None:
+        said.append(message["type"])
+
+    await RequestMiddleware(app, registry=CollectorRegistry())({"type": "lifespan"}, receive, send)
+    assert said == ["lifespan.startup.failed", "lifespan.startup.complete"]
+    assert gc.get_freeze_count() > before
 
 
 def test_a_few_thousand_objects_begin_no_collection() -> None:

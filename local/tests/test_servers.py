@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import smtplib
 import socket
+import struct
 from email.message import EmailMessage
 from urllib.parse import urlsplit
 
 import asyncpg
 import psutil
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from fleet.broker import Connection, text
 from fleet.errors import NotReady
 from fleet.mailbox_client import Mailbox
 from fleet.program import run_async
@@ -107,6 +110,53 @@ def test_the_broker_has_its_topics_again_after_a_restart(kafka_server: Runner[Ka
     kafka_server.kill()
     kafka_server.start()
     assert run_async(partitions()) == dict(TOPICS)
+
+
+_JOIN, _LEAVE = 11, 13  # the protocol's numbers of these requests
+
+
+def _join(group: str) -> bytes:
+    """A new member's first request, in the protocol's first version; the group forms anew."""
+    head = text(group) + struct.pack(">i", 6_000) + text("") + text("consumer")
+    subscription = struct.pack(">hii", 0, 0, 0)  # version, topics, user data
+    protocol = text("roundrobin") + struct.pack(">i", len(subscription)) + subscription
+    return head + struct.pack(">i", 1) + protocol
+
+
+def test_a_group_whose_leader_leaves_while_it_forms_has_a_leader_again(
+    kafka_server: Runner[KafkaServer],
+) -> None:
+    """Left to itself the broker keeps the leader who is gone, and nobody gets a partition."""
+    bootstrap, port = kafka_server.program.bootstrap, kafka_server.program.port
+
+    def member() -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            "order-placed",
+            bootstrap_servers=bootstrap,
+            group_id="leaderless",
+            session_timeout_ms=6_000,
+        )
+
+    async def assigned_after_the_leader_left() -> set[TopicPartition]:
+        leader, heir = member(), member()
+        await leader.start()
+        await leader.commit({TopicPartition("order-placed", 0): 0})
+        with Connection(port) as newcomer:
+            newcomer.send(_JOIN, _join("leaderless"))
+            newcomer.answer()
+            newcomer.send(_LEAVE, text("leaderless") + text(leader._coordinator.member_id))
+            newcomer.answer()
+        await leader.stop()
+        try:
+            async with asyncio.timeout(30):
+                await heir.start()  # returns when the heir has its partitions
+            return set(heir.assignment())
+        finally:
+            await heir.stop()
+
+    partitions = range(TOPICS["order-placed"])
+    expected = {TopicPartition("order-placed", number) for number in partitions}
+    assert run_async(assigned_after_the_leader_left()) == expected
 
 
 async def _send(bootstrap: str) -> int:

@@ -11,21 +11,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from fleet.topics import TOPICS
 from tests.fleet_under_test import GATEWAY, SERVICES, Fleet, Shop, until
 
 pytestmark = pytest.mark.local  # two of each process, on a fleet that this test starts itself
 CUSTOMERS = 6
 PAUSE = 0.8  # seconds at most between two requests of a customer
 EMAIL = "alice@example.com"
-CONSUMED = {
-    "notification-service": [
-        "order-placed", "order-cancelled", "inventory-low", "ai-notification-ready"
-    ],
-    "ai-service": ["order-placed"],
-}  # fmt: skip
 PIECES = 10_000
 
 
@@ -160,43 +152,17 @@ async def shop(pair: Fleet) -> AsyncIterator[Shop]:
 
 
 async def restart(fleet: Fleet, shop: Shop, name: str) -> None:
-    """SIGTERM, a new process, and wait until that is ready and its pair has settled."""
+    """SIGTERM, a new process, and wait until that is ready."""
     await fleet.run("restart", name)
 
     async def ready() -> bool:
         return (await shop.http.get(f"{fleet.url(name)}/health/ready")).status_code == 200
 
-    async def settled() -> bool:
-        return await ready() and await share_all_partitions(fleet, shop, name.removesuffix("-2"))
-
     # The embedded broker mostly lets a consumer in after 3 s, and now and then after many more.
-    # One that leaves in the moment in which the other has joined it may not let in again at all
-    # (docs/guarantees.md): as in a rollout, the next one waits until the group has settled.
     try:
-        await until(settled, 90, f"{name} is ready")
+        await until(ready, 60, f"{name} is ready")
     except AssertionError as late:
         raise AssertionError(f"{late}\n{fleet.log(name)[-4_000:]}") from None
-
-
-async def share_all_partitions(fleet: Fleet, shop: Shop, service: str) -> bool:
-    """Whether each partition that a service consumes is one replica's, and each has some."""
-    topics = CONSUMED.get(service, ())
-    if not topics:
-        return True
-    each = [await partitions_of(fleet, shop, name) for name in (service, f"{service}-2")]
-    wanted = {(topic, str(number)) for topic in topics for number in range(TOPICS[topic])}
-    return all(each) and not each[0] & each[1] and each[0] | each[1] == wanted
-
-
-async def partitions_of(fleet: Fleet, shop: Shop, name: str) -> set[tuple[str, str]]:
-    """Topic and number of what a consumer has, which is what it tells the lag of."""
-    text = (await shop.http.get(f"{fleet.url(name)}/metrics")).text
-    return {
-        (sample.labels["topic"], sample.labels["partition"])
-        for family in text_string_to_metric_families(text)
-        if family.name == "kafka_consumer_lag"
-        for sample in family.samples
-    }
 
 
 async def left(shop: Shop, products: list[dict[str, Any]]) -> int:

@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import struct
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class KafkaServer(Program):
         """The broker on one explicit listener; its own default would be every interface."""
         listener = f"tcp://{HOST}:{self.port}"
         argv = [
+            sys.executable, "-m", "fleet.broker", str(self.port),
             str(self._binary()), "broker",
             "--listener-url", listener,
             "--advertised-listener-url", f"tcp://{HOST}:{self._way}",

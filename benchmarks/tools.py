@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from tests.judge.figures import quantile
 
 _VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
 _OWN = Path(sys.prefix) / "bin"
+_ROUNDS = 3
+_WARM_UP = 1.0  # seconds in which connections are made, some dozens at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,26 @@ def send_by(requests: Iterable[Request], workers: int, seconds: float) -> list[A
     """As many as `workers` can do one after the other, or until the requests are used up."""
     pace = ["-rate=0", f"-workers={workers}", f"-max-workers={workers}"]
     return _vegeta_attack(requests, [*pace, f"-duration={seconds:g}s"])
+
+
+def p99s(
+    direct: str, through: str, headers: Mapping[str, str], rate: float, seconds: float
+) -> tuple[float, float]:
+    """The medians of rounds in which two addresses take turns; see `p99_at`."""
+    rounds = [
+        (p99_at(direct, headers, rate, seconds), p99_at(through, headers, rate, seconds))
+        for _ in range(_ROUNDS)
+    ]
+    below, above = zip(*rounds, strict=True)
+    return statistics.median(below), statistics.median(above)
+
+
+def p99_at(url: str, headers: Mapping[str, str], rate: float, seconds: float) -> float:
+    """Milliseconds of a GET's slowest hundredth at that rate, connections made and warm."""
+    request = Request("GET", url, headers)
+    answers = send_at([request] * int(rate * (seconds + _WARM_UP)), rate, seconds + _WARM_UP)
+    warm = min(answer.began for answer in answers) + _WARM_UP
+    return load_of([answer for answer in answers if answer.began >= warm]).p99
 
 
 def load_of(answers: Sequence[Answer], wanted: int = 200) -> Load:

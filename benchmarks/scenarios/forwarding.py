@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ import psutil
 
 from benchmarks import baselines
 from benchmarks.figure import Figure, Measured
-from benchmarks.tools import Load, wrk
+from benchmarks.tools import Load, p99s, wrk
 from fleet.errors import FleetError
 from fleet.identity_client import IdentityProvider
 from fleet.ports import free_port
@@ -64,17 +64,18 @@ class Subject:
 
     def ask(self, token: str, seconds: float) -> None:
         before = self._cpu()
-        url, headers = (
-            f"http://127.0.0.1:{self.port}{_TARGET}",
-            {"Authorization": f"Bearer {token}"},
-        )
-        load = wrk(url, seconds=seconds, connections=_CONNECTIONS, headers=headers)
+        headers = _bearer(token)
+        load = wrk(self.url, seconds=seconds, connections=_CONNECTIONS, headers=headers)
         self.cpu.append((self._cpu() - before) / load.count * 1e6)
         self.loads.append(load)
 
     def forget(self) -> None:
         self.cpu.clear()
         self.loads.clear()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{_TARGET}"
 
     @property
     def rate(self) -> float:
@@ -105,13 +106,28 @@ def forwarding(seconds: float) -> Measured:
                 one.ask(provider.token("alice"), seconds if number else 1.0)
                 if not number:
                     one.forget()  # that one warmed up
-    return Measured.of(_figures(found))
+        by_name = {one.name: one for one in found}
+        added = _added_latency(by_name, provider.token("alice"), seconds)
+        return Measured.of([*_figures(by_name), *added])
 
 
-def _figures(found: Sequence[Subject]) -> Iterator[Figure]:
-    by_name = {one.name: one for one in found}
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _added_latency(by_name: Mapping[str, Subject], token: str, seconds: float) -> Iterator[Figure]:
+    """What the gateway adds to the slowest hundredth, at half of the most that it can do."""
+    upstream, gateway, rate = by_name["bare JSON"], by_name["gateway"], by_name["gateway"].rate / 2
+    direct, through = p99s(upstream.url, gateway.url, _bearer(token), rate, seconds)
+    yield Figure("forwarding", "half of the gateway's saturation rate", rate, "/s")
+    yield Figure("forwarding", "p99 direct, at that rate", direct, "ms")
+    yield Figure("forwarding", "p99 through the gateway", through, "ms")
+    yield Figure("forwarding", "p99 added by the gateway", through - direct, "ms")
+
+
+def _figures(by_name: Mapping[str, Subject]) -> Iterator[Figure]:
     gateway, bare = by_name["gateway"], by_name["bare aiohttp"]
-    for one in found:
+    for one in by_name.values():
         yield Figure("forwarding", f"{one.name}, rate", one.rate, "/s")
         yield Figure("forwarding", f"{one.name}, CPU a request", one.cost, "µs")
     cost, gain = gateway.cost / bare.cost, gateway.rate / by_name["plain httpx"].rate

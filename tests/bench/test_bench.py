@@ -24,7 +24,7 @@ def test_a_goal_is_met_at_its_bound_and_missed_beyond_it() -> None:
 
 
 def test_a_figure_finds_its_goal_by_its_name() -> None:
-    key = "reads: p99 added by the gateway"
+    key = "forwarding: p99 added by the gateway"
     scenario, name = key.split(": ")
     assert Figure(scenario, name, 4.0, "ms").met
     assert not Figure(scenario, name, 6.0, "ms").met
@@ -48,7 +48,7 @@ def test_a_load_with_a_refusal_or_without_an_answer_has_failed(answers: list[Ans
 def test_a_report_shows_what_was_missed_and_what_is_wrong_and_remembers(tmp_path: Path) -> None:
     measured = Measured.of(
         [
-            Figure("reads", "p99 added by the gateway", 6.0, "ms"),
+            Figure("forwarding", "p99 added by the gateway", 6.0, "ms"),
             Figure("orders", "of <nobody>", 12.0, "/s"),
         ],
         [Series("a curve", "ms", {"one": [(0.0, 1.0), (1.0, 2.0)]})],

@@ -7,7 +7,8 @@ which would hold the last spans of a process for ten seconds. What retries there
 
 import os
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from chassis.settings import ServiceSettings
 from chassis.tracing import Kind, Span
 
 _TIMEOUT = 5.0  # seconds for each step of a POST
+_SLICE, _PAUSE = 8, 0.002  # spans that are encoded at a stretch, some 150 µs; seconds in between
 _FLAGS = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("chassis")
 _KINDS = {kind: SpanKind[kind.name] for kind in Kind}
@@ -53,7 +55,7 @@ class Collector:
 
     def send(self, spans: Sequence[Span]) -> bool:
         """POST them once; whether the collector took them."""
-        body = encode_spans([self._in_their_form(span) for span in spans]).SerializeToString()
+        body = b"".join(self._encoded(spans))
         kind = HTTPSConnection if self._is_https else HTTPConnection
         connection = kind(self._netloc, timeout=_TIMEOUT)
         try:
@@ -63,6 +65,15 @@ class Collector:
             return False
         finally:
             connection.close()
+
+    def _encoded(self, spans: Sequence[Span]) -> Iterator[bytes]:
+        """In slices: what the interpreter is kept with at a stretch, every request waits for. One
+        after the other they make one message, as protobuf has it."""
+        for begin in range(0, len(spans), _SLICE):
+            if begin:
+                time.sleep(_PAUSE)
+            form = [self._in_their_form(span) for span in spans[begin : begin + _SLICE]]
+            yield encode_spans(form).SerializeToString()
 
     def _in_their_form(self, span: Span) -> ReadableSpan:
         context, above = span.context, span.context.parent_id

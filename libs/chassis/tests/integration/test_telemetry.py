@@ -82,6 +82,23 @@ async def test_spans_arrive_whole(receiver: tuple[str, Store]) -> None:
     assert registry.get_sample_value("spans_exported_total") == 2
 
 
+async def test_many_spans_are_encoded_in_slices_and_each_arrives_once(
+    receiver: tuple[str, Store],
+) -> None:
+    address, store = receiver
+    registry = CollectorRegistry()
+    async with exported_spans(settings(address), registry):
+        with continued_span(PARENT, "whole", Kind.CONSUMER, {}):
+            for number in range(20):
+                with span(f"part {number}"):
+                    pass
+    trace = store.find("ab" * 16)
+    assert trace is not None
+    names = sorted(row.span.name for row in trace.rows())
+    assert names == sorted(["whole", *(f"part {number}" for number in range(20))])
+    assert registry.get_sample_value("spans_exported_total") == 21
+
+
 async def test_promise_56_a_broken_collector_delays_neither_a_request_nor_the_end(
     broken_collector: str,
 ) -> None:

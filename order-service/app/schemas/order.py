@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.models.order import OrderStatus
-from chassis.types import MAX_MONEY, Money, MultilineText, Quantity, VisibleText
+from chassis.types import MAX_MONEY, Money, MultilineText, PositiveMoney, Quantity, VisibleText
 
 # The address syntax of HTML's <input type=email> (WHATWG): plain ASCII, no comments, no quoting,
 # nothing that a mail header could trip over; reserved domains such as example.com are welcome.
@@ -32,7 +32,7 @@ class OrderItemIn(_Request):
     product_id: Annotated[VisibleText, Field(max_length=100)]
     product_name: Annotated[VisibleText, Field(max_length=200)]
     quantity: Quantity
-    unit_price: Annotated[Money, Field(gt=0)]
+    unit_price: PositiveMoney
 
     @property
     def total_price(self) -> Decimal:

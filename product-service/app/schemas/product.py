@@ -19,7 +19,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from app.models.product import Product
-from chassis.types import Money, MultilineText, Text, VisibleText
+from chassis.types import MultilineText, PositiveMoney, Text, VisibleText
 
 _IMAGE_URL = re.compile(
     r"https?://[^\s/?#\\<>\"]+[^\s\\<>\"]*"  # an address of the web
@@ -50,7 +50,7 @@ Name = Annotated[VisibleText, Field(min_length=1, max_length=200, examples=["Wal
 Description = Annotated[
     MultilineText, Field(max_length=5_000, examples=["A warm light on a turned walnut stand."])
 ]
-Price = Annotated[Money, Field(gt=0, examples=[49.9])]
+Price = Annotated[PositiveMoney, Field(examples=[49.9])]
 Category = Annotated[VisibleText, Field(min_length=1, max_length=100, examples=["Home"])]
 Tag = Annotated[VisibleText, Field(min_length=1, max_length=50)]
 Tags = Annotated[

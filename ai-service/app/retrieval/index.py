@@ -29,6 +29,7 @@ _SAME_CATEGORY = 1.15
 _SOLD_OUT = 0.7
 _FIELD_WEIGHTS = (("name", 3), ("tags", 2), ("category", 1), ("description", 1))
 _NAME_LIKE = 0.85
+_REMEMBERED = 200  # products of which it is known what is like them; some 8 kB each
 _NOBODY = np.array([], dtype=np.int32)
 
 
@@ -94,6 +95,7 @@ class CatalogueIndex:
         self._named_holders = _holders(named)
         self._bm25 = _bm25(texts) if self._holders else None
         self._surface = sorted({w for p in self.products for w in split(fold(_all_text(p)))})
+        self._alike: dict[tuple[str, int], list[Hit]] = {}
         self._names = [fold(product.name) for product in self.products]
         # Not of this index itself: the circle would keep an old one in memory for a long time.
         correct = partial(_correct, self._surface, self._holders, languages.vocabulary)
@@ -230,8 +232,21 @@ class CatalogueIndex:
 
     # -- likeness
 
-    def similar(self, product: Product, limit: int) -> list[Hit]:
-        """What is most like a product: its words, its category, its price; never itself."""
+    def similar(self, product: Product, limit: int) -> Sequence[Hit]:
+        """What is most like a product: its words, its category, its price; never itself.
+
+        Of products of this index it is remembered: of the same ones most orders are.
+        """
+        if self.get(product.id) is not product:
+            return self._similar(product, limit)
+        asked = product.id, limit
+        if asked not in self._alike:
+            if len(self._alike) >= _REMEMBERED:
+                self._alike.clear()
+            self._alike[asked] = self._similar(product, limit)
+        return self._alike[asked]
+
+    def _similar(self, product: Product, limit: int) -> list[Hit]:
         number = self._by_id.get(product.id)
         if self._bm25 is None:
             return []

@@ -115,6 +115,18 @@ def test_names_in_a_text_come_in_its_order(index: CatalogueIndex) -> None:
     assert [p.name for p in index.mentioned(text)] == ["Wall Clock Birch", "Desk Lamp Halo"]
 
 
+def test_what_is_alike_is_remembered_for_some_products_and_stays_the_same(
+    languages: Languages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.retrieval.index._REMEMBERED", 2)
+    index, fresh = index_of(seed_rows(), languages), index_of(seed_rows(), languages)
+    for product in (*index.products[:5], *index.products[:5]):
+        expected = [(hit.product.id, hit.score) for hit in fresh._similar(product, 7)]
+        assert [(hit.product.id, hit.score) for hit in index.similar(product, 7)] == expected
+        assert len(index.similar(product, 3)) <= 3
+    assert len(index._alike) <= 2
+
+
 def test_an_old_index_is_gone_as_soon_as_nobody_has_it(languages: Languages) -> None:
     index = index_of(seed_rows(), languages)
     assert find(index, languages, "headfones").products

@@ -31,7 +31,9 @@ def _to_cents(value: Decimal) -> Decimal:
 Money = Annotated[
     Decimal,
     Field(ge=0, le=MAX_MONEY, max_digits=12, decimal_places=2, allow_inf_nan=False),
-    BeforeValidator(_number_not_text, json_schema_input_type=Annotated[float, Field(ge=0, le=float(MAX_MONEY))]),
+    BeforeValidator(
+        _number_not_text, json_schema_input_type=Annotated[float, Field(ge=0, le=float(MAX_MONEY))]
+    ),
     AfterValidator(_to_cents),
     PlainSerializer(float, return_type=float, when_used="json"),
 ]
@@ -40,7 +42,9 @@ Money = Annotated[
 PositiveMoney = Annotated[
     Decimal,
     Field(gt=0, le=MAX_MONEY, max_digits=12, decimal_places=2, allow_inf_nan=False),
-    BeforeValidator(_number_not_text, json_schema_input_type=Annotated[float, Field(gt=0, le=float(MAX_MONEY))]),
+    BeforeValidator(
+        _number_not_text, json_schema_input_type=Annotated[float, Field(gt=0, le=float(MAX_MONEY))]
+    ),
     AfterValidator(_to_cents),
     PlainSerializer(float, return_type=float, when_used="json"),
 ]

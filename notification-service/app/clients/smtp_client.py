@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from email.utils import parseaddr
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 from aiosmtplib.errors import SMTPDataError, SMTPRecipientRefused
@@ -12,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from app.config import Settings
 from app.errors import AnswerLost, MailDeferred, MailRejected, MailServerDown, RecipientRefused
-from app.mail import Mail, render, smtp_address
+from app.mail import Mail, Sender, render, smtp_address
 from chassis.kafka.policy import RetryPolicy
 from chassis.tracing import Kind, span
 
@@ -40,8 +39,7 @@ class SmtpClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._sender = settings.mail_from
-        self._sender_address = parseaddr(settings.mail_from)[1]
+        self._sender = Sender.of(settings.mail_from)
         use_tls = settings.smtp_port == _TLS_PORT
         self._smtp = SMTP(
             hostname=settings.smtp_host,
@@ -52,7 +50,7 @@ class SmtpClient:
             start_tls=settings.smtp_starttls and not use_tls,
             timeout=settings.smtp_timeout,
             # Else aiosmtplib asks the name service for ours, which may take seconds.
-            local_hostname=self._sender_address.rpartition("@")[2],
+            local_hostname=self._sender.domain,
         )
         self._data_timeout = settings.smtp_data_timeout
         self._lock = asyncio.Lock()
@@ -125,7 +123,7 @@ class SmtpClient:
 
     async def _begin(self, recipient: str) -> None:
         try:
-            await self._smtp.mail(self._sender_address)
+            await self._smtp.mail(self._sender.address)
             await self._smtp.rcpt(recipient)
         except SMTPRecipientRefused as error:
             if error.code == _CLOSING:

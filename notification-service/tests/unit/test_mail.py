@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from app.mail import Mail, one_line, render, smtp_address
+from app.mail import Mail, Sender, one_line, render, smtp_address
 
-SENDER = "Demo Shop <shop@example.com>"
+SENDER = Sender.of("Demo Shop <shop@example.com>")
 EVIL = (
     "Alice\r\nBcc: everyone@example.com",
     "Alice\nX-Evil: 1\n\nBody",
@@ -47,7 +47,7 @@ def test_it_carries_the_event_in_its_headers() -> None:
     assert message["X-Event-Id"] == "0b8e3a52-5c1f-4f6e-9d3a-000000000001"
     assert message["X-Event-Type"] == "ORDER_PLACED"
     assert message["Message-ID"] == "<0b8e3a52-5c1f-4f6e-9d3a-000000000001@example.com>"
-    assert str(message["From"]) == SENDER
+    assert str(message["From"]) == SENDER.header
     assert str(message["To"]) == "alice@example.com"
 
 
@@ -81,7 +81,7 @@ def test_a_subject_survives_its_encoding() -> None:
 
 
 def test_a_sender_may_have_any_name() -> None:
-    message = parsed(render(mail(), '"Łódź, Shop" <shop@example.com>'))
+    message = parsed(render(mail(), Sender.of('"Łódź, Shop" <shop@example.com>')))
     (address,) = message["From"].addresses
     assert (address.display_name, address.addr_spec) == ("Łódź, Shop", "shop@example.com")
 

@@ -32,7 +32,8 @@ LARGEST = 500_000
 class DocumentSource(Protocol):
     """What is needed of an `Upstream`."""
 
-    def slot(self) -> contextlib.AbstractContextManager[None]: ...
+    @property
+    def slots(self) -> contextlib.AbstractContextManager[None]: ...
 
     async def send(self, outgoing: Outgoing, patience: Patience) -> ClientResponse: ...
 
@@ -122,7 +123,7 @@ class _NoBody:
 
 async def _fetched(upstream: DocumentSource) -> bytes:
     headers = CIMultiDict({"Accept": "application/json", "Accept-Encoding": "identity"})
-    with upstream.slot():
+    with upstream.slots:
         outgoing = Outgoing("GET", "/openapi.json", headers, _NoBody())
         response = await upstream.send(outgoing, _Unhurried())
         try:

@@ -49,7 +49,7 @@ class Forwarder:
             if body.length is not None:
                 headers["Content-Length"] = body.length
             outgoing = Outgoing(scope["method"], _target(scope), headers, body)
-            with upstream.slot(), self._watch.over(receive, body) as call:
+            with upstream.slots, self._watch.over(receive, body) as call:
                 response = await upstream.send(outgoing, call)
                 try:
                     await self._relay(upstream.name, response, send)

@@ -6,7 +6,6 @@ among the headers of a request that the app may already be looking at.
 
 import asyncio
 import json
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -20,15 +19,6 @@ _LINGER_SECONDS = 1.0
 
 class _Refused(Exception):
     """Raised in the parser's call-back to stop it."""
-
-
-class _Outlet:
-    """What a request's cycle knows of its transport; closing it is the protocol's to do."""
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
-        self.is_closing = transport.is_closing
-        self.close = close
 
 
 class BoundedHttpProtocol(DrainingProtocol):
@@ -67,7 +57,6 @@ class BoundedHttpProtocol(DrainingProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._outlet = _Outlet(transport, self._end)
         self._close_in(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -94,7 +83,6 @@ class BoundedHttpProtocol(DrainingProtocol):
         if b"#" in self.url or self.parser.get_http_version() == "0.9":
             raise _Refused
         super().on_headers_complete()
-        self.cycle.transport = self._outlet  # type: ignore[assignment]
         self._asked = True
         self.headers = []  # trailers go here, out of the request's sight
         self._head_done = True
@@ -156,8 +144,7 @@ class BoundedHttpProtocol(DrainingProtocol):
         self.transport.write(_refusal(status))
         self._linger()
 
-    def _end(self) -> None:
-        """The answer was the connection's last."""
+    def end_after_answer(self) -> None:
         if self._head_done:
             self._linger()
         else:

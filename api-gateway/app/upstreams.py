@@ -6,11 +6,10 @@ happened (GET). Answers of any status are answers; only silence speaks against a
 """
 
 import asyncio
-import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,6 +95,30 @@ class _Target:
         self.circuit = AsyncBreaker(label, policy.breaker, registry, is_failure=is_failure)
 
 
+class Slots:
+    """Room for so many calls at a time, each from its sending to the last byte of its answer: one
+    slow service must not hold every connection. A context manager, entered once for each call.
+
+    Raises, where there is no more room:
+        UpstreamBusy.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self.taken = 0
+
+    def __enter__(self) -> None:
+        if self.taken >= self._most:
+            raise UpstreamBusy(
+                f"{self._name} has as many calls in hand as it may; try again shortly."
+            )
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+
+
 class Upstream:
     """One service. Built in the app's factory; `open` and `aclose` belong to its lifespan."""
 
@@ -114,11 +137,11 @@ class Upstream:
             _Target(url, label, policy, registry, alone=len(urls) == 1)
             for url, label in zip(urls, labels, strict=True)
         )
-        self._in_hand = 0
+        self.slots = Slots(name, policy.concurrency)
         self._budget = RetryBudget(ClientPolicy())
         self._metrics = UpstreamMetrics.of(registry)
         self._session: aiohttp.ClientSession | None = None
-        in_hand.labels(name).set_function(lambda: self._in_hand)
+        in_hand.labels(name).set_function(lambda: self.slots.taken)
         self._observe = {
             outcome: self._metrics.call_seconds.labels(name, outcome).observe
             for outcome in ("ok", "refused", "aborted", *_OUTCOMES.values())
@@ -159,23 +182,6 @@ class Upstream:
             except Exception as error:
                 failures.append(error)
         raise failures[0]
-
-    @contextlib.contextmanager
-    def slot(self) -> Iterator[None]:
-        """Room for one call, from its sending to the last byte of its answer.
-
-        Raises:
-            UpstreamBusy: there is none. One slow service must not hold every connection.
-        """
-        if self._in_hand >= self._policy.concurrency:
-            raise UpstreamBusy(
-                f"{self.name} has as many calls in hand as it may; try again shortly."
-            )
-        self._in_hand += 1
-        try:
-            yield
-        finally:
-            self._in_hand -= 1
 
     async def send(self, outgoing: Outgoing, patience: Patience) -> aiohttp.ClientResponse:
         """The upstream's answer as soon as its head is here; the caller reads and releases it.

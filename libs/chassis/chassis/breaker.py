@@ -9,9 +9,10 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from types import TracebackType
 from typing import Never
 
 import pybreaker
@@ -50,12 +51,25 @@ class Vote(Enum):
     NONE = auto()  # cancelled, or failed for a reason that is not the peer's
 
 
-@dataclass(slots=True)
 class Ballot:
-    """Handed to the guarded block, which may set another vote than SUCCESS."""
+    """The guard around one call; the guarded block may set another vote than SUCCESS."""
 
-    epoch: int
-    vote: Vote = Vote.SUCCESS
+    __slots__ = ("_breaker", "_epoch", "vote")
+
+    def __init__(self, breaker: "AsyncBreaker") -> None:
+        self._breaker = breaker
+        self.vote = Vote.SUCCESS
+
+    def __enter__(self) -> "Ballot":
+        self._epoch = self._breaker.admit()
+        return self
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.vote = Vote.FAILURE if self._breaker.is_failure(error) else Vote.NONE
+        self._breaker.count(self.vote, self._epoch)
 
 
 class _Failed(Exception):
@@ -90,7 +104,7 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
     ) -> None:
         self._target = target
         self._policy = policy
-        self._is_failure = is_failure
+        self.is_failure = is_failure
         self._clock = clock
         self._metrics = UpstreamMetrics.of(registry)
         self._metrics.circuit_state.labels(target).set(0)
@@ -108,22 +122,11 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
         """`closed`, `half-open` or `open`."""
         return str(self._circuit.current_state)
 
-    @contextlib.contextmanager
-    def guard(self) -> Iterator[Ballot]:
-        """Around one call, its deadline inside: a peer that hangs must count as a failure.
-
-        Raises:
-            CircuitOpen: at once, without entering the block.
+    def guard(self) -> Ballot:
+        """To be put around one call, its deadline inside: a peer that hangs must count as a
+        failure. Entering it raises CircuitOpen at once where the circuit is.
         """
-        ballot = Ballot(self._admit())
-        try:
-            yield ballot
-        except BaseException as error:
-            ballot.vote = Vote.FAILURE if self._is_failure(error) else Vote.NONE
-            raise
-        finally:
-            if ballot.epoch == self._epoch:
-                self._count(ballot.vote)
+        return Ballot(self)
 
     def state_change(
         self, cb: object, old_state: object, new_state: pybreaker.CircuitBreakerState
@@ -136,7 +139,12 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
             self._opened_at = self._clock()
         self._metrics.circuit_state.labels(self._target).set(_STATES[new_state.name])
 
-    def _admit(self) -> int:
+    def admit(self) -> int:
+        """Let one call begin; the epoch in which it does.
+
+        Raises:
+            CircuitOpen: not now.
+        """
         if self.state == pybreaker.STATE_OPEN:
             wait = self._opened_at + self._policy.reset_timeout - self._clock()
             if wait > 0:
@@ -152,7 +160,10 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
         self._metrics.circuit_refused.labels(self._target).inc()
         raise CircuitOpen(self._target, retry_after)
 
-    def _count(self, vote: Vote) -> None:
+    def count(self, vote: Vote, epoch: int) -> None:
+        """What a call that began in `epoch` says."""
+        if epoch != self._epoch:
+            return
         probe, self._probing = self._probing, False
         if vote is Vote.REFUSAL:
             vote = Vote.SUCCESS if probe else Vote.NONE

@@ -8,19 +8,31 @@ Here such a connection stays open until its keep-alive time is over, or its call
 shorter (3 s in this platform). What comes meanwhile is answered, with `Connection: close`.
 """
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from chassis.outlet import Outlet
 
 _FRESH_SECONDS = 1.0  # for the first request of a connection that was only just made
 
 
 class DrainingProtocol(HttpToolsProtocol):
-    """uvicorn's protocol of one connection, with an end that its peer is told of."""
+    """uvicorn's protocol of one connection, with an end that its peer is told of, and with answers
+    that are written once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_draining = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._outlet = Outlet(transport, self.loop, self.end_after_answer)
+
+    def end_after_answer(self) -> None:
+        """Called where an answer was the connection's last."""
+        self.transport.close()
 
     def shutdown(self) -> None:
         """Called once, by the server, when the listener has been closed."""
@@ -37,7 +49,10 @@ class DrainingProtocol(HttpToolsProtocol):
         """Answer what comes now with `Connection: close`: uvicorn writes it for such a request."""
         super().on_headers_complete()
         request = self._request()
-        if self._is_draining and request is not None:
+        if request is None:
+            return  # another protocol is asked for
+        request.transport = self._outlet  # type: ignore[assignment]
+        if self._is_draining:
             request.keep_alive = False
 
     def _request(self) -> RequestResponseCycle | None:

@@ -189,7 +189,7 @@ async def test_promise_51_without_the_store_requests_are_answered_and_still_limi
     try:
         slowest, answers = await pace_of_health(shared, 2, "/api/products")
         assert slowest <= min(0.02 + 2 * usual, 0.2)  # the usual on a machine that is busy
-        # Its own count began at zero; if a new window begins meanwhile, the old one counts for less.
+        # Its own count began at zero; where a new window begins meanwhile, the old one counts less.
         assert Counter(a.status for a in answers)[200] in (20, 21)
         assert answers[-1].status == 429
         assert answers[-1].header("retry-after")

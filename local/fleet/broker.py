@@ -27,14 +27,15 @@ _HEARTBEAT, _DESCRIBE_GROUPS, _LIST_GROUPS = 12, 15, 16
 _FORMING = "Unknown"  # what Tansu calls a group that has members and a leader and is not stable
 _CONNECTIONS, _HEARTBEATS = 4, 50
 _PATIENCE = 5.0  # seconds for an answer
+_NUMBER = 7  # of every request; answers come in the order of the requests
 
 
 class Connection:
     """Speaks as much of Kafka's protocol, in its first version, as is needed here."""
 
-    def __init__(self, port: int) -> None:
-        """Connect; raises ``OSError``."""
-        self._socket = socket.create_connection((HOST, port), timeout=_PATIENCE)
+    def __init__(self, port: int, timeout: float = _PATIENCE) -> None:
+        """Connect; this and all else raises ``OSError`` where the broker does not do its part."""
+        self._socket = socket.create_connection((HOST, port), timeout=timeout)
         self._answers = self._socket.makefile("rb")
 
     def __enter__(self) -> Connection:
@@ -62,13 +63,15 @@ class Connection:
 
     def send(self, api: int, body: bytes) -> None:
         """Send a request without waiting for its answer."""
-        request = struct.pack(">hhi", api, 0, 0) + text("fleet") + body
+        request = struct.pack(">hhi", api, 0, _NUMBER) + text("fleet") + body
         self._socket.sendall(struct.pack(">i", len(request)) + request)
 
     def answer(self) -> bytes:
         """The next answer's body."""
-        size = _Reader(self._read(4)).integer(4)
-        return self._read(size)[4:]
+        answer = _Reader(self._read(_Reader(self._read(4)).integer(4)))
+        if answer.integer(4) != _NUMBER:
+            raise ConnectionError("the broker answered another request")
+        return answer.rest
 
     def _read(self, count: int) -> bytes:
         data = self._answers.read(count)
@@ -79,7 +82,7 @@ class Connection:
 
 class _Reader:
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self.rest = data
 
     def integer(self, width: int) -> int:
         return int.from_bytes(self._take(width), "big", signed=True)
@@ -88,7 +91,7 @@ class _Reader:
         return self._take(max(0, self.integer(2))).decode()
 
     def _take(self, count: int) -> bytes:
-        taken, self._data = self._data[:count], self._data[count:]
+        taken, self.rest = self.rest[:count], self.rest[count:]
         return taken
 
 

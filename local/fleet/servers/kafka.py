@@ -9,12 +9,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import socket
-import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from fleet.broker import Connection
 from fleet.errors import FleetError, NotReady
 from fleet.program import HOST, Command, Port, Program, run_async
 from fleet.topics import TOPICS
@@ -71,14 +70,13 @@ class KafkaServer(Program):
 
     def check(self) -> None:
         """Send an ApiVersions request and read its answer."""
-        request = struct.pack(">hhi", _API_VERSIONS, 0, 7) + struct.pack(">h", 5) + b"fleet"
         try:
-            with socket.create_connection((HOST, self.port), timeout=2) as connection:
-                connection.sendall(struct.pack(">i", len(request)) + request)
-                answer = connection.recv(4096)
+            with Connection(self.port, timeout=2) as connection:
+                connection.send(_API_VERSIONS, b"")
+                error_code = connection.answer()[:2]
         except OSError as error:
             raise NotReady(f"{type(error).__name__}: {error}") from error
-        if len(answer) < 10 or struct.unpack(">ih", answer[4:10]) != (7, 0):
+        if error_code != bytes(2):
             raise NotReady("the request for its versions was not answered")
 
     def after_start(self) -> None:

@@ -1,7 +1,7 @@
 """Value types that requests, answers and events share."""
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, StringConstraints
 
@@ -26,33 +26,27 @@ def _to_cents(value: Decimal) -> Decimal:
     return value.quantize(CENT)
 
 
+def _amount(*, ge: int | None = None, gt: int | None = None) -> Any:
+    return Field(ge=ge, gt=gt, le=MAX_MONEY, max_digits=12, decimal_places=2, allow_inf_nan=False)
+
+
+def _json_number(*, ge: int | None = None, gt: int | None = None) -> BeforeValidator:
+    shown = Annotated[float, Field(ge=ge, gt=gt, le=float(MAX_MONEY))]
+    return BeforeValidator(_number_not_text, json_schema_input_type=shown)
+
+
+_IN_CENTS = AfterValidator(_to_cents)
+_AS_NUMBER = PlainSerializer(float, return_type=float, when_used="json")
+
 # The constraints stand next to Decimal: behind a validator of our own pydantic would check them in
 # Python, at four times the cost, and write its own names for them into the schema.
-Money = Annotated[
-    Decimal,
-    Field(ge=0, le=MAX_MONEY, max_digits=12, decimal_places=2, allow_inf_nan=False),
-    BeforeValidator(
-        _number_not_text, json_schema_input_type=Annotated[float, Field(ge=0, le=float(MAX_MONEY))]
-    ),
-    AfterValidator(_to_cents),
-    PlainSerializer(float, return_type=float, when_used="json"),
-]
+Money = Annotated[Decimal, _amount(ge=0), _json_number(ge=0), _IN_CENTS, _AS_NUMBER]
 """An exact amount with two places; a JSON number outside. More places are refused, not rounded."""
 
-PositiveMoney = Annotated[
-    Decimal,
-    Field(gt=0, le=MAX_MONEY, max_digits=12, decimal_places=2, allow_inf_nan=False),
-    BeforeValidator(
-        _number_not_text, json_schema_input_type=Annotated[float, Field(gt=0, le=float(MAX_MONEY))]
-    ),
-    AfterValidator(_to_cents),
-    PlainSerializer(float, return_type=float, when_used="json"),
-]
+PositiveMoney = Annotated[Decimal, _amount(gt=0), _json_number(gt=0), _IN_CENTS, _AS_NUMBER]
 """As `Money`, and not nothing."""
 
-MoneyParameter = Annotated[
-    Decimal, Field(ge=0, le=MAX_MONEY, max_digits=12, decimal_places=2, allow_inf_nan=False)
-]
+MoneyParameter = Annotated[Decimal, _amount(ge=0)]
 """The same in a query string, where every value arrives as text."""
 
 Text = Annotated[str, StringConstraints(pattern=_ONE_LINE)]

@@ -1,8 +1,9 @@
-"""From our spans to a collector: OpenTelemetry's form and encoder, one POST for each batch.
+"""From our spans to a collector: OTLP's own messages, one POST for each batch.
 
-Not OpenTelemetry's own HTTP exporter: it brings requests (6 MB in each process), and its retries,
-which would hold the last spans of a process for ten seconds. What retries there are is
-`chassis.telemetry`'s. Imported in its thread only: 70 ms and 5 MB that not everybody pays.
+Not OpenTelemetry's exporter: it brings requests (6 MB in each process), and its retries would hold
+the last spans of a process for ten seconds; what retries there are is `chassis.telemetry`'s. Nor its
+SDK's encoder: its form of a span costs four times what the message does. Imported in its thread
+only: 30 ms and 3 MB that not everybody pays.
 """
 
 import os
@@ -10,24 +11,22 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
-from opentelemetry.util.re import parse_env_headers
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1 import trace_pb2 as otlp
 
 from chassis.settings import ServiceSettings
-from chassis.tracing import Kind, Span
+from chassis.tracing import Attributes, Kind, Span
 
 _TIMEOUT = 5.0  # seconds for each step of a POST
-_SLICE, _PAUSE = 8, 0.002  # spans that are encoded at a stretch, some 150 µs; seconds in between
-_FLAGS = TraceFlags(TraceFlags.SAMPLED)
-_SCOPE = InstrumentationScope("chassis")
-_KINDS = {kind: SpanKind[kind.name] for kind in Kind}
-_FINE, _FAILED = Status(), Status(StatusCode.ERROR)
+_SLICE, _PAUSE = 16, 0.002  # spans that are encoded at a stretch, some 150 µs; seconds in between
+_SCOPE = InstrumentationScope(name="chassis")
+_SAMPLED = 1
+_KINDS = {kind: otlp.Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in Kind}
+_FINE, _FAILED = otlp.Status(), otlp.Status(code=otlp.Status.STATUS_CODE_ERROR)
 
 
 class Collector:
@@ -40,18 +39,14 @@ class Collector:
         self._netloc = address.netloc
         self._path = f"{address.path.rstrip('/')}/v1/traces"
         given = settings.otel_exporter_otlp_headers.get_secret_value()
-        self._headers = {
-            **parse_env_headers(given, liberal=True),
-            "content-type": "application/x-protobuf",
+        self._headers = {**_listed(given), "content-type": "application/x-protobuf"}
+        about = {
+            "service.name": settings.service_name,
+            "service.version": settings.service_version,
+            "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
+            "deployment.environment.name": settings.environment,
         }
-        self._resource = Resource.create(
-            {
-                "service.name": settings.service_name,
-                "service.version": settings.service_version,
-                "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
-                "deployment.environment.name": settings.environment,
-            }
-        )
+        self._resource = Resource(attributes=_pairs(about))
 
     def send(self, spans: Sequence[Span]) -> bool:
         """POST them once; whether the collector took them."""
@@ -72,24 +67,44 @@ class Collector:
         for begin in range(0, len(spans), _SLICE):
             if begin:
                 time.sleep(_PAUSE)
-            form = [self._in_their_form(span) for span in spans[begin : begin + _SLICE]]
-            yield encode_spans(form).SerializeToString()
+            messages = [_message(span) for span in spans[begin : begin + _SLICE]]
+            within = otlp.ScopeSpans(scope=_SCOPE, spans=messages)
+            whole = otlp.ResourceSpans(resource=self._resource, scope_spans=[within])
+            yield ExportTraceServiceRequest(resource_spans=[whole]).SerializeToString()
 
-    def _in_their_form(self, span: Span) -> ReadableSpan:
-        context, above = span.context, span.context.parent_id
-        trace_id = int(context.trace_id, 16)
-        attributes = dict(span.attributes)
-        if span.error:
-            attributes["error.type"] = span.error
-        return ReadableSpan(
-            name=span.name,
-            context=SpanContext(trace_id, int(context.span_id, 16), False, _FLAGS),
-            parent=SpanContext(trace_id, int(above, 16), True, _FLAGS) if above else None,
-            resource=self._resource,
-            attributes=attributes,
-            kind=_KINDS[span.kind],
-            instrumentation_scope=_SCOPE,
-            status=_FAILED if span.error else _FINE,
-            start_time=span.started,
-            end_time=span.ended,
+
+def _message(span: Span) -> otlp.Span:
+    context = span.context
+    attributes = _pairs(span.attributes)
+    if span.error:
+        attributes += _pairs({"error.type": span.error})
+    return otlp.Span(
+        trace_id=bytes.fromhex(context.trace_id),
+        span_id=bytes.fromhex(context.span_id),
+        parent_span_id=bytes.fromhex(context.parent_id),
+        flags=_SAMPLED,
+        name=span.name,
+        kind=_KINDS[span.kind],
+        start_time_unix_nano=span.started,
+        end_time_unix_nano=span.ended,
+        attributes=attributes,
+        status=_FAILED if span.error else _FINE,
+    )
+
+
+def _pairs(attributes: Attributes) -> list[KeyValue]:
+    return [
+        KeyValue(
+            key=name,
+            value=AnyValue(string_value=value)
+            if isinstance(value, str)
+            else AnyValue(int_value=value),
         )
+        for name, value in attributes.items()
+    ]
+
+
+def _listed(headers: str) -> dict[str, str]:
+    """`name=value` with commas between, values percent-encoded, as the OTLP specification has it."""
+    pairs = (pair.partition("=") for pair in headers.split(",") if "=" in pair)
+    return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}

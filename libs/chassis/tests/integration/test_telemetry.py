@@ -6,11 +6,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 
 import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 from starlette.types import Message, Scope
 
 from chassis.metrics import new_registry
@@ -33,6 +35,17 @@ def settings(endpoint: str, ratio: float = 1.0) -> ServiceSettings:
     )
 
 
+@contextmanager
+def served(handler: type[Handler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, Store]]:
     """The address of the fleet's own receiver of spans, and what it has."""
@@ -40,13 +53,8 @@ def receiver() -> Iterator[tuple[str, Store]]:
     class Here(Handler):
         store = Store(1_000)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Here)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", Here.store
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Here) as address:
+        yield address, Here.store
 
 
 @pytest.fixture(params=["away", "hanging"])
@@ -97,6 +105,31 @@ async def test_many_spans_are_encoded_in_slices_and_each_arrives_once(
     names = sorted(row.span.name for row in trace.rows())
     assert names == sorted(["whole", *(f"part {number}" for number in range(20))])
     assert registry.get_sample_value("spans_exported_total") == 21
+
+
+async def test_a_collector_is_told_what_it_asks_for() -> None:
+    """Names and percent-encoded values, as the OTLP specification has `OTEL_EXPORTER_OTLP_HEADERS`;
+    what is none of both is left out."""
+    asked: list[dict[str, str]] = []
+
+    class Here(Handler):
+        store = Store(1)
+
+        def do_POST(self) -> None:
+            asked.append({name.lower(): value for name, value in self.headers.items()})
+            super().do_POST()
+
+    with served(Here) as address:
+        given = SecretStr("authorization=Bearer%20a%3Db, X-Tenant = shop,odd,")
+        about = settings(address).model_copy(update={"otel_exporter_otlp_headers": given})
+        async with exported_spans(about, CollectorRegistry()):
+            with continue_trace(PARENT), span("work"):
+                pass
+    assert len(asked) == 1
+    assert asked[0]["authorization"] == "Bearer a=b"
+    assert asked[0]["x-tenant"] == "shop"
+    assert asked[0]["content-type"] == "application/x-protobuf"
+    assert "odd" not in asked[0]
 
 
 async def test_promise_56_a_broken_collector_delays_neither_a_request_nor_the_end(

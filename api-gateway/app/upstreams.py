@@ -21,6 +21,7 @@ from yarl import URL
 from app.errors import UpstreamAway, UpstreamBroken, UpstreamBusy, UpstreamTimeout
 from app.headers import is_clean
 from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
+from chassis.http import GivenHeaders
 from chassis.problems import Problem
 from chassis.retry import ClientPolicy, RetryBudget
 from chassis.tracing import Kind, is_recording, span, traceparent
@@ -158,7 +159,7 @@ class Upstream:
             ),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            request_class=GivenHeaders,
             trust_env=False,
             max_line_size=_LARGEST_HEAD,
             max_field_size=_LARGEST_HEAD,

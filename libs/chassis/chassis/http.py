@@ -9,13 +9,14 @@ import json as json_text
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 from yarl import URL
 
@@ -52,6 +53,18 @@ __all__ = [
 
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _PATH = re.compile(r"/(?!/)[^?#\s]*")
+
+
+class GivenHeaders(aiohttp.ClientRequest):
+    """A request with the headers that it is given and no others, for a session's `request_class`.
+
+    `skip_auto_headers` says the same, and copies all headers for each request to do so.
+    """
+
+    _skip_auto_headers = CIMultiDict({"Content-Type": None})
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Add none."""
 
 
 class _PoolExhausted(Exception):
@@ -301,7 +314,7 @@ class ResilientClient:
                 ),
                 auto_decompress=False,  # none is asked for
                 cookie_jar=aiohttp.DummyCookieJar(),  # callers share nothing
-                skip_auto_headers=("User-Agent", "Accept-Encoding", "Content-Type"),
+                request_class=GivenHeaders,
                 trust_env=False,  # no proxy, no .netrc: peers are called directly
             )
             # Else aiohttp sends GET, PUT and DELETE again by itself, unseen and unpaid.

@@ -2,33 +2,17 @@
 
 import logging
 import time
-from dataclasses import dataclass
-from functools import lru_cache
 
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.garbage import collect_rarely
-from chassis.metrics import request_histogram
 from chassis.problems import instance_of, internal_error, problem_response
-from chassis.tracing import Kind, TraceContext, draw, enter_trace, is_recording, record
+from chassis.request_log import QUIET, Exchange, RequestLog
+from chassis.tracing import TraceContext, draw, enter_trace
 
 log = logging.getLogger(__name__)
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_SERIES = 1024  # remembered; every label comes from a closed set
-_QUIET = ("/health", "/health/ready", "/metrics")
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """What is known about one request while it runs."""
-
-    started: int
-    trace: TraceContext
-    status: int = 0
-    error: str = ""
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
@@ -61,15 +45,6 @@ def _limited(receive: Receive, limit: int) -> Receive:
     return limited
 
 
-def _then_collecting_rarely(send: Send) -> Send:
-    async def watched(message: Message) -> None:
-        if message["type"] == "lifespan.startup.complete":
-            collect_rarely()
-        await send(message)
-
-    return watched
-
-
 class RequestMiddleware:
     """Wraps each HTTP request once, at the outside; and sets the garbage collector for a process
     that serves, when all is put together.
@@ -77,7 +52,7 @@ class RequestMiddleware:
     - continues the caller's trace, or begins one, names it in `X-Trace-Id`, and records its span;
     - refuses bodies over `max_body_bytes` with 413, however their length was announced;
     - turns an exception that nobody expected into a 500 problem, logged with its traceback;
-    - logs the route's template (never the path: it may hold an e-mail address) and measures.
+    - hands it to `chassis.request_log` when it is over.
 
     Args:
         max_body_bytes: None where the app bounds bodies itself.
@@ -95,13 +70,14 @@ class RequestMiddleware:
         self._app = app
         self._max_body = max_body_bytes
         self._public = public
-        self._series = lru_cache(_SERIES)(request_histogram(registry).labels)
+        self._log = RequestLog(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, _then_collecting_rarely(send))
+            await self._live(scope, receive, send)
             return
-        exchange = _Exchange(time.perf_counter_ns(), self._enter_trace(scope))
+        started = time.perf_counter_ns()
+        exchange = Exchange(scope["method"], self._enter_trace(scope), started)
         answer = self._watched(send, exchange)
         try:
             await self._run(scope, receive, answer)
@@ -112,11 +88,28 @@ class RequestMiddleware:
                 raise  # half an answer is out: only a broken connection can tell the client
             await internal_error(instance_of(scope))(scope, receive, answer)
         finally:
-            self._record(scope, exchange)
+            exchange.end(route_template(scope))
+            self._log.add(exchange)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app's lifespan."""
+
+        async def received() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":  # every request is over by then
+                self._log.tell()
+            return message
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                collect_rarely()
+            await send(message)
+
+        await self._app(scope, received, sent)
 
     def _enter_trace(self, scope: Scope) -> TraceContext:
         recorded = draw() if self._public else None
-        if scope["path"] in _QUIET:  # nor what a probe asks of others
+        if scope["path"] in QUIET:  # nor what a probe asks of others
             recorded = False
         return enter_trace(_header(scope, b"traceparent"), recorded=recorded)
 
@@ -131,7 +124,7 @@ class RequestMiddleware:
                 receive = _limited(receive, limit)
         await self._app(scope, receive, send)
 
-    def _watched(self, send: Send, exchange: _Exchange) -> Send:
+    def _watched(self, send: Send, exchange: Exchange) -> Send:
         trace_header = (b"x-trace-id", exchange.trace.trace_id.encode("ascii"))
 
         async def watched(message: Message) -> None:
@@ -141,31 +134,3 @@ class RequestMiddleware:
             await send(message)
 
         return watched
-
-    def _record(self, scope: Scope, exchange: _Exchange) -> None:
-        took = time.perf_counter_ns() - exchange.started
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = route_template(scope)
-        status = exchange.status or 499  # the client went away before an answer began
-        exemplar = None
-        if is_recording(exchange.trace):
-            exemplar = {"trace_id": exchange.trace.trace_id}
-            self._record_span(exchange, method, route, status, took)
-        self._series(method, route, status).observe(took / 1e9, exemplar)
-        if route not in _QUIET:
-            fields = {"method": method, "route": route, "status": status}
-            log.info("request", extra={**fields, "milliseconds": round(took / 1e6, 1)})
-
-    def _record_span(
-        self, exchange: _Exchange, method: str, route: str, status: int, took: int
-    ) -> None:
-        error = exchange.error or (str(status) if status >= 500 else "")
-        attributes: dict[str, str | int] = {
-            "http.request.method": method,
-            "http.response.status_code": status,
-        }
-        name = method
-        if route != "unmatched":
-            attributes["http.route"] = route
-            name = f"{method} {route}"
-        record(exchange.trace, name, Kind.SERVER, took, attributes, error)

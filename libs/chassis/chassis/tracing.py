@@ -183,11 +183,17 @@ def record(
     nanoseconds: int,
     attributes: Attributes,
     error: str = "",
+    *,
+    ended: int | None = None,
 ) -> None:
-    """A span that ends now, after `nanoseconds`; forgotten where its trace is not recorded."""
+    """A span of so many nanoseconds; forgotten where its trace is not recorded.
+
+    Args:
+        ended: nanoseconds since 1970; now, unless told.
+    """
     if _Recording.sink is not None and context.recorded:
-        now = time.time_ns()
-        _Recording.sink(Span(context, name, kind, now - nanoseconds, now, attributes, error))
+        ended = ended or time.time_ns()
+        _Recording.sink(Span(context, name, kind, ended - nanoseconds, ended, attributes, error))
 
 
 class Work:

@@ -66,6 +66,7 @@ async def test_an_answer_is_a_reply_with_its_status_headers_and_body(start: Star
     (seen,) = peer.requests
     assert (seen.method, seen.target, seen.body) == ("POST", "/items?q=%C3%BC%26", b'{"n":1}')
     assert seen.headers["content-type"] == "application/json"
+    assert set(seen.headers) == {"host", "content-type", "content-length", "x-deadline-ms"}
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 400, 404, 409, 422])

@@ -115,7 +115,7 @@ async def test_a_collector_is_told_what_it_asks_for() -> None:
     class Here(Handler):
         store = Store(1)
 
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802  the standard library's name
             asked.append({name.lower(): value for name, value in self.headers.items()})
             super().do_POST()
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from enum import Enum, auto
 from types import TracebackType
 from typing import NamedTuple
@@ -25,8 +24,7 @@ _NO_SPAN = "0" * 16
 _ODD = frozenset("13579bdf")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """One span of a trace: ids in lower-case hex (32 and 16 digits), flags in hex (2 digits).
 
     Attributes:
@@ -148,7 +146,7 @@ def enter_trace(parent: str | None, *, recorded: bool | None = None) -> TraceCon
     else:
         flags = "01" if (draw() if recorded is None else recorded) else "00"
     if above is None:
-        ids = f"{_random_bits(192):048x}"
+        ids = _random_bits(192).to_bytes(24, "big").hex()
         context = TraceContext(ids[:32], ids[32:], flags)
     else:
         context = TraceContext(above.trace_id, f"{_random_bits(64):016x}", flags, above.span_id)

@@ -21,7 +21,7 @@ from chassis.tracing import Kind, TraceContext, is_recording, record
 log = logging.getLogger(__name__)
 
 QUIET = ("/health", "/health/ready", "/metrics")  # measured, but not logged
-_SECONDS = 0.05
+_SECONDS = 0.02
 _SERIES = 1024  # remembered; every label comes from a closed set
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 

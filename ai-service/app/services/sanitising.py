@@ -16,17 +16,17 @@ class Sanitiser:
 
     def __init__(self, link_prefixes: Sequence[str] = ()) -> None:
         self._prefixes = tuple(link_prefixes)
-
-    def clean(self, html: str) -> str:
-        """The harmless part of it."""
-        return nh3.clean(
-            html,
+        self._cleaner = nh3.Cleaner(
             tags=_TAGS,
             attributes={"a": {"href"}},
             attribute_filter=self._attribute,
             url_schemes={"https"},
             clean_content_tags={"script", "style"},
         )
+
+    def clean(self, html: str) -> str:
+        """The harmless part of it."""
+        return self._cleaner.clean(html)
 
     def _attribute(self, tag: str, name: str, value: str) -> str | None:
         return value if self._prefixes and value.startswith(self._prefixes) else None

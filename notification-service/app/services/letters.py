@@ -14,6 +14,8 @@ from chassis.kafka.events import Envelope
 
 _TEMPLATES = Path(__file__).parent.parent / "templates"
 _ALLOWED = {"p", "br", "b", "strong", "i", "em", "u", "ul", "ol", "li", "h2", "h3", "blockquote"}
+_FORMATTED = nh3.Cleaner(tags=_ALLOWED, attributes={}, clean_content_tags={"script", "style"})
+_BARE = nh3.Cleaner(tags=set())
 _BREAKS = ("</p>", "<br>", "</li>", "</h2>", "</h3>", "</blockquote>")
 
 
@@ -80,12 +82,12 @@ class Letters:
 
 def sanitise(html: str) -> str:
     """Text and plain formatting only: no attribute, so no link, image, style or script."""
-    return nh3.clean(html, tags=_ALLOWED, attributes={}, clean_content_tags={"script", "style"})
+    return _FORMATTED.clean(html)
 
 
 def to_text(sanitised: str) -> str:
     """The same words without markup."""
     for tag in _BREAKS:
         sanitised = sanitised.replace(tag, f"{tag}\n")
-    lines = unescape(nh3.clean(sanitised, tags=set())).splitlines()
+    lines = unescape(_BARE.clean(sanitised)).splitlines()
     return "\n".join(line.strip() for line in lines).strip()

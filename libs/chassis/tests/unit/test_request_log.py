@@ -65,8 +65,17 @@ async def test_requests_are_told_together_in_their_order(lines: Lines, spans: li
     await asyncio.sleep(0)
     assert lines.found == []
     await until_there_are(1, lines)
-    assert [int(str(line["trace_id"])) for line in lines.found] == [1, 2, 3]
-    assert [int(span.context.trace_id) for span in spans] == [1, 2, 3]
+    assert [int(str(line["trace_id"]), 16) for line in lines.found] == [1, 2, 3]
+    assert [int(span.context.trace_id, 16) for span in spans] == [1, 2, 3]
+
+
+async def test_many_are_told_at_once_in_batches(lines: Lines) -> None:
+    told = RequestLog(CollectorRegistry())
+    for number in range(200):
+        told.add(exchange(number))
+    assert len(lines.found) == 192
+    await until_there_are(200, lines)
+    assert [int(str(line["trace_id"]), 16) for line in lines.found] == list(range(200))
 
 
 async def test_a_line_is_of_its_request_not_of_when_and_where_it_is_told(
@@ -119,8 +128,8 @@ def test_none_is_forgotten_with_a_loop_that_ends_before(lines: Lines) -> None:
 
     asyncio.run(add(1, 0))
     assert lines.found == []
-    asyncio.run(add(2, 0.2))
-    assert [int(str(line["trace_id"])) for line in lines.found] == [1, 2]
+    asyncio.run(add(2, 0.3))
+    assert [int(str(line["trace_id"]), 16) for line in lines.found] == [1, 2]
 
 
 def test_probes_and_scrapes_are_not_logged(lines: Lines) -> None:

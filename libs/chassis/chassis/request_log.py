@@ -1,8 +1,8 @@
 """What is told of a request that is over: its duration as a metric, its span, its line in the log.
 
 None of it has to be told before the next request is served. So it waits a moment for company: told
-together, each costs a fraction of what it costs by itself, in the midst of other work (docs/adr/0028).
-A process that is killed has not told its last requests.
+together, each costs a fraction of what it costs by itself, amid other work (docs/adr/0028). A
+process that is killed has not told its last requests.
 """
 
 import asyncio

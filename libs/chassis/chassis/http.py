@@ -44,6 +44,7 @@ __all__ = [
     "BreakerPolicy",
     "ClientPolicy",
     "Deadline",
+    "GivenHeaders",
     "Reason",
     "Reply",
     "ResilientClient",

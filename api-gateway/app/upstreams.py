@@ -21,7 +21,7 @@ from yarl import URL
 from app.errors import UpstreamAway, UpstreamBroken, UpstreamBusy, UpstreamTimeout
 from app.headers import is_clean
 from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
-from chassis.http import GivenHeaders
+from chassis.http import plain_session
 from chassis.problems import Problem
 from chassis.retry import ClientPolicy, RetryBudget
 from chassis.tracing import Kind, is_recording, span, traceparent
@@ -29,7 +29,7 @@ from chassis.upstream import Reason, UpstreamMetrics
 
 CONNECT_SECONDS = 1.0
 KEEPALIVE_SECONDS = 3.0  # below uvicorn's 5: else a POST meets a connection just being closed
-_LARGEST_HEAD = 32_768
+_LARGEST_LINE = 32_768
 _ATTEMPTS = 3
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _HARMLESS_TWICE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -150,22 +150,12 @@ class Upstream:
 
     async def open(self) -> None:
         """Make the connection pool; nobody is called yet."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=10
-            ),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=CONNECT_SECONDS, sock_read=self._policy.timeout
-            ),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=GivenHeaders,
-            trust_env=False,
-            max_line_size=_LARGEST_HEAD,
-            max_field_size=_LARGEST_HEAD,
+        self._session = plain_session(
+            connect=CONNECT_SECONDS,
+            read=self._policy.timeout,
+            keepalive=KEEPALIVE_SECONDS,
+            largest_line=_LARGEST_LINE,
         )
-        # Else aiohttp sends GET, PUT and DELETE again by itself, unseen and unpaid.
-        self._session._retry_connection = False
 
     async def aclose(self) -> None:
         if self._session is not None:

@@ -44,11 +44,11 @@ __all__ = [
     "BreakerPolicy",
     "ClientPolicy",
     "Deadline",
-    "GivenHeaders",
     "Reason",
     "Reply",
     "ResilientClient",
     "UpstreamUnavailable",
+    "plain_session",
     "segment",
 ]
 
@@ -56,8 +56,8 @@ _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _PATH = re.compile(r"/(?!/)[^?#\s]*")
 
 
-class GivenHeaders(aiohttp.ClientRequest):
-    """A request with the headers that it is given and no others, for a session's `request_class`.
+class _GivenHeaders(aiohttp.ClientRequest):
+    """A request with the headers that it is given and no others.
 
     `skip_auto_headers` says the same, and copies all headers for each request to do so.
     """
@@ -66,6 +66,31 @@ class GivenHeaders(aiohttp.ClientRequest):
 
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
         """Add none."""
+
+
+def plain_session(
+    *, connect: float, read: float, keepalive: float, largest_line: int = 8190
+) -> aiohttp.ClientSession:
+    """A session that sends what it is told, once, and shares nothing between calls but connections.
+
+    Args:
+        connect, read, keepalive: seconds; for a connection to come about, between two parts of an
+            answer, and that an idle connection is kept.
+        largest_line: bytes, of an answer's first line and of each header; aiohttp's own bound.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive, ttl_dns_cache=10),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        request_class=_GivenHeaders,
+        trust_env=False,  # no proxy, no .netrc: peers are called directly
+        max_line_size=largest_line,
+        max_field_size=largest_line,
+    )
+    # Else aiohttp sends GET, PUT and DELETE again by itself, unseen and unpaid.
+    session._retry_connection = False
+    return session
 
 
 class _PoolExhausted(Exception):
@@ -306,20 +331,11 @@ class ResilientClient:
         """Made where the first request runs: a session belongs to its loop."""
         if self._session is None:
             policy = self._policy
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, keepalive_timeout=policy.keepalive, ttl_dns_cache=10
-                ),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=policy.connect_timeout, sock_read=policy.read_timeout
-                ),
-                auto_decompress=False,  # none is asked for
-                cookie_jar=aiohttp.DummyCookieJar(),  # callers share nothing
-                request_class=GivenHeaders,
-                trust_env=False,  # no proxy, no .netrc: peers are called directly
+            self._session = plain_session(
+                connect=policy.connect_timeout,
+                read=policy.read_timeout,
+                keepalive=policy.keepalive,
             )
-            # Else aiohttp sends GET, PUT and DELETE again by itself, unseen and unpaid.
-            self._session._retry_connection = False
         return self._session
 
     def _lost(self, call: _Call, error: Exception) -> UpstreamUnavailable:

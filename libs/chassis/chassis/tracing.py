@@ -86,7 +86,7 @@ class _Recording:
 
 
 _random = random.Random()  # noqa: S311  unique, not secret: no system call each
-_random_bits = _random.getrandbits
+_random_bytes = _random.randbytes
 
 _current: ContextVar[TraceContext | None] = ContextVar("trace_context", default=None)
 
@@ -146,10 +146,10 @@ def enter_trace(parent: str | None, *, recorded: bool | None = None) -> TraceCon
     else:
         flags = "01" if (draw() if recorded is None else recorded) else "00"
     if above is None:
-        ids = _random_bits(192).to_bytes(24, "big").hex()
+        ids = _random_bytes(24).hex()
         context = TraceContext(ids[:32], ids[32:], flags)
     else:
-        context = TraceContext(above.trace_id, f"{_random_bits(64):016x}", flags, above.span_id)
+        context = TraceContext(above.trace_id, _random_bytes(8).hex(), flags, above.span_id)
     _current.set(context)
     return context
 
@@ -279,7 +279,7 @@ def span(
     above = None if _Recording.sink is None else _current.get()
     if above is None or above.flags[1] not in _ODD:
         return _UNRECORDED
-    span_id = f"{_random_bits(64):016x}"
+    span_id = _random_bytes(8).hex()
     trace = TraceContext(above.trace_id, span_id, above.flags, above.span_id)
     return Work(trace, name, kind, attributes, refusals)
 

@@ -11,12 +11,13 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2 as otlp
+from opentelemetry.util.re import parse_env_headers
 
 from chassis.settings import ServiceSettings
 from chassis.tracing import Attributes, Kind, Span
@@ -39,7 +40,10 @@ class Collector:
         self._netloc = address.netloc
         self._path = f"{address.path.rstrip('/')}/v1/traces"
         given = settings.otel_exporter_otlp_headers.get_secret_value()
-        self._headers = {**_listed(given), "content-type": "application/x-protobuf"}
+        self._headers = {
+            **parse_env_headers(given, liberal=True),
+            "content-type": "application/x-protobuf",
+        }
         about = {
             "service.name": settings.service_name,
             "service.version": settings.service_version,
@@ -102,9 +106,3 @@ def _pairs(attributes: Attributes) -> list[KeyValue]:
         )
         for name, value in attributes.items()
     ]
-
-
-def _listed(headers: str) -> dict[str, str]:
-    """`name=value`, commas between, values percent-encoded, as the OTLP specification has it."""
-    pairs = (pair.partition("=") for pair in headers.split(",") if "=" in pair)
-    return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}

@@ -40,6 +40,16 @@ class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
         default=10_000, gt=0, description="of how many products it is remembered"
     )
 
+    stock_memory_seconds: float = Field(
+        default=1.0,
+        ge=0,
+        le=10,
+        description="how long inventory is not asked again for a little of what it has plenty of",
+    )
+    stock_memory_products: int = Field(
+        default=10_000, gt=0, description="of how many products it is remembered"
+    )
+
     place_deadline: float = Field(
         default=3.0, gt=0, description="seconds for the whole of placing an order"
     )

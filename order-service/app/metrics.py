@@ -29,6 +29,7 @@ PRICE_OUTCOMES = (
     "unavailable",
     "catalogue_down",
 )
+STOCK_CHECKS = ("asked", "remembered")
 
 
 class OrderMetrics:
@@ -51,10 +52,18 @@ class OrderMetrics:
             ["outcome"],
             registry=registry,
         )
+        self._stock = Counter(
+            "order_stock_checks",
+            "Items whose stock was looked at before placing, by whether inventory was asked",
+            ["outcome"],
+            registry=registry,
+        )
         for outcome in OUTCOMES:
             self._placings.labels(outcome)
         for outcome in PRICE_OUTCOMES:
             self._prices.labels(outcome)
+        for outcome in STOCK_CHECKS:
+            self._stock.labels(outcome)
 
     def count_placing(self, outcome: str) -> None:
         self._placings.labels(outcome if outcome in OUTCOMES else "other").inc()
@@ -62,6 +71,10 @@ class OrderMetrics:
     def count_price(self, outcome: str) -> None:
         """One item; an outcome of PRICE_OUTCOMES."""
         self._prices.labels(outcome).inc()
+
+    def count_stock_check(self, outcome: str) -> None:
+        """One item; an outcome of STOCK_CHECKS."""
+        self._stock.labels(outcome).inc()
 
     def count_value(self, total: Decimal) -> None:
         """An order was confirmed. A float, as all metrics are: for graphs, not for the books."""

@@ -124,9 +124,9 @@ class FakeInventory(_StandIn):
 
     def reduce(self, key: str, pieces: dict[str, int]) -> Answer:
         if key in self.taken:
-            if self.taken[key] is None:
+            if (before := self.taken[key]) is None:
                 return _problem(409, "movement-reversed", "This movement was reversed.")
-            return 200, []
+            return 200, [self._item(product) for product in before]
         for product in pieces:
             if product not in self.stock:
                 return _problem(404, "product-not-found", f"There is no product {product}.")
@@ -136,7 +136,10 @@ class FakeInventory(_StandIn):
         for product, count in pieces.items():
             self.stock[product] -= count
         self.taken[key] = pieces
-        return 200, []
+        return 200, [self._item(product) for product in pieces]
+
+    def _item(self, product: str) -> dict[str, Any]:
+        return {"product_id": product, "available_qty": self.stock[product]}
 
     def _reverse(self, key: str) -> Answer:
         pieces = self.taken.get(key) or {}

@@ -6,7 +6,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import InventoryUnavailable, OutOfStock, ProductUnknown
 from chassis.breaker import BreakerPolicy
@@ -35,10 +35,17 @@ class Availability(BaseModel):
     available_qty: int
 
 
+class _Left(BaseModel):
+    product_id: str
+    available_qty: int
+
+
 class _Problem(BaseModel):
     type: str
     detail: str
 
+
+_reduced = TypeAdapter(list[_Left])
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -94,8 +101,11 @@ class InventoryClient:
 
     async def reduce(
         self, order_id: UUID, pieces: Mapping[str, int], deadline: Deadline
-    ) -> Refused | None:
-        """Take all pieces or none, under the order's id. None: they are taken.
+    ) -> dict[str, int] | Refused:
+        """Take all pieces or none, under the order's id.
+
+        Returns:
+            What is left of each product, as far as it was told: they are taken.
 
         Raises:
             AlreadyReversed: the order's key was reversed before.
@@ -109,7 +119,7 @@ class InventoryClient:
             deadline=deadline,
         )
         if reply.status == 200:
-            return None
+            return _left(reply)
         problem = _parse(_Problem, reply)
         if reply.status == 409 and problem.type == REVERSED:
             raise AlreadyReversed
@@ -152,6 +162,15 @@ class InventoryClient:
             raise InventoryUnavailable(
                 InventoryUnavailable.example, retry_after=error.retry_after or 1.0
             ) from error
+
+
+def _left(reply: Reply) -> dict[str, int]:
+    """The stock was taken whatever the answer's body says; what it says is advice."""
+    try:
+        items = _reduced.validate_json(reply.content)
+    except ValidationError:
+        return {}
+    return {item.product_id: item.available_qty for item in items}
 
 
 def _parse(model: type[T], reply: Reply) -> T:

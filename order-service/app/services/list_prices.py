@@ -1,7 +1,7 @@
 """An order's prices, held against the catalogue's, or against its last word while it is away."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.clients.product_client import Listing, ProductClient
@@ -9,44 +9,9 @@ from app.config import Settings
 from app.errors import CatalogueUnavailable, PriceChanged, ProductUnavailable
 from app.metrics import OrderMetrics
 from app.schemas.order import OrderItemIn
+from app.services.memory import Clock, Memory
 from chassis.deadline import Deadline
 from chassis.problems import Problem
-
-Clock = Callable[[], float]
-
-
-class PriceMemory:
-    """What the catalogue last said of each product, for as long as that may count.
-
-    Each process has one of its own: what it lacks costs an order a 503 during an outage, no more.
-
-    Args:
-        seconds: how long a word counts, from when it was asked for.
-        size: products at most; the ones asked for longest ago go first.
-        clock: monotonic seconds.
-    """
-
-    def __init__(self, seconds: float, size: int, clock: Clock = time.monotonic) -> None:
-        self._seconds = seconds
-        self._size = size
-        self._clock = clock
-        self._told: dict[str, tuple[float, Listing]] = {}
-
-    def keep(self, listings: Mapping[str, Listing], asked_at: float) -> None:
-        for product_id, listing in listings.items():
-            before, _ = self._told.get(product_id, (asked_at, listing))
-            if before <= asked_at:  # else the answer to a later question was faster
-                self._told.pop(product_id, None)  # to the end: the dictionary's order is by age
-                self._told[product_id] = (asked_at, listing)
-        while len(self._told) > self._size:
-            del self._told[next(iter(self._told))]
-
-    def recall(self, product_ids: Iterable[str]) -> dict[str, Listing]:
-        """What still counts; the other products are left out."""
-        oldest = self._clock() - self._seconds
-        found = ((one, self._told[one]) for one in product_ids if one in self._told)
-        return {one: listing for one, (asked_at, listing) in found if asked_at >= oldest}
-
 
 @dataclass(frozen=True, slots=True)
 class Quote:
@@ -78,7 +43,8 @@ class ListPrices:
         self._metrics = metrics
         self._clock = clock
         seconds, size = settings.price_memory_seconds, settings.price_memory_products
-        self._memory = PriceMemory(seconds, size, clock)
+        # What it lacks costs an order a 503 during an outage, no more.
+        self._memory: Memory[Listing] = Memory(seconds, size, clock)
 
     async def quote(self, product_ids: Collection[str], deadline: Deadline) -> Quote:
         """Ask the catalogue; where it does not answer, whatever is remembered."""

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 
-from app.clients.inventory_client import Availability, InventoryClient
+from app.clients.inventory_client import Availability
 from app.errors import OutOfStock
 from app.schemas.order import OrderIn
 from app.services.list_prices import ListPrices
+from app.services.stock import Stock
 from chassis.deadline import Deadline
 from chassis.problems import Problem
 
@@ -17,8 +18,8 @@ PRECEDENCE = (404, 409, 400, 503)
 class OrderCheck:
     """Step 2 of placing: the catalogue and inventory are asked together, and judged as one."""
 
-    def __init__(self, inventory: InventoryClient, prices: ListPrices) -> None:
-        self._inventory = inventory
+    def __init__(self, stock: Stock, prices: ListPrices) -> None:
+        self._stock = stock
         self._prices = prices
 
     async def check(self, request: OrderIn, deadline: Deadline) -> None:
@@ -33,7 +34,7 @@ class OrderCheck:
         """
         pieces = request.pieces
         checks = (
-            self._inventory.check(product, count, deadline) for product, count in pieces.items()
+            self._stock.check(product, count, deadline) for product, count in pieces.items()
         )
         quote, stock = await asyncio.gather(
             self._prices.quote(pieces.keys(), deadline),

@@ -35,6 +35,7 @@ from app.schemas.order import OrderIn, OrderOut
 from app.services.list_prices import ListPrices
 from app.services.new_order import new_order
 from app.services.order_check import OrderCheck
+from app.services.stock import Stock
 from chassis.database import Connection, Database, DatabaseUnavailable
 from chassis.deadline import Deadline
 from chassis.failpoints import reach
@@ -91,8 +92,8 @@ class OrderPlacing:
         metrics: OrderMetrics,
     ) -> None:
         self._database = database
-        self._inventory = peers.inventory
-        self._check = OrderCheck(peers.inventory, ListPrices(peers.catalogue, settings, metrics))
+        self._stock = Stock(peers.inventory, settings, metrics)
+        self._check = OrderCheck(self._stock, ListPrices(peers.catalogue, settings, metrics))
         self._settings = settings
         self._metrics = metrics
         # Two hundred buyers of ten pieces: let in all at once they would all pass the check before
@@ -197,7 +198,7 @@ class OrderPlacing:
         self, order: NewOrder, request: OrderIn, clock: DatabaseClock, deadline: Deadline
     ) -> Placed:
         try:
-            refused = await self._inventory.reduce(order.id, request.pieces, deadline)
+            refused = await self._stock.reduce(order.id, request.pieces, deadline)
         except AlreadyReversed:
             return await self._find_out(order.id)
         except InventoryUnavailable as problem:

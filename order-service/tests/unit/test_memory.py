@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from app.clients.product_client import Listing
-from app.services.list_prices import PriceMemory
+from app.services.memory import Memory
 
 
 class Clock:
@@ -20,9 +20,9 @@ def listed(*prices: tuple[str, str]) -> dict[str, Listing]:
     }
 
 
-def memory(size: int = 10) -> tuple[PriceMemory, Clock]:
+def memory(size: int = 10) -> tuple[Memory[Listing], Clock]:
     clock = Clock()
-    return PriceMemory(600, size, clock), clock
+    return Memory(600, size, clock), clock
 
 
 def test_a_price_counts_for_ten_minutes_from_when_it_was_asked_for() -> None:

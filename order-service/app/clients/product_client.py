@@ -10,6 +10,9 @@ from app.errors import CatalogueUnavailable
 from chassis.breaker import BreakerPolicy
 from chassis.deadline import Deadline
 from chassis.http import ClientPolicy, ResilientClient, UpstreamUnavailable
+from chassis.retry import RETRIED_STATUSES
+from chassis.sharing import GatheredAnswers
+from chassis.tracing import is_recording
 from chassis.types import Money
 
 # A lookup only reads. It is cut off early, for a price that is remembered may still count, and
@@ -22,6 +25,9 @@ POLICY = ClientPolicy(
     attempts=3,
     breaker=BreakerPolicy(failures_in_a_row=10, reset_timeout=2.0),
 )
+
+
+MOST = 100  # products of one lookup
 
 
 class Listing(BaseModel):
@@ -48,13 +54,18 @@ class _Answer(BaseModel):
     prices: list[Listing]
 
 
+class _NoAnswer(Exception):
+    """It answered, and not what was asked."""
+
+
 class ProductClient:
-    """The one call that placing needs."""
+    """The one call that placing needs: one for all orders that wait for it at the same time."""
 
     def __init__(
         self, base_url: str, registry: CollectorRegistry, policy: ClientPolicy = POLICY
     ) -> None:
         self._http = ResilientClient(base_url, "product", registry=registry, policy=policy)
+        self._together = GatheredAnswers(self._look_up_together, MOST)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -71,21 +82,50 @@ class ProductClient:
             CatalogueUnavailable: no answer, or none that speaks of every product.
         """
         try:
-            reply = await self._http.request(
-                "POST",
-                "/api/products/prices",
-                json={"product_ids": list(product_ids)},
-                idempotent=True,
-                deadline=deadline,
-            )
-            answer = _Answer.model_validate(reply.json() if reply.status == 200 else None)
+            return await self._told(product_ids, deadline)
         except UpstreamUnavailable as error:
             raise CatalogueUnavailable(
                 CatalogueUnavailable.example, retry_after=error.retry_after or 1.0
             ) from error
-        except ValidationError as error:
+        except (TimeoutError, _NoAnswer) as error:
             raise CatalogueUnavailable(CatalogueUnavailable.example) from error
+
+    async def _told(self, product_ids: Collection[str], deadline: Deadline) -> dict[str, Listing]:
+        if is_recording():  # a trace shows its own order's lookup
+            return await self._look_up(product_ids, deadline)
+        try:
+            found = await self._together.answers(product_ids, deadline.remaining())
+        except (UpstreamUnavailable, _NoAnswer) as error:
+            if _is_about_all(error):
+                raise
+            return await self._look_up(product_ids, deadline)  # somebody else's may be at fault
+        return {one: found[one] for one in product_ids}
+
+    async def _look_up_together(self, product_ids: Collection[str]) -> dict[str, Listing]:
+        return await self._look_up(product_ids, Deadline.after(POLICY.total_timeout))
+
+    async def _look_up(
+        self, product_ids: Collection[str], deadline: Deadline
+    ) -> dict[str, Listing]:
+        reply = await self._http.request(
+            "POST",
+            "/api/products/prices",
+            json={"product_ids": list(product_ids)},
+            idempotent=True,
+            deadline=deadline,
+        )
+        try:
+            answer = _Answer.model_validate(reply.json() if reply.status == 200 else None)
+        except ValidationError as error:
+            raise _NoAnswer from error
         told = {listing.product_id: listing for listing in answer.prices}
         if not told.keys() >= set(product_ids):
-            raise CatalogueUnavailable(CatalogueUnavailable.example)
+            raise _NoAnswer
         return told
+
+
+def _is_about_all(error: UpstreamUnavailable | _NoAnswer) -> bool:
+    """Whether the catalogue is away, rather than at a loss with a product."""
+    if isinstance(error, _NoAnswer):
+        return False
+    return error.status is None or error.status in RETRIED_STATUSES

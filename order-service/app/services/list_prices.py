@@ -13,6 +13,7 @@ from app.services.memory import Clock, Memory
 from chassis.deadline import Deadline
 from chassis.problems import Problem
 
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """What counts as the catalogue's word on an order's products.

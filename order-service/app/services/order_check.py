@@ -33,9 +33,7 @@ class OrderCheck:
                 known to be right.
         """
         pieces = request.pieces
-        checks = (
-            self._stock.check(product, count, deadline) for product, count in pieces.items()
-        )
+        checks = (self._stock.check(product, count, deadline) for product, count in pieces.items())
         quote, stock = await asyncio.gather(
             self._prices.quote(pieces.keys(), deadline),
             asyncio.gather(*checks, return_exceptions=True),

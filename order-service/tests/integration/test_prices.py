@@ -1,5 +1,6 @@
 """contracts: Prices. What an order's prices are held against, and what counts in an outage."""
 
+import asyncio
 import time
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,9 @@ from app.metrics import OrderMetrics
 from app.schemas.order import OrderIn
 from app.services.list_prices import ListPrices
 from app.services.order_check import OrderCheck
+from app.services.stock import Stock
 from chassis.deadline import Deadline
+from chassis.tracing import record_to
 from tests.conftest import order_of, running
 from tests.fakes import FakeCatalogue, FakeInventory
 
@@ -109,6 +112,62 @@ async def test_a_strict_shop_sells_nothing_without_a_list_price(
         assert refused["product_id"] == "p"
         await nothing_is_stored(sql, inventory)
         assert (await post(client, order_of(("q", 1)))).status_code == 201
+
+
+async def test_one_lookup_for_all_orders_that_wait_for_it(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue
+) -> None:
+    catalogue.prices = {"p": PRICE, "q": Decimal(7)}
+    bodies = [priced(("p", 10.5)), priced(("q", 7)), priced(("q", 10.5), ("p", 10.5))] * 5
+    answers = await asyncio.gather(*(post(client, body) for body in bodies))
+    assert [answer.status_code for answer in answers] == [201, 201, 409] * 5
+    assert catalogue.calls["prices"] <= 3  # the first one's, and those who came meanwhile
+
+
+async def test_an_order_is_held_against_a_price_that_was_asked_for_after_it_came(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue
+) -> None:
+    """However many share the lookup: a price that was changed before an order came counts."""
+    catalogue.prices["p"] = PRICE
+    later: list[asyncio.Task[httpx2.Response]] = []
+
+    async def change() -> None:  # the first order's lookup has come, and is not answered yet
+        catalogue.prices["p"] = Decimal(7)
+        later.extend(asyncio.create_task(post(client, priced(("p", 10.5)))) for _ in range(5))
+
+    catalogue.before_answer = change
+    await post(client, priced(("p", 10.5)))
+    answers = await asyncio.gather(*later)
+    assert {problem(answer, 409, CHANGED)["current_price"] for answer in answers} == {7.0}
+    assert catalogue.calls["prices"] <= 3
+
+
+async def test_products_that_the_catalogue_chokes_on_are_their_own_orders_trouble(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue, inventory: FakeInventory
+) -> None:
+    inventory.stock["poison"] = 1_000
+    catalogue.prices = {"p": PRICE, "poison": PRICE}
+    catalogue.chokes_on = "poison"
+    bodies = [priced(("p", 10.5)), priced(("poison", 10.5)), priced(("p", 10.5))] * 3
+    answers = await asyncio.gather(*(post(client, body) for body in bodies))
+    assert [answer.status_code for answer in answers] == [201, 503, 201] * 3
+    assert {answer.json()["type"] for answer in answers[1::3]} == {AWAY}
+
+
+async def test_an_order_whose_trace_is_recorded_has_a_lookup_of_its_own(
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue
+) -> None:
+    recorded = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    orders = [
+        client.post("/api/orders", json=priced(("p", 10.5)), headers=recorded) for _ in range(5)
+    ]
+    record_to(lambda _: None)
+    try:
+        answers = await asyncio.gather(*orders)
+    finally:
+        record_to(None)
+    assert {answer.status_code for answer in answers} == {201}
+    assert catalogue.calls["prices"] == 5
 
 
 @pytest.mark.parametrize("prices", [(10.5, 10.49), (10.49, 10.5)])
@@ -267,8 +326,9 @@ async def test_orders_during_an_outage_make_no_price_younger(
 ) -> None:
     now, registry = [1_000.0], CollectorRegistry()
     peers = Peers.of(settings, registry)
-    prices = ListPrices(peers.catalogue, settings, OrderMetrics(registry), lambda: now[0])
-    check = OrderCheck(peers.inventory, prices)
+    metrics = OrderMetrics(registry)
+    prices = ListPrices(peers.catalogue, settings, metrics, lambda: now[0])
+    check = OrderCheck(Stock(peers.inventory, settings, metrics), prices)
     order = OrderIn.model_validate(order_of(("p", 1)))
     catalogue.prices["p"] = PRICE
     try:

@@ -13,14 +13,15 @@ from pymongo.asynchronous.database import AsyncDatabase
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
 from app.models.product import Product
 from app.models.search import SearchEntry, SearchQuery, fold, whole_words
-from app.repositories.sharing import GatheredAnswers, SharedAnswers
 from app.repositories.vocabulary import Vocabulary
+from chassis.sharing import GatheredAnswers, SharedAnswers
 
 # More than any page of results, so what is cut off is never part of a good answer; few enough
 # that ranking them takes milliseconds.
 NAMED = 200
 MENTIONED = 1_000
 _MANY_TERMS = 500
+_TOGETHER = 1_000  # products that one query asks for
 _LAST = "\U0010ffff"
 _WITHOUT_SEARCH = {"search": False}
 _SORT_FIELDS = {"price": "price", "name": "search.name", "created_at": "created_at"}
@@ -80,11 +81,12 @@ class MongoProductRepository:
     def __init__(self, database: AsyncDatabase[Document], seconds: float) -> None:
         self._products = database[PRODUCTS]
         self._tombstones = database[TOMBSTONES]
-        self._pages = SharedAnswers(self._read_page, seconds)
-        self._totals = SharedAnswers(self._count, seconds)
+        self._seconds = seconds
+        self._pages = SharedAnswers(self._read_page)
+        self._totals = SharedAnswers(self._count)
         self._vocabulary = Vocabulary(self._read_terms, seconds)
-        self._living = GatheredAnswers(self._read, seconds)
-        self._prices = GatheredAnswers(self._read_prices, seconds)
+        self._living = GatheredAnswers(self._read, _TOGETHER)
+        self._prices = GatheredAnswers(self._read_prices, _TOGETHER)
 
     async def add(self, product: Product) -> None:
         document = _to_document(product)
@@ -99,7 +101,7 @@ class MongoProductRepository:
         if not product_ids:
             return []
         with answering():
-            found = await self._living.answers(product_ids)
+            found = await self._living.answers(product_ids, self._seconds)
         return [_to_product(found[one]) for one in product_ids if one in found]
 
     async def replace(self, product: Product) -> bool:
@@ -125,7 +127,7 @@ class MongoProductRepository:
         self, product_ids: Collection[ObjectId]
     ) -> dict[ObjectId, Decimal | None]:
         with answering():
-            found = await self._prices.answers(product_ids)
+            found = await self._prices.answers(product_ids, self._seconds)
         return {
             one: None if (price := found[one]) is None else price.to_decimal()
             for one in product_ids
@@ -134,7 +136,7 @@ class MongoProductRepository:
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
         with answering():
-            return await self._pages.answer(request)
+            return await self._pages.answer(request, self._seconds)
 
     async def named(self, query: SearchQuery) -> list[SearchEntry]:
         # Range and equality, which use their index on every server; an anchored regex, $all and
@@ -191,7 +193,7 @@ class MongoProductRepository:
         cursor.sort([(field, direction), ("_id", direction)])
         cursor.skip((request.page - 1) * request.page_size).limit(request.page_size)
         products = [_to_product(document) for document in await cursor.to_list()]
-        return products, await self._totals.answer(_whole(request))
+        return products, await self._totals.answer(_whole(request), self._seconds)
 
     async def _count(self, request: PageRequest) -> int:
         return await self._products.count_documents(_filter(request))

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection
 
-from app.repositories.sharing import SharedAnswers
+from chassis.sharing import SharedAnswers
 
 _FRESH = 5.0  # seconds after which words that came by other replicas are known, too
 
@@ -29,7 +29,8 @@ class Vocabulary:
     ) -> None:
         self._read = read
         self._clock = clock
-        self._reading = SharedAnswers(self._read_anew, seconds)
+        self._seconds = seconds
+        self._reading = SharedAnswers(self._read_anew)
         self._words: Collection[str] = ()
         self._stored: set[str] = set()
         self._read_at = -math.inf
@@ -41,7 +42,7 @@ class Vocabulary:
     async def containing(self, part: str) -> set[str]:
         """The words that have `part` somewhere, itself included where it is one."""
         if self._clock() - self._read_at > _FRESH:
-            await self._reading.answer(None)
+            await self._reading.answer(None, self._seconds)
         return {word for words in (self._words, self._stored) for word in words if part in word}
 
     async def _read_anew(self, _: None) -> None:

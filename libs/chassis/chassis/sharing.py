@@ -1,4 +1,4 @@
-"""One question to the database for all who ask it at the same time.
+"""One question for all who ask it at the same time: to a database, or to another service.
 
 Nobody is given the answer to a question that was put before they came: who finds one under way
 waits until it is over, and shares the next one. So an answer is never older than its request,
@@ -6,14 +6,14 @@ whoever wrote what in between.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-_LANES = 2  # so that one slow answer does not keep everybody
+_PATIENCE = 0.05  # seconds: a question that is answered slowly does not keep everybody
 
 
 class SharedAnswers(Generic[Key, Value]):
@@ -21,19 +21,18 @@ class SharedAnswers(Generic[Key, Value]):
 
     Args:
         ask: puts the question.
-        seconds: after which `answer` raises TimeoutError.
     """
 
-    def __init__(self, ask: Callable[[Key], Awaitable[Value]], seconds: float) -> None:
+    def __init__(self, ask: Callable[[Key], Awaitable[Value]]) -> None:
         self._ask = ask
-        self._seconds = seconds
         self._asked: dict[Key, asyncio.Task[Value]] = {}
         self._next: dict[Key, asyncio.Task[Value]] = {}
 
-    async def answer(self, key: Key) -> Value:
+    async def answer(self, key: Key, seconds: float) -> Value:
+        """Its answer; TimeoutError after so many seconds."""
         if (turn := self._next.get(key)) is None:
             turn = self._next[key] = _begun(self._turn(key))
-        return await _within(self._seconds, turn)
+        return await _within(seconds, turn)
 
     async def _turn(self, key: Key) -> Value:
         if (before := self._asked.get(key)) is not None:
@@ -45,40 +44,45 @@ class SharedAnswers(Generic[Key, Value]):
             del self._asked[key]
 
 
-@dataclass(slots=True)
-class _Batch(Generic[Key, Value]):
-    keys: set[Key]
-    turn: asyncio.Task[Mapping[Key, Value]]
-
-
 class GatheredAnswers(Generic[Key, Value]):
     """One question about all the keys that somebody waits for.
 
     Args:
         ask: puts it; what it does not know is missing in its answer.
-        seconds: after which `answers` raises TimeoutError.
+        most: keys of one question, but for those of somebody who has more.
     """
 
     def __init__(
-        self, ask: Callable[[set[Key]], Awaitable[Mapping[Key, Value]]], seconds: float
+        self, ask: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]], most: int
     ) -> None:
         self._ask = ask
-        self._seconds = seconds
-        self._lanes = asyncio.Semaphore(_LANES)
+        self._most = most
         self._next: _Batch[Key, Value] | None = None
+        self._newest: asyncio.Task[Mapping[Key, Value]] | None = None
 
-    async def answers(self, keys: Iterable[Key]) -> Mapping[Key, Value]:
-        """What is known of `keys`, among others'."""
-        if self._next is None:
-            self._next = _Batch(set(), _begun(self._turn()))
-        self._next.keys.update(keys)
-        return await _within(self._seconds, self._next.turn)
+    async def answers(self, keys: Collection[Key], seconds: float) -> Mapping[Key, Value]:
+        """What is known of `keys`, among others'; TimeoutError after so many seconds."""
+        batch = self._next
+        if batch is None or len(batch.keys.union(keys)) > self._most:
+            batch = self._next = _Batch()
+            batch.turn = self._newest = _begun(self._turn(batch, self._newest))
+        batch.keys.update(keys)
+        return await _within(seconds, batch.turn)
 
-    async def _turn(self) -> Mapping[Key, Value]:
-        async with self._lanes:
-            batch, self._next = self._next, None
-            assert batch is not None  # noqa: S101  `answers` made it with this task
-            return await self._ask(batch.keys)
+    async def _turn(
+        self, batch: "_Batch[Key, Value]", before: asyncio.Task[Any] | None
+    ) -> Mapping[Key, Value]:
+        if before is not None and not before.done():
+            await asyncio.wait({before}, timeout=_PATIENCE)
+        if self._next is batch:
+            self._next = None
+        return await self._ask(batch.keys)
+
+
+@dataclass(slots=True)
+class _Batch(Generic[Key, Value]):
+    keys: set[Key] = field(default_factory=set)
+    turn: asyncio.Task[Mapping[Key, Value]] = field(init=False)
 
 
 def _begun(turn: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:

@@ -16,13 +16,20 @@ from chassis.types import Money
 # The syntax of HTML's <input type=email>, which order-service accepts: no blanks, no quotes, no
 # brackets, so nothing that could end an SMTP command or a header.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*")
+_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_DOMAIN}")
+_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_DOMAIN}")  # which any parser reads as it stands
 
 
 def _address(value: str) -> str:
-    if len(value) > 254 or not _EMAIL.fullmatch(value) or parseaddr(value)[1] != value:
-        raise ValueError("not an e-mail address")
-    return value
+    if len(value) <= 254 and (_PLAIN.fullmatch(value) or _is_odd_address(value)):
+        return value
+    raise ValueError("not an e-mail address")
+
+
+def _is_odd_address(value: str) -> bool:
+    return bool(_EMAIL.fullmatch(value)) and parseaddr(value)[1] == value
 
 
 Email = Annotated[str, AfterValidator(_address)]

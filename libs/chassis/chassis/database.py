@@ -126,7 +126,10 @@ class Database:
         with _honest_errors(), span("transaction", Kind.CLIENT, _ABOUT, refusals=Problem):
             if self._pool is None:
                 raise DatabaseUnavailable("The database's connections are not open.")
-            connection = await self._pool.acquire(timeout=self._settings.database_pool_timeout)
+            patience = self._settings.database_pool_timeout
+            # With one idle nobody waits; a limit of the wait is a task of its own in asyncpg.
+            limit = None if self._pool.get_idle_size() else patience
+            connection = await self._pool.acquire(timeout=limit)
             try:
                 yield connection
             except _SILENCE:
@@ -135,7 +138,7 @@ class Database:
                     connection.terminate()
                 raise
             finally:
-                await self._pool.release(connection)
+                await self._pool.release(connection, timeout=patience)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
-from aiosmtplib.errors import SMTPDataError, SMTPRecipientRefused
+from aiosmtplib.errors import SMTPDataError, SMTPHeloError
 from prometheus_client import CollectorRegistry, Counter
 
 from app.config import Settings
@@ -17,7 +17,7 @@ from chassis.tracing import Kind, span
 
 log = logging.getLogger(__name__)
 
-_CLOSING = 421
+_OK, _WILL_FORWARD, _CLOSING = 250, 251, 421
 _TLS_PORT = 465
 _FRESH = 1.0  # seconds after an answer in which a connection is not tried out first
 
@@ -115,24 +115,39 @@ class SmtpClient:
             raise MailServerDown("no connection a moment ago")
         try:
             await self._smtp.connect()
+            await self._greet()
         except (SMTPException, OSError) as error:
             self._failures += 1
             self._closed_until = self._clock() + self._backoff.delay(self._failures)
             raise MailServerDown(_reason("no connection", error)) from error
         self._failures = 0
 
+    async def _greet(self) -> None:
+        """Unless TLS or the login had it done while connecting."""
+        if self._smtp.is_ehlo_or_helo_needed:
+            try:
+                await self._smtp.ehlo()
+            except SMTPHeloError:
+                await self._smtp.helo()
+
     async def _begin(self, recipient: str) -> None:
+        """Not by aiosmtplib's `mail` and `rcpt`, which take each address apart once more."""
         try:
-            await self._smtp.mail(self._sender.address)
-            await self._smtp.rcpt(recipient)
-        except SMTPRecipientRefused as error:
-            if error.code == _CLOSING:
-                raise MailServerDown(_reason("closing", error)) from error
-            if error.code >= 500:
-                raise RecipientRefused(_reason("recipient refused", error)) from error
-            raise MailDeferred(_reason("recipient deferred", error)) from error
+            code = await self._command(b"MAIL", f"FROM:<{self._sender.address}>")
+            if code != _OK:
+                raise MailServerDown(f"sender not accepted: {code}")
+            code = await self._command(b"RCPT", f"TO:<{recipient}>")
         except (SMTPException, OSError) as error:
             raise MailServerDown(_reason("no mail accepted", error)) from error
+        if code == _CLOSING:
+            raise MailServerDown(f"closing ({code})")
+        if code >= 500:
+            raise RecipientRefused(f"recipient refused ({code})")
+        if code not in (_OK, _WILL_FORWARD):
+            raise MailDeferred(f"recipient deferred ({code})")
+
+    async def _command(self, verb: bytes, about: str) -> int:
+        return int((await self._smtp.execute_command(verb, about.encode("ascii"))).code)
 
     async def _transfer(self, message: bytes) -> None:
         try:

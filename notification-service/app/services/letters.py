@@ -38,6 +38,7 @@ class Letters:
             lstrip_blocks=True,
         )
         self._templates.filters["money"] = lambda amount: f"{amount:,.2f}"
+        self._templates.globals.clear()  # every rendering copies them; nobody needs jinja's own
         self._templates.globals["shop"] = parseaddr(sender)[0] or "The Shop"
 
     def order_placed(self, event: OrderPlaced) -> Mail:

@@ -117,6 +117,19 @@ async def test_a_server_that_thinks_long_about_a_mail_is_waited_for(
     assert client.in_doubt() == 0
 
 
+async def test_a_server_that_knows_no_ehlo_is_greeted_as_of_old(
+    server: ScriptedSmtp, client: Client
+) -> None:
+    server.says = {"EHLO": "502 what?", "HELO": "250 scripted"}
+    await client.smtp.send(mail(1))
+    await client.smtp.send(mail(2))
+    assert [line.split(" ")[0] for line in server.commands] == [
+        *("EHLO", "HELO"),
+        *("MAIL", "RCPT", "DATA"),
+        *("MAIL", "RCPT", "DATA"),
+    ]
+
+
 async def test_a_connection_that_was_closed_while_idle_costs_no_mail(
     server: ScriptedSmtp, client: Client
 ) -> None:

@@ -17,13 +17,11 @@ from app.services.assistant import Assistant
 from app.services.catalogue import LiveCatalogue
 from app.services.follow_up import FollowUps
 from app.services.recommending import Recommending
-from chassis.docs import install_docs
 from chassis.health import health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
-from chassis.middleware import RequestMiddleware
-from chassis.problems import install_problem_handlers
+from chassis.service_app import add_routes, service_app
 from chassis.telemetry import exported_spans
 
 
@@ -51,14 +49,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 loop.start()
             yield
 
-    app = FastAPI(title="ai-service", version="1.0.0", lifespan=lifespan, redirect_slashes=False)
+    app = service_app(settings, registry, lifespan)
     app.state.catalogue, app.state.model, app.state.consumer = catalogue, model, consumer
     app.state.recommending, app.state.may_ask = recommending, model_budget(settings)
     app.state.assistant = Assistant(catalogue, model, languages, registry, settings)
-    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
-    install_problem_handlers(app)
-    install_docs(app)
     operations = health_router(settings.service_name, dependencies(app)), metrics_router(registry)
-    for router in (ai_routes.router, *operations):
-        app.include_router(router)
+    add_routes(app, ai_routes.router, *operations)
     return app

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from app.config import Settings
 from app.dependencies import provide
@@ -11,14 +12,12 @@ from app.metrics import StockMetrics
 from app.parameters import EncodedPaths
 from app.routes.inventory_routes import items, movements
 from chassis.database import Database
-from chassis.docs import install_docs
 from chassis.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
-from chassis.middleware import RequestMiddleware
-from chassis.problems import install_problem_handlers
 from chassis.relay import OutboxRelay
+from chassis.service_app import add_routes, service_app
 from chassis.telemetry import exported_spans
 
 
@@ -42,23 +41,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             relay.start()
             yield
 
-    app = FastAPI(
-        title="inventory-service",
-        version="1.0.0",
-        lifespan=lifespan,
-        redirect_slashes=False,  # a redirect would name this service's own host
-    )
+    app = service_app(settings, registry, lifespan, middleware=[Middleware(EncodedPaths)])
     app.state.database, app.state.metrics = database, StockMetrics(registry)
     provide(app, settings, database, app.state.metrics)
-    app.add_middleware(EncodedPaths)
-    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
-    install_problem_handlers(app)
-    install_docs(app)
     database_needed = Dependency("database", database.ping, critical=True)
     needs = database_needed, Dependency("kafka", producer.probe)
-    # As routes of the app itself, and its first: each that is tried before costs, and FastAPI looks
-    # up one of an included router twice.
-    app.router.routes[:0] = [*items.routes, *movements.routes]
-    for operations in (health_router(settings.service_name, needs), metrics_router(registry)):
-        app.include_router(operations)
+    operations = health_router(settings.service_name, needs), metrics_router(registry)
+    add_routes(app, items, movements, *operations)
     return app

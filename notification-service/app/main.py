@@ -13,13 +13,11 @@ from app.kafka.consumer import build_consumer
 from app.kafka.sent_mails import SentMailsTopic
 from app.services.letters import Letters
 from app.services.notification_service import NotificationService
-from chassis.docs import install_docs
 from chassis.health import health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
-from chassis.middleware import RequestMiddleware
-from chassis.problems import install_problem_handlers
+from chassis.service_app import add_routes, service_app
 from chassis.telemetry import exported_spans
 
 
@@ -34,13 +32,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await open_resources(app, settings, registry, stack)
             yield
 
-    title = "notification-service"
-    app = FastAPI(title=title, version="0.1.0", description=__doc__, lifespan=lifespan)
-    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
-    install_problem_handlers(app)
-    install_docs(app)
-    app.include_router(health_router(settings.service_name, dependencies(app)))
-    app.include_router(metrics_router(registry))
+    app = service_app(settings, registry, lifespan, version="0.1.0", description=__doc__)
+    operations = health_router(settings.service_name, dependencies(app)), metrics_router(registry)
+    add_routes(app, *operations)
     return app
 
 

@@ -14,14 +14,12 @@ from app.services.placing import OrderPlacing
 from app.services.recovery import RecoveryLoop
 from chassis.auth import TokenVerifier
 from chassis.database import Database
-from chassis.docs import install_docs
 from chassis.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
-from chassis.middleware import RequestMiddleware
-from chassis.problems import install_problem_handlers
 from chassis.relay import OutboxRelay
+from chassis.service_app import add_routes, service_app
 from chassis.telemetry import exported_spans
 
 
@@ -48,17 +46,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 loop.start()
             yield
 
-    app = FastAPI(title="order-service", version="1.0.0", lifespan=lifespan, redirect_slashes=False)
+    app = service_app(settings, registry, lifespan)
     app.state.settings, app.state.database, app.state.verifier = settings, database, verifier
     app.state.placing = OrderPlacing(database, peers, settings, metrics)
     app.state.cancelling = OrderCancelling(database, peers.inventory, settings)
-    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
-    install_problem_handlers(app)
-    install_docs(app)
     critical = Dependency("database", database.ping, critical=True)
     others = Dependency("kafka", producer.probe), Dependency("identity-provider", verifier.probe)
     needs = critical, *peers.needs, *others
     operations = health_router(settings.service_name, needs), metrics_router(registry)
-    for router in (order_routes.router, *operations):
-        app.include_router(router)
+    add_routes(app, order_routes.router, *operations)
     return app

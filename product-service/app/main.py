@@ -10,12 +10,10 @@ from app.database import Database
 from app.repositories.product_repository import MongoProductRepository, index_words
 from app.routes import image_routes, product_routes
 from app.services.product_service import ProductService
-from chassis.docs import install_docs
 from chassis.health import Dependency, health_router
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
-from chassis.middleware import RequestMiddleware
-from chassis.problems import install_problem_handlers
+from chassis.service_app import add_routes, service_app
 from chassis.telemetry import exported_spans
 
 TAGS = [
@@ -40,23 +38,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.database, app.state.products = database, ProductService(products)
             yield
 
-    app = FastAPI(
+    app = service_app(
+        settings,
+        registry,
+        lifespan,
         title="Product service",
         description="Create, read, list, search, update and delete the products of the shop.",
-        version="1.0.0",
         openapi_tags=TAGS,
-        lifespan=lifespan,
-        redirect_slashes=False,  # a redirect would name this host to callers of the gateway
     )
-    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
-    install_problem_handlers(app)
-    install_docs(app)
-    app.include_router(image_routes.router)
-    app.include_router(product_routes.router)
     dependencies = (
         Dependency("database", lambda: app.state.database.ping(), critical=True),
         Dependency("indexes", lambda: app.state.database.indexed()),
     )
-    app.include_router(health_router(settings.service_name, dependencies))
-    app.include_router(metrics_router(registry))
+    operations = health_router(settings.service_name, dependencies), metrics_router(registry)
+    add_routes(app, product_routes.router, image_routes.router, *operations)
     return app

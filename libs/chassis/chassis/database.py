@@ -5,8 +5,8 @@ Without an ORM: building and looking up statements cost several times the statem
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -62,16 +62,6 @@ def is_passing(error: BaseException) -> bool:
     )
 
 
-@contextmanager
-def _honest_errors() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        if is_passing(error):
-            raise DatabaseUnavailable(DatabaseUnavailable.example) from error
-        raise
-
-
 def driver_url(url: str) -> str:
     """A database's URL as asyncpg reads it: settings may name SQLAlchemy's driver in it too."""
     return f"postgresql://{url.partition('://')[2]}"
@@ -123,22 +113,32 @@ class Database:
         """
         # A span for each use, not for each statement: what takes time is the wait for a connection,
         # a lock or the COMMIT, and a statement may hold what nobody else is to see.
-        with _honest_errors(), span("transaction", Kind.CLIENT, _ABOUT, refusals=Problem):
-            if self._pool is None:
-                raise DatabaseUnavailable("The database's connections are not open.")
-            patience = self._settings.database_pool_timeout
-            # With one idle nobody waits; a limit of the wait is a task of its own in asyncpg.
-            limit = None if self._pool.get_idle_size() else patience
-            connection = await self._pool.acquire(timeout=limit)
-            try:
-                yield connection
-            except _SILENCE:
-                # Who has not answered would not answer a ROLLBACK either.
-                with suppress(asyncpg.InterfaceError):  # it broke, and the pool has it back
-                    connection.terminate()
-                raise
-            finally:
-                await self._pool.release(connection, timeout=patience)
+        try:
+            with span("transaction", Kind.CLIENT, _ABOUT, refusals=Problem):
+                connection = await self._acquire()
+                try:
+                    yield connection
+                except _SILENCE:
+                    # Who has not answered would not answer a ROLLBACK either.
+                    with suppress(asyncpg.InterfaceError):  # it broke, and the pool has it back
+                        connection.terminate()
+                    raise
+                finally:
+                    patience = self._settings.database_pool_timeout
+                    await self._pool.release(connection, timeout=patience)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if is_passing(error):
+                raise DatabaseUnavailable(DatabaseUnavailable.example) from error
+            raise
+
+    async def _acquire(self) -> Connection:
+        if self._pool is None:
+            raise DatabaseUnavailable("The database's connections are not open.")
+        # With one idle nobody waits; a limit of the wait is a task of its own in asyncpg.
+        idle = self._pool.get_idle_size()
+        return await self._pool.acquire(
+            timeout=None if idle else self._settings.database_pool_timeout
+        )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

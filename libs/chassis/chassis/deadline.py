@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -31,14 +30,14 @@ class Deadline:
         """This deadline, or the one `seconds` from now where that comes first."""
         return Deadline(min(self.at, self.clock() + seconds), self.clock)
 
-    @asynccontextmanager
-    async def enforce(self) -> AsyncIterator[None]:
-        """Cut the block off at the deadline, counted from now: uvloop's clock has another zero.
+    def enforce(self) -> asyncio.Timeout:
+        """`async with deadline.enforce():` cuts the block off, and raises TimeoutError.
+
+        Counted from now: uvloop's clock has another zero.
 
         Raises:
-            TimeoutError: the deadline passed; where it had before, the block is not entered.
+            TimeoutError: it had passed before; the block is not entered.
         """
         if self.expired:
             raise TimeoutError
-        async with asyncio.timeout(self.remaining()):
-            yield
+        return asyncio.timeout(self.remaining())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from app.clients.inventory_client import Availability
 from app.errors import OutOfStock
 from app.schemas.order import OrderIn
-from app.services.list_prices import ListPrices
+from app.services.list_prices import ListPrices, Quote
 from app.services.stock import Stock
 from chassis.deadline import Deadline
 from chassis.problems import Problem
@@ -33,19 +33,34 @@ class OrderCheck:
                 known to be right.
         """
         pieces = request.pieces
-        checks = (self._stock.check(product, count, deadline) for product, count in pieces.items())
-        quote, stock = await asyncio.gather(
-            self._prices.quote(pieces.keys(), deadline),
-            asyncio.gather(*checks, return_exceptions=True),
-        )
-        found = dict(zip(pieces, stock, strict=True))
+        quote, found = await self._ask(pieces, deadline)
         refusals = [self._prices.refusal(request.items, quote), _short(pieces, found)]
-        failures = [each for each in (*stock, *refusals) if isinstance(each, BaseException)]
+        failures = [
+            each for each in (*found.values(), *refusals) if isinstance(each, BaseException)
+        ]
         first = min(failures, key=_precedence, default=None)
         if first is None or _precedence(first) > 0:
             self._prices.remember(quote)
         if first is not None:
             raise first
+
+    async def _ask(
+        self, pieces: Mapping[str, int], deadline: Deadline
+    ) -> tuple[Quote, dict[str, Availability | BaseException]]:
+        """What the catalogue says, and inventory of each product that it may be short of."""
+        doubtful = {
+            product: count
+            for product, count in pieces.items()
+            if not self._stock.has_plenty(product, count)
+        }
+        if not doubtful:
+            return await self._prices.quote(pieces.keys(), deadline), {}
+        checks = (self._stock.check(product, n, deadline) for product, n in doubtful.items())
+        quote, stock = await asyncio.gather(
+            self._prices.quote(pieces.keys(), deadline),
+            asyncio.gather(*checks, return_exceptions=True),
+        )
+        return quote, dict(zip(doubtful, stock, strict=True))
 
 
 def _precedence(failure: BaseException) -> int:

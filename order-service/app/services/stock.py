@@ -35,13 +35,15 @@ class Stock:
             settings.stock_memory_seconds, settings.stock_memory_products, clock
         )
 
-    async def check(self, product_id: str, quantity: int, deadline: Deadline) -> Availability:
-        """How much there is of a product, by inventory's word of a moment ago if that is plenty."""
+    def has_plenty(self, product_id: str, quantity: int) -> bool:
+        """Whether so little is asked for, by inventory's word of a moment ago, that it is there."""
         left = self._left.recall([product_id]).get(product_id, 0)
-        if left >= PLENTY * quantity:
-            self._metrics.count_stock_check("remembered")
-            return Availability(in_stock=True, available_qty=left)
-        self._metrics.count_stock_check("asked")
+        plenty = left >= PLENTY * quantity
+        self._metrics.count_stock_check("remembered" if plenty else "asked")
+        return plenty
+
+    async def check(self, product_id: str, quantity: int, deadline: Deadline) -> Availability:
+        """Ask how much there is of a product."""
         asked_at = self._clock()
         found = await self._inventory.check(product_id, quantity, deadline)
         self._left.keep({product_id: found.available_qty}, asked_at)

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.clients.inventory_client import Availability, InventoryClient, Refused
+from app.clients.inventory_client import InventoryClient, Refused
 from app.config import Settings
 from app.errors import ProductUnknown
 from app.main import create_app
@@ -36,8 +36,11 @@ class Shop:
         metrics = OrderMetrics(self.registry)
         self._stock = Stock(self._client, settings, metrics, self.clock)
 
-    async def check(self, quantity: int = 1, product: str = "p") -> Availability:
-        return await self._stock.check(product, quantity, Deadline.after(3))
+    async def has(self, quantity: int = 1, product: str = "p") -> bool:
+        """As an order does: by what is remembered, or else by asking."""
+        if self._stock.has_plenty(product, quantity):
+            return True
+        return (await self._stock.check(product, quantity, Deadline.after(3))).in_stock
 
     async def reduce(self, **pieces: int) -> Refused | None:
         return await self._stock.reduce(uuid4(), pieces, Deadline.after(3))
@@ -60,10 +63,10 @@ async def test_a_little_of_plenty_is_asked_for_once_a_second(
     shop: Shop, inventory: FakeInventory
 ) -> None:
     for _ in range(5):
-        assert (await shop.check()).in_stock
+        assert await shop.has()
     assert inventory.calls["check"] == 1
     shop.clock.now += 1.001
-    assert (await shop.check()).in_stock
+    assert await shop.has()
     assert inventory.calls["check"] == 2
     assert (shop.count("asked"), shop.count("remembered")) == (2, 4)
 
@@ -73,33 +76,33 @@ async def test_what_is_not_plenty_is_asked_for_each_time(
 ) -> None:
     inventory.stock["p"] = 3 * PLENTY
     for quantity in (3, 3, 4, 4, 4, 3):
-        assert (await shop.check(quantity)).in_stock
+        assert await shop.has(quantity)
     assert inventory.calls["check"] == 4  # the first, and each four
     inventory.stock["p"] = PLENTY - 1
-    assert (await shop.check(3 * PLENTY)).in_stock is False
+    assert not await shop.has(3 * PLENTY)
     for _ in range(3):
-        assert (await shop.check()).in_stock
+        assert await shop.has()
     assert inventory.calls["check"] == 8
 
 
 async def test_a_reduction_tells_what_is_left(shop: Shop, inventory: FakeInventory) -> None:
     inventory.stock["p"] = PLENTY + 1
     assert await shop.reduce(p=1, q=1) is None
-    assert (await shop.check()).available_qty == PLENTY
+    assert await shop.has()
     assert inventory.calls["check"] == 0
     assert await shop.reduce(p=1) is None  # and that it is no longer plenty
-    await shop.check()
+    await shop.has()
     assert inventory.calls["check"] == 1
 
 
 async def test_after_a_refusal_inventory_is_asked_again(
     shop: Shop, inventory: FakeInventory
 ) -> None:
-    await shop.check()
+    await shop.has()
     inventory.stock["p"] = 0  # by somebody else
-    assert (await shop.check()).in_stock
+    assert await shop.has()
     assert isinstance(await shop.reduce(p=1), Refused)
-    assert (await shop.check()).in_stock is False
+    assert not await shop.has()
 
 
 async def test_what_inventory_does_not_know_is_not_remembered(
@@ -107,7 +110,7 @@ async def test_what_inventory_does_not_know_is_not_remembered(
 ) -> None:
     for _ in range(2):
         with pytest.raises(ProductUnknown):
-            await shop.check(product="never-heard-of")
+            await shop.has(product="never-heard-of")
     assert inventory.calls["check"] == 2
 
 
@@ -116,7 +119,7 @@ async def test_a_reduction_that_tells_nothing_is_a_reduction(
 ) -> None:
     monkeypatch.setattr(inventory, "_item", lambda product: {"product": product})
     assert await shop.reduce(p=1) is None
-    await shop.check()
+    await shop.has()
     assert inventory.calls["check"] == 1
 
 

@@ -56,6 +56,11 @@ class KeySet:
         self._keys: dict[str, Any] = {}
         self.version = 0  # moves with every change of the keys, so that others can cache
 
+    @property
+    def fresh(self) -> bool:
+        """Whether `ready` would return at once, and fetch nothing."""
+        return self._clock() - self._fetched_at < self._fresh_for
+
     async def ready(self) -> None:
         """Return when there are keys to trust.
 
@@ -65,9 +70,9 @@ class KeySet:
         Raises:
             KeysUnavailable: there are none, and the provider gave none.
         """
-        age = self._clock() - self._fetched_at
-        if age < self._fresh_for:
+        if self.fresh:
             return
+        age = self._clock() - self._fetched_at
         fetch = self._refetch()
         if age < self._ttl or (self._failed and age < self._max_age):
             return

@@ -2,7 +2,13 @@
 
 import pytest
 
-from chassis.auth import AuthSettings, InvalidToken, bearer_token
+from chassis.auth import (
+    AuthSettings,
+    InvalidToken,
+    TokenVerifier,
+    UnverifiableToken,
+    bearer_token,
+)
 
 
 def test_without_a_header_there_is_no_token() -> None:
@@ -19,17 +25,11 @@ def test_the_scheme_is_read_in_any_case(value: str) -> None:
     [
         ["Bearer a.b.c", "Bearer a.b.c"],
         ["Bearer a.b.c", "Basic eA=="],
-        ["Bearer a.b.c, Bearer d.e.f"],
         ["Basic eA=="],
-        ["Bearer"],
-        ["Bearer "],
         [""],
         ["a.b.c"],
-        ["Bearer a.b.c d"],
         [" Bearer a.b.c"],
-        ["Bearer a.b.c\n"],
         ["Bearer\ta.b.c"],
-        ["Bearer ä.b.c"],
         ["BearerX a.b.c"],
     ],
 )
@@ -38,6 +38,18 @@ def test_a_header_that_is_not_one_bearer_token_is_refused(values: list[str]) -> 
     with pytest.raises(InvalidToken) as refused:
         bearer_token(values)
     assert refused.value.reason.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Bearer", "Bearer ", "Bearer a.b.c d", "Bearer a.b.c, Bearer d.e.f", "Bearer a.b.c\n"]
+    + ["Bearer ä.b.c", "Bearer a.b.c=", "Bearer a.b", "Bearer a.b.c.d", "Bearer \ud800.b.c"],
+)
+async def test_what_is_no_token_is_refused_before_anybody_is_asked_for_keys(value: str) -> None:
+    verifier = TokenVerifier(AuthSettings(oidc_jwks_url="http://127.0.0.1:1/certs"))
+    with pytest.raises(InvalidToken, match="base64url") as refused:
+        await verifier.verify(bearer_token([value]) or "")
+    assert not isinstance(refused.value, UnverifiableToken)
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

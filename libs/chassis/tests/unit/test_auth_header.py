@@ -42,8 +42,10 @@ def test_a_header_that_is_not_one_bearer_token_is_refused(values: list[str]) -> 
 
 @pytest.mark.parametrize(
     "value",
-    ["Bearer", "Bearer ", "Bearer a.b.c d", "Bearer a.b.c, Bearer d.e.f", "Bearer a.b.c\n"]
-    + ["Bearer ä.b.c", "Bearer a.b.c=", "Bearer a.b", "Bearer a.b.c.d", "Bearer \ud800.b.c"],
+    [
+        *("Bearer", "Bearer ", "Bearer a.b.c d", "Bearer a.b.c, Bearer d.e.f", "Bearer a.b.c\n"),
+        *("Bearer ä.b.c", "Bearer a.b.c=", "Bearer a.b", "Bearer a.b.c.d", "Bearer \ud800.b.c"),
+    ],
 )
 async def test_what_is_no_token_is_refused_before_anybody_is_asked_for_keys(value: str) -> None:
     verifier = TokenVerifier(AuthSettings(oidc_jwks_url="http://127.0.0.1:1/certs"))

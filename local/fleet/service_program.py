@@ -80,7 +80,7 @@ class ServiceProgram(Program):
             argv = [
                 *(str(self._python), "-m", "uvicorn", "app.main:create_app", "--factory"),
                 *(*address, "--http", "chassis.drain:DrainingProtocol", "--loop", "uvloop"),
-                *("--no-access-log", "--timeout-graceful-shutdown", "8"),
+                *("--no-access-log", "--no-proxy-headers", "--timeout-graceful-shutdown", "8"),
             ]
         return Command(argv, self._env, self.folder)
 

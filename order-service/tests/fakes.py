@@ -183,12 +183,14 @@ class FakeCatalogue(_StandIn):
         prices: by product; None for one that was deleted.
         answer: sent to every lookup instead of the prices, as status and body.
         before_answer: awaited once, when a lookup has come; for what happens meanwhile.
+        before_sending: awaited once, when an answer is made and not sent yet.
         chokes_on: a lookup that names this product is answered 500.
     """
 
     prices: dict[str, Decimal | None] = field(default_factory=dict)
     answer: tuple[int, bytes] | None = None
     before_answer: Hook | None = None
+    before_sending: Hook | None = None
     chokes_on: str = ""
 
     async def _reply(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Any:
@@ -203,7 +205,11 @@ class FakeCatalogue(_StandIn):
         asked = json.loads(body)["product_ids"]
         if self.chokes_on in asked:
             return _problem(500, "internal", "Something went wrong.")
-        return self.answer or (200, {"prices": [self._listing(product) for product in asked]})
+        answer = self.answer or (200, {"prices": [self._listing(product) for product in asked]})
+        if (hook := self.before_sending) is not None:
+            self.before_sending = None
+            await hook()
+        return answer
 
     def _listing(self, product: str) -> dict[str, Any]:
         price = self.prices.get(product)

@@ -125,18 +125,20 @@ async def test_one_lookup_for_all_orders_that_wait_for_it(
 
 
 async def test_an_order_is_held_against_a_price_that_was_asked_for_after_it_came(
-    client: httpx2.AsyncClient, catalogue: FakeCatalogue
+    client: httpx2.AsyncClient, catalogue: FakeCatalogue, inventory: FakeInventory
 ) -> None:
     """However many share the lookup: a price that was changed before an order came counts."""
-    catalogue.prices["p"] = PRICE
+    catalogue.prices["p"], inventory.stock["p"] = PRICE, 10  # so few that each order asks for it
     later: list[asyncio.Task[httpx2.Response]] = []
 
-    async def change() -> None:  # the first order's lookup has come, and is not answered yet
+    async def change() -> None:  # the first order's lookup has been read, and is not answered yet
         catalogue.prices["p"] = Decimal(7)
         later.extend(asyncio.create_task(post(client, priced(("p", 10.5)))) for _ in range(5))
+        while inventory.calls["check"] < 6:  # until they are where they wait for prices
+            await asyncio.sleep(0.001)
 
-    catalogue.before_answer = change
-    await post(client, priced(("p", 10.5)))
+    catalogue.before_sending = change
+    assert (await post(client, priced(("p", 10.5)))).status_code == 201
     answers = await asyncio.gather(*later)
     assert {problem(answer, 409, CHANGED)["current_price"] for answer in answers} == {7.0}
     assert catalogue.calls["prices"] <= 3

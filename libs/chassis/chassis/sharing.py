@@ -57,15 +57,15 @@ class GatheredAnswers(Generic[Key, Value]):
     ) -> None:
         self._ask = ask
         self._most = most
-        self._next: _Batch[Key, Value] | None = None
-        self._newest: asyncio.Task[Mapping[Key, Value]] | None = None
+        self._last: _Batch[Key, Value] | None = None
 
     async def answers(self, keys: Collection[Key], seconds: float) -> Mapping[Key, Value]:
         """What is known of `keys`, among others'; TimeoutError after so many seconds."""
-        batch = self._next
-        if batch is None or len(batch.keys.union(keys)) > self._most:
-            batch = self._next = _Batch()
-            batch.turn = self._newest = _begun(self._turn(batch, self._newest))
+        batch = self._last
+        if batch is None or batch.asked or len(batch.keys.union(keys)) > self._most:
+            before = batch.turn if batch else None
+            batch = self._last = _Batch()
+            batch.turn = _begun(self._turn(batch, before))
         batch.keys.update(keys)
         return await _within(seconds, batch.turn)
 
@@ -74,14 +74,14 @@ class GatheredAnswers(Generic[Key, Value]):
     ) -> Mapping[Key, Value]:
         if before is not None and not before.done():
             await asyncio.wait({before}, timeout=_PATIENCE)
-        if self._next is batch:
-            self._next = None
+        batch.asked = True
         return await self._ask(batch.keys)
 
 
 @dataclass(slots=True)
 class _Batch(Generic[Key, Value]):
     keys: set[Key] = field(default_factory=set)
+    asked: bool = False
     turn: asyncio.Task[Mapping[Key, Value]] = field(init=False)
 
 

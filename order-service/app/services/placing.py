@@ -126,14 +126,11 @@ class OrderPlacing:
 
     @asynccontextmanager
     async def _turn(self, deadline: Deadline) -> AsyncIterator[None]:
-        if not self._turns.locked():
-            await self._turns.acquire()  # which waits for nobody
-        else:
-            try:
-                async with deadline.enforce():
-                    await self._turns.acquire()
-            except TimeoutError:
-                raise Busy(Busy.example) from None
+        try:
+            async with deadline.enforce():
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Busy(Busy.example) from None
         try:
             if deadline.remaining() < LEAST_TURN:
                 raise Busy(Busy.example)

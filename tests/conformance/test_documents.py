@@ -50,6 +50,6 @@ def test_every_decision_is_in_the_index_by_its_title() -> None:
 
 
 def test_a_decision_has_the_parts_of_one() -> None:
-    parts = ("Context", "Decision", "Consequences", "Alternatives", "What would make us revisit it")
+    parts = ("Context", "Decision", "Consequences", "Alternatives", "Revisit when")
     for page in sorted(DECISIONS.glob("[0-9]*.md")):
         assert tuple(re.findall(r"^## (.+)$", page.read_text("utf-8"), re.MULTILINE)) == parts, page

@@ -67,6 +67,15 @@ class Mailbox:
         """Forget all mails."""
         self._call("DELETE", "/api/v1/messages")
 
+    def set_faults(self, *faults: dict[str, Any]) -> None:
+        """Replace the scripted SMTP faults (``fleet.mailbox.faults``); without any, end all."""
+        self._call("PUT", "/api/v1/faults", faults)
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The scripted faults, each with ``hits``, how often it applied."""
+        found: list[dict[str, Any]] = self._call("GET", "/api/v1/faults")
+        return found
+
     def stop(self) -> None:
         """End the mailbox: SMTP is refused from now on, its mails are gone."""
         self._own().stop()
@@ -88,8 +97,11 @@ class Mailbox:
             raise FleetError("This mailbox is not ours to stop.")
         return self._runner
 
-    def _call(self, method: str, path: str) -> Any:
-        request = urllib.request.Request(self.url + path, method=method)  # noqa: S310 - our own URL
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - our own URL
+            self.url + path, data, {"Content-Type": "application/json"}, method=method
+        )
         with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-            body = response.read()
-        return json.loads(body) if body.startswith((b"{", b"[")) else None
+            content = response.read()
+        return json.loads(content) if content.startswith((b"{", b"[")) else None

@@ -1,4 +1,4 @@
-"""One process: SMTP that accepts everything, and the page."""
+"""One process: the SMTP listener, and the page with its API."""
 
 from __future__ import annotations
 
@@ -7,44 +7,22 @@ import asyncio
 import os
 
 import uvicorn
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from fleet.mailbox.app import create_app
-from fleet.mailbox.store import Delivery, Store
+from fleet.mailbox.faults import Faults
+from fleet.mailbox.smtp import connection
+from fleet.mailbox.store import Store
 from fleet.program import HOST
-
-_SIZE_LIMIT = 25 * 1024 * 1024
-
-
-class Sink:
-    """aiosmtpd's handler: keeps each delivered message."""
-
-    def __init__(self, store: Store) -> None:
-        """``store`` is where the mails go."""
-        self._store = store
-
-    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
-        self, server: SMTP, session: Session, envelope: Envelope
-    ) -> str:
-        """Keep the message; the SMTP answer says that it is ours now."""
-        content = envelope.content
-        raw = content.encode("utf-8", "replace") if isinstance(content, str) else content or b""
-        delivery = Delivery(raw, envelope.mail_from or "", tuple(envelope.rcpt_tos))
-        self._store.add(delivery)
-        return f"250 2.0.0 Ok: queued as {delivery.id}"
 
 
 async def serve(smtp_port: int, http_port: int, limit: int) -> None:
     """Run both listeners until uvicorn has its signal."""
-    store = Store(limit)
-    sink = Sink(store)
+    store, faults = Store(limit), Faults()
     smtp = await asyncio.get_running_loop().create_server(
-        lambda: SMTP(sink, hostname="mailbox", data_size_limit=_SIZE_LIMIT, enable_SMTPUTF8=True),
-        host=HOST,
-        port=smtp_port,
+        lambda: connection(store, faults), host=HOST, port=smtp_port
     )
     config = uvicorn.Config(
-        create_app(store),
+        create_app(store, faults),
         host=HOST,
         port=http_port,
         log_level="warning",

@@ -1,4 +1,4 @@
-"""Mailpit's paths and JSON over the store."""
+"""Mailpit's paths and JSON over the store, and `/api/v1/faults`, which Mailpit does not have."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
+from fleet.mailbox.faults import Fault, Faults
 from fleet.mailbox.search import matcher
 from fleet.mailbox.store import Address, Delivery, Mail, Store
 
@@ -78,6 +79,25 @@ async def headers(request: Request, mail_id: str) -> dict[str, list[str]]:
 async def raw(request: Request, mail_id: str) -> PlainTextResponse:
     """One mail as it came over the wire."""
     return PlainTextResponse(_mail(request, mail_id).raw)
+
+
+@router.get("/api/v1/faults")
+async def list_faults(request: Request) -> list[Json]:
+    """The scripted SMTP faults, each with the number of its hits."""
+    return _faults(request).status()
+
+
+@router.put("/api/v1/faults")
+async def set_faults(request: Request, faults: list[Fault]) -> list[Json]:
+    """Replace all faults; an empty list ends them."""
+    _faults(request).replace(faults)
+    return _faults(request).status()
+
+
+def _faults(request: Request) -> Faults:
+    faults = request.app.state.faults
+    assert isinstance(faults, Faults)  # noqa: S101 - create_app put it there
+    return faults
 
 
 def _store(request: Request) -> Store:

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 
 from fleet.mailbox.api import router
+from fleet.mailbox.faults import Faults
 from fleet.mailbox.store import Store
 
 _PAGE_POLICY = (
@@ -29,10 +30,11 @@ _FILES = {
 }
 
 
-def create_app(store: Store) -> FastAPI:
-    """Build the page over a store; nothing is served from anywhere but this process."""
+def create_app(store: Store, faults: Faults) -> FastAPI:
+    """Build the page over a store; every file is served by this process itself."""
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None)
     app.state.store = store
+    app.state.faults = faults
     app.include_router(router)
     for path, (name, kind) in _FILES.items():
         app.add_api_route(path, _file(name, kind), include_in_schema=False)

@@ -1,4 +1,4 @@
-"""The mailbox's scripted faults: over SMTP, set over the HTTP API; their rules alone, by a clock."""
+"""The mailbox's scripted faults: over SMTP, set over the HTTP API, and their rules alone."""
 
 from __future__ import annotations
 

@@ -42,12 +42,12 @@ _NAMES = {"mailbox": "mailpit", "mongo": "mongodb", "identity": "keycloak"}
 class PatientMailbox(Mailbox):
     """Asks once more where a connection is dropped: it is behind the engine's proxy, and killed."""
 
-    def _call(self, method: str, path: str) -> Any:
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
         for _ in range(5):
             with contextlib.suppress(ConnectionError):
-                return super()._call(method, path)
+                return super()._call(method, path, body)
             time.sleep(0.2)  # between two tries
-        return super()._call(method, path)
+        return super()._call(method, path, body)
 
 
 def spans_of(answer: Mapping[str, Any]) -> Iterator[Span]:

@@ -45,13 +45,18 @@ def send(
         code, words = error.recipients[to]
         return f"{code} {words.decode()}"
     except smtplib.SMTPResponseException as error:
-        words = error.smtp_error
-        return f"{error.smtp_code} {words.decode() if isinstance(words, bytes) else words}"
+        return f"{error.smtp_code} {words_of(error)}"
     except smtplib.SMTPServerDisconnected:
         return LOST
     finally:
         smtp.close()
     return ""
+
+
+def words_of(error: smtplib.SMTPResponseException) -> str:
+    """The text of a reply, which smtplib has as bytes or text."""
+    words = error.smtp_error
+    return words.decode() if isinstance(words, bytes) else words
 
 
 @pytest.mark.parametrize(

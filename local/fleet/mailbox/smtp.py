@@ -141,8 +141,8 @@ async def _apply(server: SMTP, fault: Fault | None) -> str:
         await server.push(fault.reply)
     if server.transport is not None:
         server.transport.close()
-    # aiosmtpd cancels this handler when the connection is closed.
-    return await asyncio.get_running_loop().create_future()
+    closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    return await closed  # until aiosmtpd cancels this handler, when the connection is lost
 
 
 def _text(delivery: Delivery) -> str:

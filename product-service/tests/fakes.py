@@ -42,7 +42,11 @@ class FakeProductRepository:
     async def remove(self, product: Product, at: datetime) -> bool:
         await asyncio.sleep(0)
         self._removed.setdefault(product.id, at)
-        return self._products.pop(product.id, None) is not None
+        stored = self._products.get(product.id)
+        if stored is None or stored.revision != product.revision:
+            return False
+        del self._products[product.id]
+        return True
 
     async def list_prices(
         self, product_ids: Collection[ObjectId]

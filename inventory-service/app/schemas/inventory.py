@@ -97,4 +97,4 @@ class Reversal(_Answer):
 
 
 class Message(_Answer):
-    message: str = Field(examples=[f"Inventory item {_PRODUCT} deleted."])
+    message: str = Field(examples=[f"Inventory item {_PRODUCT} deleted successfully."])

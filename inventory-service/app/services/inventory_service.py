@@ -92,4 +92,4 @@ class InventoryService:
                 raise UnknownProduct(product_id)
             pieces = {product_id: -quantity}
             await LedgerRepository(connection).record(new_key("delete"), "delete", pieces)
-            return Message(message=f"Inventory item {product_id} deleted.")
+            return Message(message=f"Inventory item {product_id} deleted successfully.")

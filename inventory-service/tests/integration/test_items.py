@@ -88,7 +88,7 @@ async def test_a_deleted_product_is_gone_and_begins_anew(shop: Shop) -> None:
     deleted = await shop.client.delete(path_of(product))
     assert deleted.status_code == 200
     assert deleted.json().keys() == {"message"}
-    assert " deleted" in deleted.json()["message"]
+    assert "deleted successfully" in deleted.json()["message"]
     assert_problem(await shop.client.get(path_of(product)), 404)
     assert_problem(await shop.client.delete(path_of(product)), 404)
     await shop.stock(3, product)

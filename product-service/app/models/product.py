@@ -49,6 +49,11 @@ class Product:
     updated_at: datetime
     revision: int = 1
 
+    @property
+    def entity_tag(self) -> str:
+        """The strong entity tag of this state. An id is never used again, so no tag repeats."""
+        return f'"{self.revision}"'
+
     def edited(self, changes: Mapping[str, Any], at: datetime) -> Self:
         """The next state, with `changes` applied."""
         # A clock behind that of another replica must not make time run backwards.

@@ -51,7 +51,7 @@ class ProductRepository(Protocol):
         """Store the next state; False when its predecessor is no longer the stored one."""
 
     async def remove(self, product: Product, at: datetime) -> bool:
-        """Leave a tombstone; False when somebody else has removed it already."""
+        """Delete this state and leave a tombstone; False when it is no longer the stored one."""
 
     async def list_prices(
         self, product_ids: Collection[ObjectId]
@@ -118,9 +118,10 @@ class MongoProductRepository:
         # lookup prefers to its tombstone, and never a deleted product that nobody remembers.
         tombstone = {"name": product.name, "deleted_at": at}
         one = {"_id": product.id}
+        guard = {**one, "revision": product.revision}
         with answering():
             await self._tombstones.update_one(one, {"$setOnInsert": tombstone}, upsert=True)
-            result = await self._products.delete_one(one)
+            result = await self._products.delete_one(guard)
         return result.deleted_count == 1
 
     async def list_prices(

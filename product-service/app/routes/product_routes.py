@@ -18,6 +18,14 @@ from app.schemas.product import (
     ProductView,
     product_view,
 )
+from chassis.conditional import (
+    NOT_MODIFIED,
+    WITH_ETAG,
+    Conditions,
+    InvalidEntityTag,
+    PreconditionFailed,
+    not_modified,
+)
 from chassis.problems import problem_responses
 from chassis.requests import ExactJsonRoute
 from chassis.types import VisibleText
@@ -25,7 +33,9 @@ from chassis.types import VisibleText
 router = APIRouter(prefix="/api/products", tags=["products"], route_class=ExactJsonRoute)
 
 _AWAY = problem_responses(CatalogueUnavailable)
-_ONE = problem_responses(InvalidProductId, ProductNotFound, CatalogueUnavailable)
+_ONE = problem_responses(
+    InvalidProductId, InvalidEntityTag, ProductNotFound, PreconditionFailed, CatalogueUnavailable
+)
 _NEW: dict[str, Any] = {
     "lamp": {
         "summary": "A lamp",
@@ -52,9 +62,9 @@ _ASKED: dict[str, Any] = {
 }
 
 
-def _json(view: Any) -> Response:
+def _json(view: Any, headers: dict[str, str] | None = None) -> Response:
     """An answer as it is: FastAPI would validate what was read from the database anew."""
-    return Response(to_json(view), media_type="application/json")
+    return Response(to_json(view), media_type="application/json", headers=headers)
 
 
 @router.post(
@@ -62,13 +72,15 @@ def _json(view: Any) -> Response:
     status_code=status.HTTP_201_CREATED,
     response_model=ProductView,
     summary="Create a product",
-    responses=_AWAY,
+    responses={201: WITH_ETAG, **_AWAY},
 )
 async def create(
-    new: Annotated[NewProduct, Body(openapi_examples=_NEW)], products: Products
+    new: Annotated[NewProduct, Body(openapi_examples=_NEW)], products: Products, response: Response
 ) -> Product:
     """Put a product into the catalogue. Its stock is opened at inventory-service."""
-    return await products.create(new)
+    product = await products.create(new)
+    response.headers["ETag"] = product.entity_tag
+    return product
 
 
 @router.get(
@@ -110,24 +122,54 @@ async def prices(
     return {"prices": await products.listings(question.product_ids)}
 
 
-@router.get("/{product_id}", response_model=ProductView, summary="Read a product", responses=_ONE)
-async def read(product_id: ProductId, products: Products) -> Response:
-    """A deleted product is 404, like one that never was."""
-    return _json(product_view(await products.read(product_id)))
+@router.get(
+    "/{product_id}",
+    response_model=ProductView,
+    summary="Read a product",
+    responses={200: WITH_ETAG, 304: NOT_MODIFIED, **_ONE},
+)
+async def read(product_id: ProductId, conditions: Conditions, products: Products) -> Response:
+    """A deleted product is 404, like one that never was.
+
+    The `ETag` changes with each edit. Send it in `If-Match` with a change or deletion, so that it
+    fails with 412 if another client has changed the product since.
+    """
+    product = await products.read(product_id)
+    tag = product.entity_tag
+    if conditions.is_not_modified(tag):
+        return not_modified(tag)
+    return _json(product_view(product), {"ETag": tag})
 
 
-@router.put("/{product_id}", response_model=ProductView, summary="Change a product", responses=_ONE)
+@router.put(
+    "/{product_id}",
+    response_model=ProductView,
+    summary="Change a product",
+    responses={200: WITH_ETAG, **_ONE},
+)
 async def edit(
     product_id: ProductId,
+    conditions: Conditions,
     changes: Annotated[ProductChanges, Body(openapi_examples=_CHANGES)],
     products: Products,
+    response: Response,
 ) -> Product:
-    """Any subset of the fields; what is not sent stays. Only `image_url` may be null."""
-    return await products.edit(product_id, changes)
+    """Any subset of the fields; what is not sent stays. Only `image_url` may be null.
+
+    With `If-Match` the product is changed only if its current `ETag` is listed there; otherwise
+    the response is 412.
+    """
+    product = await products.edit(product_id, changes, conditions)
+    response.headers["ETag"] = product.entity_tag
+    return product
 
 
 @router.delete("/{product_id}", response_model=Deleted, summary="Delete a product", responses=_ONE)
-async def delete(product_id: ProductId, products: Products) -> Deleted:
-    """Its id is never used again, and other services learn that it is gone."""
-    product = await products.delete(product_id)
+async def delete(product_id: ProductId, conditions: Conditions, products: Products) -> Deleted:
+    """Its id is never used again, and other services learn that it is gone.
+
+    With `If-Match` the product is deleted only if its current `ETag` is listed there; otherwise
+    the response is 412.
+    """
+    product = await products.delete(product_id, conditions)
     return Deleted(message=f"Product {product.name} deleted successfully")

@@ -12,10 +12,12 @@ from app.models.product import Listing, Product, now, product_id_of
 from app.models.search import SearchQuery, rank
 from app.repositories.product_repository import PageRequest, ProductRepository
 from app.schemas.product import NewProduct, ProductChanges
+from chassis.conditional import NO_PRECONDITIONS, Preconditions
 
 # Each lost race means that another edit of the same product was stored, so this many in a row
 # is an attack or a fault.
-_EDIT_ATTEMPTS = 50
+_WRITE_ATTEMPTS = 50
+_CONTENDED = "Too many edits of this product at the same time; try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +49,45 @@ class ProductService:
         products, total = await self._repository.page(request)
         return ProductPage(products, total, request.page, request.page_size)
 
-    async def edit(self, product_id: ObjectId, changes: ProductChanges) -> Product:
-        """Apply changes; two edits at the same time of different fields both stay."""
-        for _ in range(_EDIT_ATTEMPTS):
+    async def edit(
+        self,
+        product_id: ObjectId,
+        changes: ProductChanges,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> Product:
+        """Apply changes; two edits at the same time of different fields both stay.
+
+        The preconditions are checked against the state that the edit replaces: the replacement
+        fails if that state is no longer stored, and the next attempt checks the new one.
+
+        Raises:
+            ProductNotFound: it does not exist, or was deleted during the edit.
+            PreconditionFailed: the current state is not the one that the caller requires.
+            CatalogueUnavailable: the edit lost against too many others.
+        """
+        for _ in range(_WRITE_ATTEMPTS):
             product = await self.read(product_id)
+            preconditions.require(product.entity_tag)
             if not changes:
                 return product
             edited = product.edited(changes, self._now())
             if await self._repository.replace(edited):
                 return edited
-        raise CatalogueUnavailable("Too many edits of this product at the same time; try again.")
+        raise CatalogueUnavailable(_CONTENDED)
 
-    async def delete(self, product_id: ObjectId) -> Product:
-        """Delete a product; of several deletions at the same time one succeeds."""
-        product = await self.read(product_id)
-        if not await self._repository.remove(product, self._now()):
-            raise ProductNotFound(f"There is no product {product_id}.")
-        return product
+    async def delete(
+        self, product_id: ObjectId, preconditions: Preconditions = NO_PRECONDITIONS
+    ) -> Product:
+        """Delete a product; of several deletions at the same time one succeeds.
+
+        Checks the preconditions, and raises, as `edit` does.
+        """
+        for _ in range(_WRITE_ATTEMPTS):
+            product = await self.read(product_id)
+            preconditions.require(product.entity_tag)
+            if await self._repository.remove(product, self._now()):
+                return product
+        raise CatalogueUnavailable(_CONTENDED)
 
     async def listings(self, texts: Sequence[str]) -> list[Listing]:
         """What the catalogue says of each text, in this order; one that is no id is unknown."""

@@ -28,9 +28,9 @@ CALLS = {
     ("/api/products", "get"): {"200", "422", "503"},
     ("/api/products/prices", "post"): {"200", "422", "503"},
     ("/api/products/search", "get"): {"200", "422", "503"},
-    ("/api/products/{product_id}", "get"): {"200", "400", "404", "422", "503"},
-    ("/api/products/{product_id}", "put"): {"200", "400", "404", "422", "503"},
-    ("/api/products/{product_id}", "delete"): {"200", "400", "404", "422", "503"},
+    ("/api/products/{product_id}", "get"): {"200", "304", "400", "404", "412", "422", "503"},
+    ("/api/products/{product_id}", "put"): {"200", "400", "404", "412", "422", "503"},
+    ("/api/products/{product_id}", "delete"): {"200", "400", "404", "412", "422", "503"},
     ("/api/products/images/{slug}.svg", "get"): {"200", "400", "422"},
 }
 

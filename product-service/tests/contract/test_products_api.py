@@ -193,7 +193,7 @@ async def test_a_deleted_product_is_gone_from_every_read(
     assert answer.status_code == 200
     message = answer.json()["message"]
     assert message.startswith("Product ")
-    assert "deleted" in message
+    assert "deleted successfully" in message
     assert created["name"] in message
     for method in ("GET", "PUT", "DELETE"):
         content = {"price": 1} if method == "PUT" else None

@@ -6,9 +6,31 @@ database and in Python, and no new libc can change an index's order.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 from uuid import UUID
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ItemState(Protocol):
+    """The part of an item that tells its states apart."""
+
+    @property
+    def id(self) -> UUID: ...
+
+    @property
+    def updated_at(self) -> datetime: ...
+
+
+def entity_tag(item: ItemState) -> str:
+    """Return the strong entity tag of one state of an item.
+
+    The database gives each change a later `updated_at` (migration 0003). A product that is deleted
+    and created again has another `id`. No tag repeats.
+    """
+    microseconds = (item.updated_at - _EPOCH) // timedelta(microseconds=1)
+    return f'"{item.id.hex}-{microseconds:x}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ _CHANGE = """
     WHERE product_id = $1
     RETURNING id, product_id, product_name, quantity, reserved_qty, created_at, updated_at
 """
-_REMOVE = "DELETE FROM inventory WHERE product_id = $1 RETURNING quantity"
+_REMOVE = "DELETE FROM inventory WHERE product_id = $1"
 _NO_CEILING = 2**62
 
 
@@ -128,7 +128,6 @@ class InventoryRepository:
             await self._connection.fetchrow(_CHANGE, product_id, name, quantity, reserved_qty)
         )
 
-    async def remove(self, product_id: str) -> int | None:
-        """Delete an item; the quantity it had, or None where there was none."""
-        quantity: int | None = await self._connection.fetchval(_REMOVE, product_id)
-        return quantity
+    async def remove(self, product_id: str) -> None:
+        """Delete an item that this transaction has locked."""
+        await self._connection.execute(_REMOVE, product_id)

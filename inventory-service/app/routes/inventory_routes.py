@@ -17,6 +17,7 @@ from app.errors import (
     StockLimitExceeded,
     UnknownProduct,
 )
+from app.models.inventory import entity_tag
 from app.parameters import (
     KeyedProductId,
     PageStart,
@@ -37,6 +38,14 @@ from app.schemas.inventory import (
     ReductionLine,
     Reversal,
 )
+from chassis.conditional import (
+    NOT_MODIFIED,
+    WITH_ETAG,
+    Conditions,
+    InvalidEntityTag,
+    PreconditionFailed,
+    not_modified,
+)
 from chassis.database import DatabaseUnavailable
 from chassis.problems import problem_responses
 from chassis.requests import (
@@ -52,6 +61,7 @@ items = APIRouter(prefix="/api/inventory", tags=["inventory"], route_class=Exact
 movements = APIRouter(prefix="/api/inventory", tags=["movements"], route_class=ExactJsonRoute)
 
 _ONE_ITEM = (InvalidProductId, UnknownProduct, DatabaseUnavailable)
+_CONDITIONAL = (*_ONE_ITEM, InvalidEntityTag, PreconditionFailed)
 _KEYED = (InvalidIdempotencyKey, MovementReversed, IdempotencyKeyReused)
 _ITEMS = TypeAdapter(list[Item])
 
@@ -61,15 +71,21 @@ def _json(text: str) -> Response:
     return Response(text, media_type="application/json")
 
 
+def _tagged(item: Item, response: Response) -> Item:
+    """The item of a response, which gets the ETag of that state."""
+    response.headers["ETag"] = entity_tag(item)
+    return item
+
+
 @items.post(
     "",
     status_code=201,
     summary="Begin to keep stock of a product",
-    responses=problem_responses(ProductAlreadyExists, DatabaseUnavailable),
+    responses={201: WITH_ETAG, **problem_responses(ProductAlreadyExists, DatabaseUnavailable)},
 )
-async def create_item(new: NewItem, inventory: Inventory) -> Item:
+async def create_item(new: NewItem, inventory: Inventory, response: Response) -> Item:
     """Each product has one item. Creating one that is low from the start is no low-stock event."""
-    return await inventory.create(new)
+    return _tagged(await inventory.create(new), response)
 
 
 @items.get(
@@ -87,10 +103,23 @@ async def list_items(
     return page
 
 
-@items.get("/{product_id}", summary="One item", responses=problem_responses(*_ONE_ITEM))
-async def get_item(product_id: PathProductId, reader: Reader) -> Item:
-    """What there is of a product, and how much of it can be sold."""
-    return await reader.get(product_id)
+@items.get(
+    "/{product_id}",
+    summary="One item",
+    response_model=Item,
+    responses={200: WITH_ETAG, 304: NOT_MODIFIED, **problem_responses(*_CONDITIONAL)},
+)
+async def get_item(
+    product_id: PathProductId, conditions: Conditions, reader: Reader, response: Response
+) -> Item | Response:
+    """What there is of a product, and how much of it can be sold.
+
+    The `ETag` changes with each change and each stock movement. Send it in `If-Match` with a PUT
+    or DELETE, so that it fails with 412 if pieces were sold or added since.
+    """
+    item = await reader.get(product_id)
+    tag = entity_tag(item)
+    return not_modified(tag) if conditions.is_not_modified(tag) else _tagged(item, response)
 
 
 @items.get(
@@ -111,21 +140,36 @@ async def check_item(
 @items.put(
     "/{product_id}",
     summary="Set name, quantity or reserved quantity",
-    responses=problem_responses(*_ONE_ITEM, ReservedExceedsQuantity),
+    responses={200: WITH_ETAG, **problem_responses(*_CONDITIONAL, ReservedExceedsQuantity)},
 )
 async def update_item(
-    product_id: PathProductId, changes: ItemChanges, inventory: Inventory
+    product_id: PathProductId,
+    conditions: Conditions,
+    changes: ItemChanges,
+    inventory: Inventory,
+    response: Response,
 ) -> Item:
-    """Fields that are left out stay as they are. A fall below the threshold is announced."""
-    return await inventory.update(product_id, changes)
+    """Fields that are left out stay as they are. A fall below the threshold is announced.
+
+    **A `quantity` replaces the count, including orders that arrived after it was read.** To add
+    delivered pieces, use `restock`. To store a counted quantity, send the item's `ETag` in
+    `If-Match`: the response is 412 if the stock has changed since.
+    """
+    return _tagged(await inventory.update(product_id, changes, conditions), response)
 
 
 @items.delete(
-    "/{product_id}", summary="Stop keeping stock", responses=problem_responses(*_ONE_ITEM)
+    "/{product_id}", summary="Stop keeping stock", responses=problem_responses(*_CONDITIONAL)
 )
-async def delete_item(product_id: PathProductId, inventory: Inventory) -> Message:
-    """Its pieces are written off in the ledger; the product may be created anew later."""
-    return await inventory.delete(product_id)
+async def delete_item(
+    product_id: PathProductId, conditions: Conditions, inventory: Inventory
+) -> Message:
+    """Its pieces are written off in the ledger; the product may be created again later.
+
+    With `If-Match` the item is deleted only if its current `ETag` is listed there; otherwise the
+    response is 412.
+    """
+    return await inventory.delete(product_id, conditions)
 
 
 @movements.patch(
@@ -157,23 +201,35 @@ async def reverse_movement(key: PathMovementKey, stock: Stock) -> Reversal:
 @movements.patch(
     "/{product_id}/reduce",
     summary="Take some pieces of one product",
-    responses=problem_responses(*_ONE_ITEM, InsufficientStock, *_KEYED),
+    responses={200: WITH_ETAG, **problem_responses(*_ONE_ITEM, InsufficientStock, *_KEYED)},
 )
 async def reduce_item(
-    product_id: KeyedProductId, amount: Amount, key: IdempotencyKey, stock: Stock
+    product_id: KeyedProductId,
+    amount: Amount,
+    key: IdempotencyKey,
+    stock: Stock,
+    response: Response,
 ) -> Item:
     """As the reduction of several products, with one. The key is optional here."""
     line = ReductionLine.model_construct(product_id=product_id, quantity=amount.quantity)
-    return _ITEMS.validate_json(await stock.reduce([line], key))[0]
+    return _tagged(_ITEMS.validate_json(await stock.reduce([line], key))[0], response)
 
 
 @movements.patch(
     "/{product_id}/restock",
     summary="Add pieces of one product",
-    responses=problem_responses(*_ONE_ITEM, StockLimitExceeded, *_KEYED),
+    responses={200: WITH_ETAG, **problem_responses(*_ONE_ITEM, StockLimitExceeded, *_KEYED)},
 )
 async def restock_item(
-    product_id: KeyedProductId, amount: Amount, key: IdempotencyKey, stock: Stock
+    product_id: KeyedProductId,
+    amount: Amount,
+    key: IdempotencyKey,
+    stock: Stock,
+    response: Response,
 ) -> Item:
-    """With a key, once. An item holds at most a thousand million pieces."""
-    return _ITEMS.validate_json(await stock.restock(product_id, amount.quantity, key))[0]
+    """With a key, once. An item holds at most a thousand million pieces.
+
+    This is the call for a delivery: it adds to the current count, whatever was sold meanwhile.
+    """
+    answer = await stock.restock(product_id, amount.quantity, key)
+    return _tagged(_ITEMS.validate_json(answer)[0], response)

@@ -2,10 +2,12 @@
 
 from app.database import writing
 from app.errors import ProductAlreadyExists, ReservedExceedsQuantity, UnknownProduct
+from app.models.inventory import entity_tag
 from app.repositories.inventory_repository import InventoryRepository
 from app.repositories.ledger_repository import LedgerRepository, new_key
 from app.schemas.inventory import Availability, Item, ItemChanges, Message, NewItem
 from app.services.low_stock import LowStockWatch
+from chassis.conditional import Preconditions
 from chassis.database import Database
 
 
@@ -63,13 +65,19 @@ class InventoryService:
             await LedgerRepository(connection).record(new_key("create"), "create", pieces)
             return Item.model_validate(item)
 
-    async def update(self, product_id: str, changes: ItemChanges) -> Item:
-        """Set what `changes` names. The row is locked first: the difference goes to the ledger."""
+    async def update(
+        self, product_id: str, changes: ItemChanges, preconditions: Preconditions
+    ) -> Item:
+        """Set what `changes` names. The row is locked first: the difference goes to the ledger.
+
+        The lock also keeps the state for which the preconditions were checked.
+        """
         async with writing(self._database) as connection:
             repository = InventoryRepository(connection)
             item = await repository.get_locked(product_id)
             if item is None:
                 raise UnknownProduct(product_id)
+            preconditions.require(entity_tag(item))
             values = changes.model_dump(exclude_unset=True)
             if not values:
                 return Item.model_validate(item)
@@ -84,12 +92,15 @@ class InventoryService:
             await self._watch.note(connection, changed, item.available_qty)
             return Item.model_validate(changed)
 
-    async def delete(self, product_id: str) -> Message:
-        """The ledger writes the pieces off, so that a product made anew begins from nothing."""
+    async def delete(self, product_id: str, preconditions: Preconditions) -> Message:
+        """Delete the item; its pieces are written off in the ledger."""
         async with writing(self._database) as connection:
-            quantity = await InventoryRepository(connection).remove(product_id)
-            if quantity is None:
+            repository = InventoryRepository(connection)
+            item = await repository.get_locked(product_id)
+            if item is None:
                 raise UnknownProduct(product_id)
-            pieces = {product_id: -quantity}
+            preconditions.require(entity_tag(item))
+            await repository.remove(product_id)
+            pieces = {product_id: -item.quantity}
             await LedgerRepository(connection).record(new_key("delete"), "delete", pieces)
             return Message(message=f"Inventory item {product_id} deleted successfully.")

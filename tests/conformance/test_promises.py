@@ -4,14 +4,14 @@ import re
 
 from tests.fleet_under_test import ROOT
 
-PROMISES = 62
+PROMISES = [*range(1, 63), 66]
 TABLE = (ROOT / "tests" / "README.md").read_text()
 ROW = re.compile(r"^\| (\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
 TEST = re.compile(r"`([\w./-]+\.py)(?:::(\w+))?`")
 
 
 def test_every_promise_has_one_row() -> None:
-    assert [int(row[0]) for row in ROW.findall(TABLE)] == list(range(1, PROMISES + 1))
+    assert [int(row[0]) for row in ROW.findall(TABLE)] == PROMISES
 
 
 def test_every_row_names_a_test() -> None:

@@ -124,4 +124,12 @@ STOCK = [
         "tests/integration/test_low_stock.py::test_a_fall_below_the_threshold_is_told_once",
         (Edit(_AT_ONCE, " AND (available < low OR available - n >= low)", ""),),
     ),
+    Mutant(
+        "if-match-is-compared-without-a-lock",
+        (66,),
+        "inventory-service",
+        "tests/integration/test_conditional.py"
+        "::test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins",
+        (Edit(_ITEMS, 'f"{_GET} FOR UPDATE"', "_GET"),),
+    ),
 ]

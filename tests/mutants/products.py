@@ -1,0 +1,22 @@
+"""Defects of product-service."""
+
+from tests.mutants.mutant import Edit, Mutant
+
+_PRODUCTS = "product-service/app/repositories/product_repository.py"
+
+PRODUCTS = [
+    Mutant(
+        "product-is-replaced-whatever-its-revision",
+        (66,),
+        "product-service",
+        "tests/integration/test_conditional.py"
+        "::test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins",
+        (
+            Edit(
+                _PRODUCTS,
+                'guard = {"_id": product.id, "revision": product.revision - 1}',
+                'guard = {"_id": product.id}',
+            ),
+        ),
+    ),
+]

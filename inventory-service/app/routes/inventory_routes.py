@@ -112,7 +112,7 @@ async def list_items(
 async def get_item(
     product_id: PathProductId, conditions: Conditions, reader: Reader, response: Response
 ) -> Item | Response:
-    """What there is of a product, and how much of it can be sold.
+    """Quantity, reserved quantity and available quantity of a product.
 
     The `ETag` changes with each change and each stock movement. Send it in `If-Match` with a PUT
     or DELETE, so that it fails with 412 if pieces were sold or added since.

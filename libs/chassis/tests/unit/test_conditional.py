@@ -54,7 +54,7 @@ def test_parse_star_matches_any_state(value: str) -> None:
     ],
 )  # fmt: skip
 def test_parse_malformed_value_is_refused(value: str) -> None:
-    with pytest.raises(InvalidEntityTag, match="^If-Match must be"):
+    with pytest.raises(InvalidEntityTag, match=r"^If-Match must be"):
         tags(value)
 
 

@@ -17,10 +17,13 @@ from pydantic import BaseModel, ValidationError
 from app.config import Settings
 from app.events import ORDER_PLACED
 from app.services.habits import BoughtTogether
+from chassis.kafka.batches import METADATA_MAX_AGE_MS, Poller, UndecodableBatch
 from chassis.kafka.handling import describe
 from chassis.kafka.policy import RetryPolicy
 
 log = logging.getLogger(__name__)
+
+_MAX_RECORDS = 500
 
 
 class _Item(BaseModel):
@@ -70,14 +73,17 @@ class OrderHistory:
             fetch_max_wait_ms=500,
             fetch_max_bytes=300_000,  # a long history costs little memory
             retry_backoff_ms=500,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
         )
+        poller = Poller(consumer, self._bootstrap_servers)
         try:
             await consumer.start()
             self.habits.forget()  # from the beginning again
             while True:
-                for records in (await consumer.getmany(timeout_ms=1_000)).values():
+                for records in (await poller.poll(1_000, _MAX_RECORDS)).values():
                     for record in records:
-                        self._learn(record.value)
+                        if not isinstance(record, UndecodableBatch):
+                            self._learn(record.value)
         finally:
             await consumer.stop()
 

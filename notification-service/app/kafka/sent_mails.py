@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer
 from prometheus_client import CollectorRegistry, Gauge
 
 from app.config import Settings
+from chassis.kafka.batches import METADATA_MAX_AGE_MS, Poller, UndecodableBatch
 from chassis.kafka.handling import describe
 from chassis.kafka.policy import RetryPolicy
 from chassis.kafka.producer import EventProducer
@@ -25,6 +26,7 @@ from chassis.tracing import traceparent
 log = logging.getLogger(__name__)
 
 TOPIC = "mail-sent"
+_MAX_RECORDS = 500
 _LOOK = 0.02  # seconds between two looks at how far the follower has come
 
 
@@ -162,14 +164,17 @@ class SentMailsTopic:
             fetch_max_wait_ms=200,
             fetch_max_bytes=300_000,  # some 1,500 records: a backlog costs little memory
             retry_backoff_ms=500,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
         )
+        poller = Poller(consumer, self._bootstrap_servers)
         try:
             await consumer.start()
             self._consumer = consumer
             while True:
-                for records in (await consumer.getmany(timeout_ms=1_000)).values():
+                for records in (await poller.poll(1_000, _MAX_RECORDS)).values():
                     for record in records:
-                        self._learn(record.key, record.timestamp / 1000)
+                        if not isinstance(record, UndecodableBatch):  # `poll` has logged it
+                            self._learn(record.key, (record.timestamp or 0) / 1000)
         finally:
             self._consumer = None
             await consumer.stop()

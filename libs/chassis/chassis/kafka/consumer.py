@@ -18,7 +18,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError
 from prometheus_client import CollectorRegistry
 
-from chassis.kafka.dead_letters import DeadLetters, Publish, Record
+from chassis.kafka.batches import METADATA_MAX_AGE_MS, Poller, Record
+from chassis.kafka.dead_letters import DeadLetters, Publish
 from chassis.kafka.errors import NotConsuming
 from chassis.kafka.handling import ConsumerMetrics, Handling, Subscription, describe
 from chassis.kafka.lane import Lane
@@ -114,7 +115,7 @@ class EventConsumer:
             try:
                 await self._session()
             except Exception as error:
-                log.warning("consuming begins anew", extra=describe(error))
+                log.warning("restarting consumer session", extra=describe(error))
             if self._halted:
                 return
             await asyncio.sleep(self._policy.delay(attempt))
@@ -123,10 +124,11 @@ class EventConsumer:
         """One membership, from joining to the first error or to the end of the service."""
         consumer = self._consumer = AIOKafkaConsumer(**self._options)
         consumer.subscribe(self._topics, listener=_Rebalances(self._revoked, self._assigned))
+        poller = Poller(consumer, self._options["bootstrap_servers"])
         try:
             await consumer.start()
             while not self._halted:
-                self._distribute(await consumer.getmany(timeout_ms=_POLL, max_records=_FULL))
+                self._distribute(await poller.poll(timeout_ms=_POLL, max_records=_FULL))
                 await self._measure()
         finally:
             self._joined = False
@@ -274,5 +276,6 @@ def _options(bootstrap_servers: str, group: str, session: float) -> dict[str, An
         # A join may take as long as a rebalance; a shorter request would give up in its midst.
         "request_timeout_ms": milliseconds + 10_000,
         "retry_backoff_ms": 500,
+        "metadata_max_age_ms": METADATA_MAX_AGE_MS,
         "fetch_max_bytes": 4_000_000,  # what one answer may cost in memory; 50 MB unless told
     }

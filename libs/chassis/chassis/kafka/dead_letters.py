@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from chassis.kafka.batches import Record, UndecodableBatch
 from chassis.kafka.errors import Refused, Unsendable
 
 SUFFIX = ".dlq"
@@ -15,6 +15,7 @@ _OURS = [
     "x-original-topic",
     "x-original-partition",
     "x-original-offset",
+    "x-original-last-offset",
     "x-consumer-group",
     "x-error-class",
     "x-error",
@@ -23,16 +24,23 @@ _OURS = [
     "x-dropped-bytes",
 ]
 _MAX_SUMMARY = 200
+_MAX_KEPT = 10_000  # bytes of key and headers that are kept of a message that is too large
 
-Record = Any
-"""aiokafka's ConsumerRecord, which has no types of its own."""
-
-Publish = Callable[[str, bytes | None, bytes | None, Sequence[tuple[str, bytes]]], Awaitable[None]]
+Headers = Sequence[tuple[str, bytes]]
+Publish = Callable[[str, bytes | None, bytes | None, Headers], Awaitable[None]]
 """publish(topic, key, value, headers): returns when the broker has acknowledged the record."""
 
 
 class Unreadable(Exception):
     """The value is not JSON or not what the consumer requires. Its text names fields, no values."""
+
+
+class Undecodable(Unreadable):
+    """A batch of messages cannot be decoded: a wrong checksum, an unknown codec, damaged data."""
+
+    def __init__(self, batch: UndecodableBatch) -> None:
+        offsets = f"offsets {batch.offset} to {batch.next_offset - 1}"
+        super().__init__(f"{offsets} cannot be decoded: {batch.reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +88,33 @@ class DeadLetters:
             BrokerUnavailable: it has no dead letter yet, as far as is known.
         """
         topic = record.topic + SUFFIX
+        reasons = [(name, text.encode()) for name, text in self._reasons(record, failure)]
+        if isinstance(record, UndecodableBatch):
+            reasons.append(("x-original-last-offset", str(record.next_offset - 1).encode()))
+            await self._publish_without_value(topic, None, reasons, record.size)
+            return
         headers = [pair for pair in record.headers if pair[0] not in _OURS]
-        headers += [(name, text.encode()) for name, text in self._reasons(record, failure)]
         value = record.value if record.key is not None else record.value or b""
         try:
-            await self._publish(topic, record.key, value, headers)
+            await self._publish(topic, record.key, value, [*headers, *reasons])
         except Unsendable:
             # With our headers it is larger than the broker takes. The place where the whole message
             # lies is kept, else this one message would block its partition for ever.
-            headers.append(("x-dropped-bytes", str(len(record.value or b"")).encode()))
-            await self._publish(topic, record.key, b"", headers)
+            dropped = len(record.value or b"")
+            key_and_headers = _size(record.key, headers)
+            if key_and_headers <= _MAX_KEPT:
+                kept = [*headers, *reasons]
+                await self._publish_without_value(topic, record.key, kept, dropped)
+            else:
+                dropped += key_and_headers
+                await self._publish_without_value(topic, None, reasons, dropped)
+
+    async def _publish_without_value(
+        self, topic: str, key: bytes | None, headers: Headers, dropped: int
+    ) -> None:
+        """Publish a dead letter that says where its message lies."""
+        dropped_bytes = ("x-dropped-bytes", str(dropped).encode())
+        await self._publish(topic, key, b"", [*headers, dropped_bytes])
 
     def _reasons(self, record: Record, failure: Failure) -> list[tuple[str, str]]:
         return [
@@ -102,3 +127,8 @@ class DeadLetters:
             ("x-attempts", str(failure.attempts)),
             ("x-first-failure-at", failure.since.isoformat()),
         ]
+
+
+def _size(key: bytes | None, headers: Headers) -> int:
+    named = sum(len(name.encode()) + len(value or b"") for name, value in headers)
+    return len(key or b"") + named

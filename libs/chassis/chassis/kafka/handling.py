@@ -13,11 +13,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import ValidationError
 
 from chassis.failpoints import reach
+from chassis.kafka.batches import Record, UndecodableBatch
 from chassis.kafka.dead_letters import (
     REPLAY_GROUP,
     DeadLetters,
     Failure,
-    Record,
+    Undecodable,
     Unreadable,
     header,
 )
@@ -132,7 +133,8 @@ class Handling:
         """Older than this group wants. Counted and not committed: a crash in the midst of history
         must find no offset again, or the rest of it would be handled. The first message after it
         commits for all."""
-        if lane.skip_before is None or record.timestamp >= lane.skip_before:
+        # Message format 0 has no timestamp; Kafka itself counts such a message as old.
+        if lane.skip_before is None or (record.timestamp or 0) >= lane.skip_before:
             return False
         self._metrics.messages.labels(record.topic, "skipped_old").inc()
         return True
@@ -143,6 +145,8 @@ class Handling:
             return "skipped_replay"
         subscription = self._subscriptions[record.topic]
         try:
+            if isinstance(record, UndecodableBatch):
+                raise Undecodable(record)
             event = read(subscription.model, record.value)
         except Unreadable as error:
             failure: Failure | None = Failure(error, 1, datetime.now(UTC))

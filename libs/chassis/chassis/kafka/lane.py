@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from chassis.kafka.dead_letters import Record
+from chassis.kafka.batches import Record, next_offset
 
 _MANY, _LONG = 20, 0.1  # messages handled, and seconds, after which they are committed
 
@@ -55,7 +55,7 @@ class Lane:
         if not self._handled:
             self._handled_since = time.monotonic()
         self._handled += 1
-        self._handled_to = record.offset + 1
+        self._handled_to = next_offset(record)
         nothing_waits = self._queue.empty() or self._closing.is_set()
         long = time.monotonic() - self._handled_since >= _LONG
         return nothing_waits or long or self._handled >= _MANY

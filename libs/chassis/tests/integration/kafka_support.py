@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import CollectorRegistry
 
 from chassis.kafka.consumer import EventConsumer
@@ -15,6 +16,7 @@ from chassis.kafka.events import Envelope, Event
 from chassis.kafka.handling import Subscription
 from chassis.kafka.policy import RetryPolicy
 from chassis.kafka.producer import EventProducer
+from fleet.errors import FleetError
 from fleet.servers.kafka import create_topics
 
 PARTITIONS = 3
@@ -115,3 +117,22 @@ async def _at_end(consumer: Any, partitions: list[TopicPartition]) -> bool:
         if highwater is None or await consumer.position(partition) < highwater:
             return False
     return True
+
+
+async def delete_topic(bootstrap: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+    finally:
+        await admin.close()
+
+
+async def recreate_topic(bootstrap: str, topic: str) -> None:
+    """Create a deleted topic again; a real broker may still be deleting it."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                return await asyncio.to_thread(create_topics, bootstrap, {topic: PARTITIONS})
+            except FleetError:
+                await asyncio.sleep(0.1)

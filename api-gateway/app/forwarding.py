@@ -70,7 +70,7 @@ class Forwarder:
                 chunk = await reader.readany()
                 more = not reader.at_eof()
                 await send({"type": "http.response.body", "body": chunk, "more_body": more})
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             log.warning("answer broken off", extra={"target": name, "error": type(error).__name__})
 
 

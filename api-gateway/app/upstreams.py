@@ -207,7 +207,7 @@ class Upstream:
                     detail = f"{self.name} did not answer in time.{_doubt(outgoing)}"
                     raise UpstreamTimeout(detail) from None
                 last: Exception = error
-            except aiohttp.ClientError as error:
+            except (aiohttp.ClientError, OSError) as error:
                 last = error
             if attempt == _ATTEMPTS or not self._may_retry(outgoing, last):
                 break
@@ -277,7 +277,7 @@ class Upstream:
             if not patience.was_late():
                 raise
             raise TimeoutError from None
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, OSError):
             if body.failure is not None:
                 raise body.failure from None  # the client's doing, and no vote on the upstream
             raise
@@ -288,7 +288,7 @@ class Upstream:
 
 
 def _is_silence(error: BaseException) -> bool:
-    return isinstance(error, aiohttp.ClientError | TimeoutError)
+    return isinstance(error, aiohttp.ClientError | OSError)
 
 
 def _is_long_silence(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pymongo
+from bson.errors import InvalidBSON
 from prometheus_client import CollectorRegistry
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
@@ -38,10 +39,14 @@ INDEXES = [
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Turn what goes wrong (away, too slow, no primary) into a 503 that says when to retry."""
+    """Turn an error of the driver into a 503 with Retry-After.
+
+    PyMongo wraps nearly every error of a connection. A reply cut off by a lost connection may still
+    raise InvalidBSON, and a timeout or a socket its own OSError.
+    """
     try:
         yield
-    except (PyMongoError, TimeoutError) as error:
+    except (PyMongoError, InvalidBSON, OSError) as error:
         log.warning("database error", extra={"error": type(error).__name__})
         raise CatalogueUnavailable(CatalogueUnavailable.example, retry_after=2) from error
 

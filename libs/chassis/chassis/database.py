@@ -5,6 +5,7 @@ Without an ORM: building and looking up statements cost several times the statem
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
@@ -18,12 +19,33 @@ from chassis.metrics import pool_gauges
 from chassis.problems import Problem, ServiceUnavailable
 from chassis.tracing import Kind, span
 
-# SQLSTATE classes and codes that say "not now" rather than "not like that": connection (08),
-# resources (53), shutdown and start-up (57P0x), cancelled by a timeout (57014), lock not
-# available (55P03), serialization and deadlock (40xxx).
-_PASSING = ("08", "53", "57P", "57014", "55P03", "40")
+log = logging.getLogger(__name__)
 
-_SILENCE = (OSError, asyncpg.InterfaceError, asyncio.CancelledError)  # TimeoutError is an OSError
+# SQLSTATE classes and codes of the connection's or the server's state, not of the statement:
+# connection (08), resources (53), shutdown and start-up (57P0x), cancelled by a timeout (57014),
+# lock not available (55P03), serialization and deadlock (40xxx), session and transaction timeouts
+# (25P03, 25P04), a server that became read-only (25006), I/O and internal errors (58, XX: also
+# "cache lookup failed" during a migration), prepared statements lost behind a proxy (26000, 42P05).
+_PASSING = (
+    "08", "53", "57P", "57014", "55P03", "40", "25P03", "25P04", "25006", "58", "XX", "26000",
+    "42P05",
+)  # fmt: skip
+
+# What asyncpg says of a connection that broke or is about to: "connection is closed", "... has been
+# released back to the pool", "another operation is in progress".
+_BROKEN = ("clos", "released", "operation is")
+
+DRIVER_ERRORS = (
+    OSError,  # TimeoutError is one
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a statement that meets a dying connection
+)
+
+# After these a connection is not used again.
+_SILENCE = (
+    OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncio.CancelledError,
+)  # fmt: skip
 
 _ABOUT = {"db.system.name": "postgresql"}
 
@@ -51,15 +73,14 @@ class DatabaseUnavailable(ServiceUnavailable):
 
 def is_passing(error: BaseException) -> bool:
     """True for an error of the connection or the server's state, not of the statement."""
-    if isinstance(error, OSError):
-        return True
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        return True  # a migration changed a type; asyncpg has dropped its cached statements
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_PASSING)
-    # Of a connection that broke: "connection is closed", "... has been released back to the pool".
-    # Anything else wrong with the use of the driver is ours.
-    return isinstance(error, asyncpg.InterfaceError) and any(
-        word in str(error) for word in ("clos", "released")
-    )
+    if isinstance(error, asyncpg.InterfaceError):
+        # Anything else wrong with the use of the driver is a defect of this code.
+        return any(word in str(error) for word in _BROKEN)
+    return isinstance(error, OSError | asyncpg.InternalClientError)
 
 
 def driver_url(url: str) -> str:
@@ -95,6 +116,7 @@ class Database:
             command_timeout=settings.database_statement_timeout,
             max_cached_statement_lifetime=0,  # for as long as the connection lives
             server_settings={"jit": "off"},
+            connect=_connect,
             reset=_nothing,  # transactions leave nothing behind; a reset is a round trip
         )
 
@@ -126,8 +148,9 @@ class Database:
                 finally:
                     patience = self._settings.database_pool_timeout
                     await self._pool.release(connection, timeout=patience)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             if is_passing(error):
+                log.warning("database error", extra={"error": type(error).__name__})
                 raise DatabaseUnavailable(DatabaseUnavailable.example) from error
             raise
 
@@ -172,3 +195,22 @@ class Database:
 
 
 async def _nothing(_: Connection) -> None: ...
+
+
+async def _connect(*args: Any, **options: Any) -> Connection:
+    """Connect in a task of its own, which goes on when the caller is cancelled.
+
+    When a connection attempt is cancelled while it asks the server for TLS, asyncpg 0.32 leaves a
+    future with an exception behind that asyncio reports as never retrieved.
+    """
+    connecting = asyncio.create_task(asyncpg.connect(*args, **options), name="database-connect")
+    try:
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        connecting.add_done_callback(_discard)
+        raise
+
+
+def _discard(connecting: asyncio.Task[Connection]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().terminate()

@@ -280,7 +280,7 @@ class ResilientClient:
         call.unanswered += 1
         try:
             answer = await self._sent(call)
-        except (aiohttp.ClientError, TimeoutError, _PoolExhausted) as error:
+        except (aiohttp.ClientError, OSError, _PoolExhausted) as error:
             raise self._lost(call, error) from error
         return self._judge(call, answer)
 

@@ -19,7 +19,7 @@ import asyncpg
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client import Counter as CounterMetric
 
-from chassis.database import driver_url
+from chassis.database import DRIVER_ERRORS, driver_url
 from chassis.failpoints import reach
 from chassis.kafka.errors import Unsendable
 from chassis.outbox import CHANNEL
@@ -130,7 +130,7 @@ class OutboxRelay:
         while not self._stop.is_set():
             try:
                 await self._session()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DRIVER_ERRORS as error:
                 log.warning("outbox relay lost its database", extra={"error": type(error).__name__})
             except Exception:
                 log.exception("outbox relay failed; it begins anew")

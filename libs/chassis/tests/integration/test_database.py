@@ -1,7 +1,9 @@
 """The pool as its gauges show it, and the span of a transaction."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import asyncpg
 import pytest
@@ -115,3 +117,33 @@ async def test_a_statement_that_is_cancelled_takes_its_connection_along(postgres
         async with asyncio.timeout(2):
             await database.ping()
     await database.close()
+
+
+async def test_cancelled_connection_attempt_leaves_no_unretrieved_exception(
+    postgres_url: str,
+) -> None:
+    loop = asyncio.get_running_loop()
+    reports: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: reports.append(context))
+    try:
+        for steps in range(40):
+            database = Database(DatabaseSettings(database_url=postgres_url))
+            await database.open()
+            attempt = asyncio.create_task(database.ping())
+            for _ in range(steps):
+                await asyncio.sleep(0)  # one turn of the loop
+            attempt.cancel()
+            await asyncio.wait({attempt})
+            await database.close()
+        await all_attempts_over()
+        gc.collect()
+        await asyncio.sleep(0)
+    finally:
+        loop.set_exception_handler(None)
+    assert reports == []
+
+
+async def all_attempts_over() -> None:
+    attempts = {task for task in asyncio.all_tasks() if task.get_name() == "database-connect"}
+    if attempts:
+        await asyncio.wait(attempts, timeout=10)

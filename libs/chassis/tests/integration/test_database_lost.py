@@ -1,0 +1,112 @@
+"""Connections that break under load, a killed server, and a migration under load."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from chassis.database import Database, DatabaseSettings, DatabaseUnavailable, driver_url
+from fleet.cutting_proxy import CuttingProxy
+
+WORKERS = 8
+
+
+@pytest.fixture
+async def table(postgres_url: str) -> AsyncIterator[Any]:
+    """A connection of the test's own; the table `counted` exists."""
+    connection = await asyncpg.connect(driver_url(postgres_url))
+    await connection.execute("DROP TABLE IF EXISTS counted")
+    await connection.execute("CREATE TABLE counted (id serial PRIMARY KEY, number integer)")
+    yield connection
+    await connection.close()
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseSettings(database_url=url, database_pool_size=4))
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def read_and_write(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("INSERT INTO counted (number) VALUES ($1)", 7)
+        await connection.fetch("SELECT * FROM counted WHERE number = $1 LIMIT 50", 7)
+    async with database.connection() as connection:
+        await connection.fetch("SELECT number, repeat('x', 100) FROM counted LIMIT 50")
+
+
+async def work(database: Database, go_on: Callable[[], bool]) -> tuple[int, int]:
+    """Read and write while `go_on`; return how often that worked and how often it failed."""
+    worked = failed = 0
+    while go_on():
+        try:
+            await read_and_write(database)
+        except DatabaseUnavailable:
+            failed += 1
+        else:
+            worked += 1
+    return worked, failed
+
+
+async def all_workers(database: Database, go_on: Callable[[], bool]) -> tuple[int, int]:
+    results = await asyncio.gather(*(work(database, go_on) for _ in range(WORKERS)))
+    return sum(worked for worked, _ in results), sum(failed for _, failed in results)
+
+
+@pytest.mark.usefixtures("table")
+async def test_connection_cut_at_random_points_raises_only_unavailable(postgres_url: str) -> None:
+    address = urlsplit(postgres_url)
+    assert address.port is not None
+    async with CuttingProxy(address.port, seed=72) as proxy:
+        way = address._replace(netloc=address.netloc.replace(f":{address.port}", f":{proxy.port}"))
+        async with opened(urlunsplit(way)) as database, asyncio.timeout(60):
+            worked, failed = await all_workers(database, lambda: proxy.cuts < 300)
+            assert worked
+            assert failed
+            proxy.cutting = False
+            await until_it_works(lambda: read_and_write(database))
+
+
+async def until_it_works(call: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            return await call()
+        except DatabaseUnavailable:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.usefixtures("table")
+async def test_killed_server_raises_only_unavailable(postgres_server: Any, postgres_url: str) -> None:
+    async with opened(postgres_url) as database, asyncio.timeout(60):
+        for _ in range(3):
+            killed = False
+            workers = asyncio.create_task(all_workers(database, lambda: not killed))
+            await asyncio.sleep(0.3)  # under load
+            await asyncio.to_thread(postgres_server.kill)
+            killed = True
+            await workers
+            await asyncio.to_thread(postgres_server.start)
+            await until_it_works(lambda: read_and_write(database))
+
+
+async def test_changed_column_type_under_load_raises_only_unavailable(
+    table: Any, postgres_url: str
+) -> None:
+    """asyncpg raises InvalidCachedStatementError in a transaction that has read the column."""
+    async with opened(postgres_url) as database, asyncio.timeout(60):
+        ends = time.monotonic() + 2
+        workers = asyncio.create_task(all_workers(database, lambda: time.monotonic() < ends))
+        for column_type in ("bigint", "integer", "bigint"):
+            await asyncio.sleep(0.4)  # under load
+            await table.execute(f"ALTER TABLE counted ALTER COLUMN number TYPE {column_type}")
+        worked, failed = await workers
+        assert worked
+        assert failed, "no transaction met the change: the test shows nothing"
+        await read_and_write(database)

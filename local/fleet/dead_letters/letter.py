@@ -23,6 +23,7 @@ _REASONS = (
     "x-original-topic",
     "x-original-partition",
     "x-original-offset",
+    "x-original-last-offset",
     "x-consumer-group",
     "x-error-class",
     "x-error",
@@ -110,7 +111,7 @@ class Letter:
     def cannot_be_replayed(self, to: str) -> str:
         """Why it cannot be sent again to this group; empty when it can."""
         if self._reason(_DROPPED_BYTES):
-            return "its value was too large to keep (the message may still be on its topic)"
+            return "its value was not kept (the message may still be on its topic)"
         return "" if to else "it names no consumer group: say which with --to"
 
     def replay_headers(self, to: str) -> list[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from fleet.composition import Fleet, Part
+from fleet.consumers import await_consumers
 from fleet.errors import FleetError
 from fleet.lock import exclusive
 from fleet.ports import ensure_free
@@ -118,9 +119,14 @@ class _Start:
                 raise
         if self._missing:
             say(f"Everything answers after {self._seconds():.1f} s.")
+            await_consumers(self._services())
         else:
             say("Everything is running already.")
         return self._missing
+
+    def _services(self) -> list[ServiceProgram]:
+        programs = [part.runner.program for part in self._wanted]
+        return [program for program in programs if isinstance(program, ServiceProgram)]
 
     def _await_all(self) -> None:
         pending = set(self._futures.values())

@@ -19,7 +19,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, RecordTooLargeError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -168,18 +168,18 @@ def find_undecodable(
     """Return the undecodable batches before the first readable message from `position` on.
 
     Args:
-        data: the batches of a fetch, as the broker stores them.
+        data: the batches of a fetch, as the broker stores them; not empty.
         highwater: the end of the partition.
     """
     found: list[UndecodableBatch] = []
-    raw_batches = list(_split(data))
+    raw_batches = list(_split(data)) or [(position, data)]
     bases = [base_offset for base_offset, _ in raw_batches[1:]]
     for (_, raw), next_base in zip(raw_batches, [*bases, highwater], strict=True):
         header: Any = None
         try:
             header = MemoryRecords(raw).next_batch()
-            if header.next_offset <= position:
-                continue
+            if header is None:
+                raise RecordTooLargeError("longer than a fetch, or a damaged length")
             if _has_message(header, position):
                 break
         except Exception as error:  # each codec has error classes of its own
@@ -198,7 +198,7 @@ def find_undecodable(
             )
             position = end
         else:
-            position = header.next_offset
+            position = max(position, header.next_offset)
     return found
 
 

@@ -83,7 +83,9 @@ async def until_it_works(call: Callable[[], Awaitable[None]]) -> None:
 
 
 @pytest.mark.usefixtures("table")
-async def test_killed_server_raises_only_unavailable(postgres_server: Any, postgres_url: str) -> None:
+async def test_killed_server_raises_only_unavailable(
+    postgres_server: Any, postgres_url: str
+) -> None:
     async with opened(postgres_url) as database, asyncio.timeout(60):
         for _ in range(3):
             killed = False

@@ -1,4 +1,4 @@
-"""What `up` says about services that consume from Kafka."""
+"""Tests of the wait for consumers at the end of `make up`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _PASSING = (
     "42P05",
 )  # fmt: skip
 
-# What asyncpg says of a connection that broke or is about to: "connection is closed", "... has been
+# asyncpg on a connection that broke or is about to: "connection is closed", "... has been
 # released back to the pool", "another operation is in progress".
 _BROKEN = ("clos", "released", "operation is")
 

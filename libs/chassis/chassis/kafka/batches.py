@@ -188,7 +188,8 @@ def find_undecodable(
             end = max(min(claimed, next_base), position + 1)
             found.append(
                 UndecodableBatch(
-                    *partition,
+                    topic=partition.topic,
+                    partition=partition.partition,
                     offset=position,
                     next_offset=end,
                     timestamp=getattr(header, "max_timestamp", 0),

@@ -82,17 +82,21 @@ async def until_it_works(call: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(0.05)
 
 
+async def work_until(database: Database, end: asyncio.Event) -> None:
+    await all_workers(database, lambda: not end.is_set())
+
+
 @pytest.mark.usefixtures("table")
 async def test_killed_server_raises_only_unavailable(
     postgres_server: Any, postgres_url: str
 ) -> None:
     async with opened(postgres_url) as database, asyncio.timeout(60):
         for _ in range(3):
-            killed = False
-            workers = asyncio.create_task(all_workers(database, lambda: not killed))
+            killed = asyncio.Event()
+            workers = asyncio.create_task(work_until(database, killed))
             await asyncio.sleep(0.3)  # under load
             await asyncio.to_thread(postgres_server.kill)
-            killed = True
+            killed.set()
             await workers
             await asyncio.to_thread(postgres_server.start)
             await until_it_works(lambda: read_and_write(database))

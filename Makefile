@@ -91,7 +91,7 @@ test-keycloak: setup-dev  ## The identity tests on a real Keycloak: KEYCLOAK_URL
 
 e2e: setup-dev  ## The whole fleet's tests: on embedded servers, or TARGET=compose on the stack in Docker
 	@$(if $(filter compose,$(TARGET)),E2E_TARGET=compose TEST_KEYCLOAK_URL=http://localhost:$${KEYCLOAK_PORT:-8081}) \
-		$(PY) -m pytest -q tests/e2e $(if $(filter compose,$(TARGET)),$(ON_DOCKER))
+		$(PY) -m pytest -q tests/e2e tests/inputs $(if $(filter compose,$(TARGET)),$(ON_DOCKER))
 ON_DOCKER = tests/compose tests/identity -m 'not local'
 
 mutants: setup-dev  ## Plant deliberate defects one by one; a test must catch each (m=NAME: only that one)

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from fleet.mailbox_client import Mailbox
 from fleet.traces.otlp import decode
 from fleet.traces.store import Span, Trace
-from tests.fleet_under_test import NO_LIMIT, ROOT, SCRAPE_TOKEN, Fleet
+from tests.fleet_under_test import NO_LIMIT, ROOT, SCRAPE_TOKEN, STOREFRONT, Fleet
 
 _DEFAULT_PORTS: Mapping[str, int] = {
     "PRODUCT_SERVICE_PORT": 8001,
@@ -69,6 +69,7 @@ class ComposeStack(Fleet):
             "RATE_LIMIT_DEFAULT": NO_LIMIT,
             "RATE_LIMIT_AI": NO_LIMIT,
             "METRICS_TOKEN": SCRAPE_TOKEN,
+            "CORS_ORIGINS": STOREFRONT,
         }
 
     def __call__(self, *command: str) -> str:

@@ -61,6 +61,7 @@ SERVICES = (
     "ai-service",
 )
 SCRAPE_TOKEN = "scrape-token-of-the-tests"
+STOREFRONT = "https://shop.example"  # an origin whose pages may call the gateway
 NO_LIMIT = "1000000/minute"  # what is tested here is not how often one may ask
 
 
@@ -98,6 +99,7 @@ class Fleet:
             "RATE_LIMIT_DEFAULT": NO_LIMIT,
             "RATE_LIMIT_AI": NO_LIMIT,
             "METRICS_TOKEN": SCRAPE_TOKEN,
+            "CORS_ORIGINS": STOREFRONT,
         }
 
     def __call__(self, *command: str) -> str:

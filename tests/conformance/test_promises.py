@@ -1,25 +1,38 @@
-"""tests/README.md is whole, and every test that it names exists."""
+"""The tables of tests/README.md are complete, and every test that they name exists."""
 
 import re
 
 from tests.fleet_under_test import ROOT
+from tests.inputs.table import ROWS
 
 PROMISES = [*range(1, 63), 66, 67]
-TABLE = (ROOT / "tests" / "README.md").read_text()
-ROW = re.compile(r"^\| (\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
-TEST = re.compile(r"`([\w./-]+\.py)(?:::(\w+))?`")
+TABLES = (ROOT / "tests" / "README.md").read_text()
+PROMISE = re.compile(r"^\| (\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
+REPORT = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
+TEST = re.compile(r"`([\w./-]+\.py)(?:::(\w+))?(?:\[[^`]+\])?`")
 
 
 def test_every_promise_has_one_row() -> None:
-    assert [int(row[0]) for row in ROW.findall(TABLE)] == PROMISES
+    assert [int(row[0]) for row in PROMISE.findall(TABLES)] == PROMISES
 
 
 def test_every_row_names_a_test() -> None:
-    for number, _, shown in ROW.findall(TABLE):
-        assert any(name for _, name in TEST.findall(shown)), f"promise {number}"
+    for number, _, shown in PROMISE.findall(TABLES) + REPORT.findall(TABLES):
+        assert any(name for _, name in TEST.findall(shown)), number
 
 
 def test_every_test_that_is_named_exists() -> None:
-    for path, name in TEST.findall(TABLE):
+    for path, name in TEST.findall(TABLES):
         source = (ROOT / path).read_text()
         assert not name or f"def {name}(" in source, f"{path}::{name}"
+
+
+def test_every_reported_input_has_one_row() -> None:
+    ids = [row[0] for row in REPORT.findall(TABLES)]
+    assert len(ids) == len(set(ids))
+
+
+def test_row_of_a_reported_input_names_its_fleet_test() -> None:
+    shown = {row[0]: row[2] for row in REPORT.findall(TABLES)}
+    named = {id_ for id_, tests in shown.items() if f"test_reported_input[{id_}]`" in tests}
+    assert named == {case.id for case in ROWS}

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from app.config import Settings
 from app.database import Database
-from app.repositories.product_repository import MongoProductRepository, index_words
+from app.repositories.product_repository import MongoProductRepository, refold
 from app.routes import image_routes, product_routes
 from app.services.product_service import ProductService
 from chassis.health import Dependency, health_router
@@ -31,7 +31,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with exported_spans(settings, registry), AsyncExitStack() as stack:
-            database = Database(settings, registry, upgrade=index_words)
+            database = Database(settings, registry, upgrade=refold)
             stack.push_async_callback(database.close)
             seconds = settings.mongodb_timeout_ms / 1000
             products = MongoProductRepository(database.catalogue, seconds)

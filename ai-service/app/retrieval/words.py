@@ -7,22 +7,31 @@ from functools import cache
 
 import Stemmer  # type: ignore[import-not-found]  # PyStemmer has no types
 
+from chassis.folding import fold_letters
+
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
-_QUOTES = str.maketrans(
-    {"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u00df": "ss"}
-)
+_QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 _LONGEST = 40  # a longer word is no word of a shop
 
 
 def fold(text: str) -> str:
-    """Lower case, accents gone, one kind of quotes: `Größe` and `GROSSE` are the same."""
-    decomposed = unicodedata.normalize("NFKD", text.lower().translate(_QUOTES))
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
+    """Fold case and accents as product-service does, and use one kind of quotes."""
+    return fold_letters(text.translate(_QUOTES))
 
 
 def split(folded: str) -> list[str]:
     """The words of a folded text; an apostrophe ends a word."""
-    return [word[:_LONGEST] for word in _WORD.findall(folded)]
+    if folded.isascii():
+        words = _WORD.findall(folded)
+    else:
+        words = "".join(map(_word_part_or_space, folded)).split()
+    return [word[:_LONGEST] for word in words]
+
+
+@cache
+def _word_part_or_space(char: str) -> str:
+    # A vowel sign belongs to its word, but is no \w: in Hindi or Thai it would split every word.
+    return char if char.isalnum() or unicodedata.category(char).startswith("M") else " "
 
 
 class Vocabulary:

@@ -5,7 +5,6 @@ it is the same on every server that speaks MongoDB's protocol.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,7 +12,13 @@ from functools import lru_cache
 
 from bson import ObjectId
 
+from chassis.folding import fold_letters
+
 MAX_WORDS = 12
+FOLDING = 2
+"""The version of `fold`. Raise it with each change: the folded texts of stored products are then
+computed again (`refold` in product_repository.py)."""
+
 _ALPHANUMERIC = re.compile(r"\w+")
 
 
@@ -41,11 +46,7 @@ class Tier(IntEnum):
 @lru_cache(maxsize=1_024)
 def fold(text: str) -> str:
     """Text as it is compared: without case, accents or the kind and number of spaces."""
-    # Twice: what NFKD takes apart (a letter-like symbol) may have a case of its own, and back.
-    for _ in range(2):
-        text = unicodedata.normalize("NFKD", text.casefold())
-    bare = "".join(char for char in text if not unicodedata.combining(char))
-    return " ".join(bare.split())
+    return " ".join(fold_letters(text).split())
 
 
 def whole_words(folded: str) -> frozenset[str]:

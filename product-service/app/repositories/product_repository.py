@@ -12,7 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
 from app.models.product import Product
-from app.models.search import SearchEntry, SearchQuery, fold, whole_words
+from app.models.search import FOLDING, SearchEntry, SearchQuery, fold, whole_words
 from app.repositories.vocabulary import Vocabulary
 from chassis.sharing import GatheredAnswers, SharedAnswers
 
@@ -208,10 +208,15 @@ class MongoProductRepository:
         return [_to_entry(document) for document in await cursor.to_list()]
 
 
-async def index_words(database: AsyncDatabase[Document]) -> None:
-    """Give products of before `search.terms` theirs: without them a search may not find them."""
+async def refold(database: AsyncDatabase[Document]) -> None:
+    """Compute the search fields of products again that an earlier version of `fold` has stored.
+
+    Can be repeated, and run by several replicas at once. A product that is edited meanwhile is
+    left out: the edit stores the search fields itself.
+    """
     products = database[PRODUCTS]
-    async for document in products.find({"search.terms": None}, _WITHOUT_SEARCH):
+    outdated = {"search.folding": {"$ne": FOLDING}}
+    async for document in products.find(outdated, _WITHOUT_SEARCH):
         product = _to_product(document)
         same = {"_id": product.id, "revision": product.revision}
         await products.update_one(same, {"$set": {"search": _search(product)}})
@@ -260,7 +265,7 @@ def _to_document(product: Product) -> Document:
 
 
 def _search(product: Product) -> Document:
-    """What searches look in: derived from the product, and stored with each state of it."""
+    """The fields that a search reads: derived from the product, stored with each state of it."""
     name, category, *tags = map(fold, (product.name, product.category, *product.tags))
     return {
         "name": name,
@@ -269,6 +274,7 @@ def _search(product: Product) -> Document:
         "terms": sorted(whole_words(" ".join([name, category, *tags]))),
         # Folding removes line breaks, so they can part the pieces of `text`.
         "text": "\n".join([name, category, *tags]),
+        "folding": FOLDING,
     }
 
 

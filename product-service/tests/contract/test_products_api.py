@@ -119,6 +119,27 @@ async def test_search_answers_best_match_first(client: httpx2.AsyncClient, body:
     assert (nothing.status_code, nothing.json()) == (200, [])
 
 
+@pytest.mark.parametrize(
+    ("name", "other", "queries"),
+    [
+        ("Smørrebrød Kniv", "Kniv", ["smorrebrod", "SMØRREBRØD", "rebrod"]),
+        ("Łódź", "Lotte", ["lodz", "łódź", "LÓDŹ", "odz"]),
+        ("İstanbul Çay", "Instant tea", ["istanbul", "ISTANBUL", "cay", "stanb"]),
+        ("ＬＡＭＰ １", "Bulb", ["lamp", "lamp 1", "amp"]),
+        ("バス時刻表", "ハス茶", ["バス", "ﾊﾞｽ", "バス時刻表"]),
+        ("ハス茶", "バス時刻表", ["ハス", "ハス茶"]),
+    ],
+)
+async def test_search_ignores_accents_and_keeps_voicing_marks(
+    client: httpx2.AsyncClient, body: NewBody, name: str, other: str, queries: list[str]
+) -> None:
+    for each in (other, name):
+        await create(client, **body(name=each, tags=[]))
+    for q in queries:
+        found = (await client.get(f"{PRODUCTS}/search", params={"q": q})).json()
+        assert [one["name"] for one in found] == [name], q
+
+
 async def test_a_search_takes_regex_characters_as_text(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:

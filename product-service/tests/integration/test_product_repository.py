@@ -9,7 +9,9 @@ import pytest
 from bson import ObjectId
 from fastapi import FastAPI
 
+from app.config import Settings
 from app.database import PRODUCTS
+from app.main import create_app
 from app.models.product import Product
 from app.models.search import SearchQuery
 from app.repositories import product_repository
@@ -19,6 +21,7 @@ from app.repositories.product_repository import (
     ProductRepository,
 )
 from tests.fakes import FakeProductRepository
+from tests.support import indexed, running
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 125_000, tzinfo=UTC)
 
@@ -198,13 +201,39 @@ async def test_a_new_name_is_found_by_its_parts_and_the_old_one_is_not(
     assert await repository.mentioning(["am"], every=True) == []
 
 
-async def test_products_of_an_earlier_version_are_found_by_their_words(app: FastAPI) -> None:
+async def test_products_of_an_earlier_version_are_folded_again_at_start(
+    app: FastAPI, settings: Settings, client: httpx2.AsyncClient
+) -> None:
+    """Their stored search fields are those of the version that made them."""
     catalogue = app.state.database.catalogue
-    real, lamp = MongoProductRepository(catalogue, seconds=2.5), product("Desk lamp")
-    await real.add(lamp)
-    await catalogue[PRODUCTS].update_one({"_id": lamp.id}, {"$unset": {"search.terms": True}})
-    assert await real.mentioning(["amp"], every=True) == []
-    await product_repository.index_words(catalogue)
-    other = MongoProductRepository(catalogue, seconds=2.5)
-    assert [entry.id for entry in await other.mentioning(["amp"], every=True)] == [lamp.id]
-    await real.remove(lamp, lamp.updated_at)
+    real = MongoProductRepository(catalogue, seconds=2.5)
+    bread, tea = product("Smørrebrød Kniv", category="Køkken"), product("バス時刻表")
+    await add(real, bread, tea)
+    folded_once = {"name": "smørrebrød kniv", "category": "køkken"}
+    words = ["smørrebrød", "kniv"]
+    without_terms = {**folded_once, "words": words, "text": "smørrebrød kniv\nkøkken"}
+    with_terms = {
+        "name": "ハス時刻表",
+        "category": "home",
+        "words": ["ハス時刻表"],
+        "terms": ["ハス時刻表", "home"],
+        "text": "ハス時刻表\nhome",
+    }
+    for one, stored in ((bread, without_terms), (tea, with_terms)):
+        await catalogue[PRODUCTS].update_one({"_id": one.id}, {"$set": {"search": stored}})
+
+    async def found(text: str) -> list[str]:
+        answer = await client.get("/api/products/search", params={"q": text})
+        return [one["name"] for one in answer.json()]
+
+    assert [await found(text) for text in ("smorrebrod", "バス")] == [[], []]
+    async with running(create_app(settings)) as replica:
+        await indexed(replica)
+    after = await catalogue[PRODUCTS].find().sort("_id", 1).to_list()
+    assert [await found(text) for text in ("smorrebrod", "バス", "ハス")] == [
+        [bread.name], [tea.name], []
+    ]  # fmt: skip
+    assert await names(real, category="KOKKEN") == [bread.name]
+    assert [one["revision"] for one in after] == [1, 1]
+    await product_repository.refold(catalogue)
+    assert await catalogue[PRODUCTS].find().sort("_id", 1).to_list() == after

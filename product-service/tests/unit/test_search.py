@@ -74,10 +74,20 @@ def test_equal_matches_stand_in_a_fixed_order_shorter_names_first() -> None:
         ("ﬁne", "fine"),
         ("a\u00a0b \t c", "A B C"),
         ("\U0001d400", "a"),
+        ("Smørrebrød", "smorrebrod"),
+        ("Łódź", "LODZ"),
+        ("İSTANBUL", "istanbul"),
+        ("ﾊﾞｽ", "バス"),
     ],
 )
 def test_case_accents_and_kinds_of_space_do_not_matter(one: str, other: str) -> None:
     assert fold(one) == fold(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("バス", "ハス"), ("한", "하"), ("קָמץ", "קמץ")])
+def test_letters_of_other_scripts_keep_their_marks(one: str, other: str) -> None:
+    assert fold(one) != fold(other)
+    assert not fold(one).startswith(fold(other))
 
 
 @given(st.text(max_size=60))

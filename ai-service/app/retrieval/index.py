@@ -170,7 +170,7 @@ class CatalogueIndex:
         return allowed
 
     def _priced(self, wish: Wish) -> NDArray[np.bool_]:
-        low = int(wish.price.low * 100) if wish.price.low is not None else 0
+        low = math.ceil(wish.price.low * 100) if wish.price.low is not None else 0
         if wish.price.high is None:
             return self._cents >= low
         high = min(int(wish.price.high * 100), 2**62)

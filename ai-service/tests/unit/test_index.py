@@ -8,7 +8,8 @@ import pytest
 
 from app.retrieval.index import CatalogueIndex, Found
 from app.retrieval.language import Languages
-from app.retrieval.understanding import Understanding
+from app.retrieval.prices import PriceRange
+from app.retrieval.understanding import Understanding, Wish
 from tests.samples import index_of, row, seed_rows
 
 
@@ -48,6 +49,26 @@ def test_every_hit_keeps_to_the_price(index: CatalogueIndex, languages: Language
     found = find(index, languages, "something between 20 and 40", limit=40)
     assert len(found.hits) > 10
     assert all(20 <= product.price <= 40 for product in found.products)
+
+
+BOUNDS = ["0", "9.99", "10", "10.001", "10.01", "19.995", "20", "100", "9999999999.99", "1e30"]
+
+
+@pytest.mark.parametrize("low", [None, *BOUNDS])
+@pytest.mark.parametrize("high", [None, *BOUNDS])
+def test_price_bounds_are_inclusive_and_exact(
+    languages: Languages, low: str | None, high: str | None
+) -> None:
+    """Compared with Decimal; a bound such as 10 percent below a price has parts of a cent."""
+    prices = ["0.01", "9.99", "10", "10.01", "19.99", "20", "20.01", "100", "9999999999.99"]
+    rows = [row(number, name="Lamp", price=Decimal(p)) for number, p in enumerate(prices)]
+    index = index_of(rows, languages)
+    asked = PriceRange(
+        None if low is None else Decimal(low), None if high is None else Decimal(high)
+    )
+    found = index.search(Wish("lamp", wanted=("lamp",), price=asked), limit=20)
+    expected = {price for price in map(Decimal, prices) if asked.allows(price)}
+    assert {product.price for product in found.products} == expected
 
 
 def test_a_price_that_nothing_has_gives_nothing_and_tells_the_nearest(

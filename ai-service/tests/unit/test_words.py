@@ -1,5 +1,7 @@
 """Words of the catalogue and of questions in many scripts."""
 
+# ruff: noqa: RUF001  (letters that look like others are the subject)
+
 import pytest
 
 from app.retrieval.words import fold, split

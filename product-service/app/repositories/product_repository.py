@@ -15,6 +15,7 @@ from app.models.product import Product
 from app.models.search import FOLDING, SearchEntry, SearchQuery, fold, whole_words
 from app.repositories.vocabulary import Vocabulary
 from chassis.sharing import GatheredAnswers, SharedAnswers
+from chassis.types import CENT
 
 # More than any page of results, so what is cut off is never part of a good answer; few enough
 # that ranking them takes milliseconds.
@@ -232,8 +233,13 @@ def _whole(request: PageRequest) -> PageRequest:
 
 
 def _filter(request: PageRequest) -> Document:
-    bounds = {"$gte": request.min_price, "$lte": request.max_price}
-    price = {name: Decimal128(bound) for name, bound in bounds.items() if bound is not None}
+    price: Document = {}
+    if request.min_price is not None:
+        price["$gte"] = Decimal128(request.min_price)
+    if request.max_price is not None:
+        # Below the next cent instead of $lte. The embedded server (SecantusDB 0.7.0b3) leaves out
+        # products at the bound of $lte when it reads the index of category and price.
+        price["$lt"] = Decimal128(request.max_price + CENT)
     chosen: Document = {"price": price} if price else {}
     if request.category is not None:
         chosen["search.category"] = fold(request.category)

@@ -1,5 +1,7 @@
 """Every call of the contract: its statuses, its shapes, its errors."""
 
+# ruff: noqa: RUF001  (letters that look like others are the subject)
+
 import asyncio
 from datetime import datetime
 from typing import Any

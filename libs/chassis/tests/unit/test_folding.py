@@ -1,5 +1,7 @@
 """Case and accents in many scripts; the catalogue's search and the assistant compare this way."""
 
+# ruff: noqa: RUF001  (letters that look like others are the subject)
+
 import sys
 import unicodedata
 

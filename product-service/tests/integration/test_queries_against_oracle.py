@@ -1,0 +1,180 @@
+"""Every query that the repository sends, compared with an oracle in Python over generated data.
+
+The oracle is the catalogue in memory (tests/fakes.py). The embedded server chooses a wrong plan for
+some queries (local/README.md), so all filters, bounds and orders are combined. `TEST_MONGODB_URL`
+runs the same comparison on another server.
+"""
+
+import asyncio
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import product as combinations
+from typing import get_args
+
+import httpx2
+import pytest
+from bson import ObjectId
+from fastapi import FastAPI
+
+from app.database import PRODUCTS
+from app.models.product import Product
+from app.models.search import SearchEntry, SearchQuery
+from app.repositories import product_repository
+from app.repositories.product_repository import MongoProductRepository, PageRequest, refold
+from app.schemas.product import SortOrder
+from chassis.types import CENT
+from tests.fakes import FakeProductRepository
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SEEDS = [1, 2]
+CATEGORIES = ["Home", "Hom", "homes", "Köken", "Books", "10", "バス"]
+WORDS = ["lamp", "Lampe", "desk", "Smørbrød", "red", "re", "wi-fi", "バス", "ハス", "C++", "(2nd)"]
+PRICES = [Decimal(text) for text in ("0.01", "9.99", "10", "10.01", "20", "100", "9999999999.99")]
+SORTS = get_args(SortOrder)
+
+
+class Catalogues:
+    """The same products in the database and in the oracle."""
+
+    def __init__(self, real: MongoProductRepository, seed: int) -> None:
+        self.real = real
+        self.oracle = FakeProductRepository()
+        self.random = random.Random(seed)
+        self.living: list[Product] = []
+        self.removed: list[Product] = []
+
+    async def fill(self) -> None:
+        """Store 80 products; then edit 20 and delete 10, which changes entries of the indexes."""
+        for _ in range(80):
+            product = Product(**self._fields(), created_at=self._moment(), updated_at=NOON)
+            self.living.append(product)
+            await self.real.add(product)
+            await self.oracle.add(product)
+        for number in range(20):
+            edited = self.living[number].edited(self._fields(), NOON)
+            self.living[number] = edited
+            assert await self.real.replace(edited)
+            assert await self.oracle.replace(edited)
+        for _ in range(10):
+            product = self.living.pop(self.random.randrange(len(self.living)))
+            self.removed.append(product)
+            assert await self.real.remove(product, NOON)
+            assert await self.oracle.remove(product, NOON)
+
+    def _fields(self) -> dict[str, object]:
+        pick = self.random
+        return {
+            "name": " ".join(pick.choices(WORDS, k=pick.randint(1, 3))),
+            "description": "",
+            "price": pick.choice(PRICES),
+            "category": pick.choice(CATEGORIES),
+            "tags": pick.sample(WORDS, k=pick.randint(0, 3)),
+            "stock_quantity": pick.randint(0, 3),
+        }
+
+    def _moment(self) -> datetime:
+        return NOON + timedelta(milliseconds=self.random.randint(0, 5))
+
+
+@pytest.fixture(params=SEEDS)
+async def catalogues(
+    request: pytest.FixtureRequest, app: FastAPI, client: httpx2.AsyncClient
+) -> Catalogues:
+    both = Catalogues(MongoProductRepository(app.state.database.catalogue, 30), request.param)
+    await both.fill()
+    return both
+
+
+async def assert_same_pages(both: Catalogues, requests: Sequence[PageRequest]) -> None:
+    for start in range(0, len(requests), 20):
+        some = requests[start : start + 20]
+        answers = await asyncio.gather(*map(both.real.page, some))
+        for request, answer in zip(some, answers, strict=True):
+            assert answer == await both.oracle.page(request), request
+
+
+async def test_lists_with_every_filter_and_order(catalogues: Catalogues) -> None:
+    """Each bound is met exactly by some products, and lies just beside the others."""
+    bounds = [None, *PRICES, *(price + CENT for price in PRICES[1:3])]
+    filters = [
+        (category, low, high)
+        for category, low, high in combinations([None, "HOME", "nowhere"], bounds, bounds)
+        if low is None or high is None or low <= high
+    ]
+    await assert_same_pages(
+        catalogues,
+        [
+            PageRequest(1, 100, category, low, high, SORTS[number % len(SORTS)])
+            for number, (category, low, high) in enumerate(filters)
+        ],
+    )
+
+
+async def test_lists_with_random_filters_page_by_page(catalogues: Catalogues) -> None:
+    pick = catalogues.random
+    requests = []
+    for _ in range(150):
+        low, high = sorted(pick.choices(PRICES, k=2))
+        requests.append(
+            PageRequest(
+                page=pick.randint(1, 4),
+                page_size=pick.choice([1, 3, 10, 100]),
+                category=pick.choice([None, *CATEGORIES]),
+                min_price=pick.choice([None, low]),
+                max_price=pick.choice([None, high]),
+                sort=pick.choice(SORTS),
+            )
+        )
+    await assert_same_pages(catalogues, requests)
+
+
+def ids(entries: Collection[SearchEntry]) -> list[ObjectId]:
+    return sorted(entry.id for entry in entries)
+
+
+async def test_search_candidates(catalogues: Catalogues, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an index of words, and with a regular expression for parts of very many words."""
+    parts = ["lamp", "la", "mp", "e", "re", "ハ", "バ", "c++", "(2", "wi-fi", "fi", "none", "home"]
+    texts = [*parts, *(" ".join(catalogues.random.sample(parts, k=2)) for _ in range(30))]
+    for text in texts:
+        query = SearchQuery.parse(text)
+        real, oracle = catalogues.real, catalogues.oracle
+        assert ids(await real.named(query)) == ids(await oracle.named(query)), text
+        for many_terms, every in combinations((500, 1), (True, False)):
+            monkeypatch.setattr(product_repository, "_MANY_TERMS", many_terms)
+            found = await real.mentioning(query.words, every=every)
+            expected = await oracle.mentioning(query.words, every=every)
+            assert ids(found) == ids(expected), (text, many_terms, every)
+
+
+async def test_lookups_by_id(catalogues: Catalogues) -> None:
+    real, oracle, pick = catalogues.real, catalogues.oracle, catalogues.random
+    every = [one.id for one in (*catalogues.living, *catalogues.removed)]
+    for size in (1, 2, 10, 100):
+        asked = [*pick.sample(every, k=min(size, len(every))), ObjectId()]
+        assert await real.get_many(asked) == await oracle.get_many(asked)
+        assert await real.list_prices(asked) == await oracle.list_prices(asked)
+        for product_id in asked[:10]:
+            assert await real.get(product_id) == await oracle.get(product_id)
+
+
+async def test_guarded_writes(catalogues: Catalogues) -> None:
+    """A write of an outdated state finds nothing, although its id is stored."""
+    for product in catalogues.living[:10]:
+        for stale in (product, replace(product, revision=product.revision + 5)):
+            assert not await catalogues.real.replace(stale)
+        assert not await catalogues.real.remove(replace(product, revision=9), NOON)
+        assert await catalogues.real.get(product.id) == product
+
+
+async def test_refolding_finds_exactly_the_outdated(catalogues: Catalogues, app: FastAPI) -> None:
+    stored = app.state.database.catalogue[PRODUCTS]
+    before = await stored.find().sort("_id", 1).to_list()
+    for number, product in enumerate(catalogues.living[:20]):
+        change = {"$unset": {"search": True}} if number % 2 else {"$set": {"search.folding": 1}}
+        await stored.update_one({"_id": product.id}, change)
+    await refold(app.state.database.catalogue)
+    assert await stored.find().sort("_id", 1).to_list() == before

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product as combinations
-from typing import get_args
+from typing import Any, get_args
 
 import httpx2
 import pytest
@@ -64,7 +64,7 @@ class Catalogues:
             assert await self.real.remove(product, NOON)
             assert await self.oracle.remove(product, NOON)
 
-    def _fields(self) -> dict[str, object]:
+    def _fields(self) -> dict[str, Any]:
         pick = self.random
         return {
             "name": " ".join(pick.choices(WORDS, k=pick.randint(1, 3))),

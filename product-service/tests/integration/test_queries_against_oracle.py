@@ -7,7 +7,7 @@ runs the same comparison on another server.
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,8 +18,10 @@ import httpx2
 import pytest
 from bson import ObjectId
 from fastapi import FastAPI
+from pymongo import AsyncMongoClient
 
-from app.database import PRODUCTS
+from app.config import Settings
+from app.database import PRODUCTS, Document
 from app.models.product import Product
 from app.models.search import SearchEntry, SearchQuery
 from app.repositories import product_repository
@@ -81,11 +83,15 @@ class Catalogues:
 
 @pytest.fixture(params=SEEDS)
 async def catalogues(
-    request: pytest.FixtureRequest, app: FastAPI, client: httpx2.AsyncClient
-) -> Catalogues:
-    both = Catalogues(MongoProductRepository(app.state.database.catalogue, 30), request.param)
-    await both.fill()
-    return both
+    request: pytest.FixtureRequest, settings: Settings, client: httpx2.AsyncClient
+) -> AsyncIterator[Catalogues]:
+    """The service's database with its indexes, behind a client that waits longer than the service:
+    this file is about results, not about time."""
+    url, name = settings.mongodb_url, settings.mongodb_database
+    async with AsyncMongoClient[Document](url, tz_aware=True, timeoutMS=60_000) as patient:
+        both = Catalogues(MongoProductRepository(patient[name], 60), request.param)
+        await both.fill()
+        yield both
 
 
 async def assert_same_pages(both: Catalogues, requests: Sequence[PageRequest]) -> None:

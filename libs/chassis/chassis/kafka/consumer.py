@@ -15,6 +15,8 @@ from itertools import count
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import IllegalStateError
 from prometheus_client import CollectorRegistry
 
@@ -24,6 +26,7 @@ from chassis.kafka.errors import NotConsuming
 from chassis.kafka.handling import ConsumerMetrics, Handling, Subscription, describe
 from chassis.kafka.lane import Lane
 from chassis.kafka.policy import RetryPolicy
+from chassis.kafka.retry_topics import RetryTopics
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class EventConsumer:
         max_age: where a partition has no committed offset, messages older than this are skipped.
         session: seconds without a sign of life after which the group takes its partitions away;
             a rebalance waits half of it for the messages in hand.
+        retries: the topics where failed messages wait; consumed by the same group.
     """
 
     def __init__(
@@ -61,9 +65,18 @@ class EventConsumer:
         on_assigned: OnAssigned | None = None,
         max_age: timedelta = timedelta(hours=24),
         session: float = 30.0,
+        retries: RetryTopics | None = None,
     ) -> None:
         self._options = _options(bootstrap_servers, group, session)
         self._topics = [entry.topic for entry in subscriptions]
+        self._retry_topics: Collection[str] = ()
+        if retries is not None:
+            self._retry_topics = retries.topics
+            self._topics += retries.topics
+            # Range keeps equal partition numbers together (see retry_topics). Round robin is for
+            # a rolling upgrade: members of a group need one assignor in common.
+            assignors = (RangePartitionAssignor, RoundRobinPartitionAssignor)
+            self._options["partition_assignment_strategy"] = assignors
         self._policy = policy or RetryPolicy()
         self._on_assigned = on_assigned
         self._max_age = max_age
@@ -71,7 +84,7 @@ class EventConsumer:
         self._metrics = ConsumerMetrics(registry)
         letters = DeadLetters(publish, group)
         self._handling = Handling(
-            subscriptions, group, letters, self._policy, self._metrics, self._halt
+            subscriptions, group, letters, self._policy, self._metrics, self._halt, retries
         )
         self._consumer: Any = None
         self._lanes: dict[Any, Lane] = {}
@@ -216,7 +229,8 @@ class EventConsumer:
         horizon = round((time.time() - self._max_age.total_seconds()) * 1000)
         for partition, offset in committed.items():
             commit = partial(self._commit, self._consumer, partition)
-            skip_before = horizon if offset is None else None
+            is_new = offset is None and partition.topic not in self._retry_topics
+            skip_before = horizon if is_new else None
             self._lanes[partition] = Lane(self._handling.process, commit, skip_before)
         self._consumer.resume(*partitions)
         self._joined = True

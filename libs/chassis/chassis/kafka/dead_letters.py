@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chassis.kafka.batches import Record, UndecodableBatch
-from chassis.kafka.errors import Refused, Unsendable
+from chassis.kafka.errors import Refused, RetryLater, Unsendable
 
 SUFFIX = ".dlq"
 REPLAY_GROUP = "x-replay-group"
@@ -56,7 +56,7 @@ class Failure:
 
         Only our own errors promise that: any other may quote the message that it choked on.
         """
-        if isinstance(self.error, Unreadable | Refused):
+        if isinstance(self.error, Unreadable | Refused | RetryLater):
             return str(self.error)[:_MAX_SUMMARY]
         return ""
 

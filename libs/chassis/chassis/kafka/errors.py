@@ -1,7 +1,8 @@
 """What may go wrong between a service and its broker, and what a handler may say of a message.
 
 A handler that returns has handled its message. `Refused` says that this message can never pass,
-`DependencyDown` that nothing can pass at present; anything else that it raises may heal by itself.
+`RetryLater` that this message cannot pass now, `DependencyDown` that no message can pass at
+present; any other error may heal by itself.
 """
 
 
@@ -19,6 +20,27 @@ class DependencyDown(Exception):
     Args:
         summary: what is away; a log field, so without personal data.
     """
+
+
+class RetryLater(Exception):
+    """This message cannot be handled now, others can: it moves to a retry topic.
+
+    Without retry topics it is a failure like any other.
+
+    Args:
+        summary: a log field and a header of the dead letter, so without personal data.
+        climb: each such failure of the message lengthens the delay.
+        expires: a message that fails like this for too long becomes a dead letter.
+        bounded: the effect may have happened, so only a few more attempts are made.
+    """
+
+    def __init__(
+        self, summary: str, *, climb: bool = True, expires: bool = True, bounded: bool = False
+    ) -> None:
+        super().__init__(summary)
+        self.climb = climb
+        self.expires = expires
+        self.bounded = bounded
 
 
 class BrokerUnavailable(DependencyDown):

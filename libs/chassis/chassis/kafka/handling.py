@@ -22,10 +22,11 @@ from chassis.kafka.dead_letters import (
     Unreadable,
     header,
 )
-from chassis.kafka.errors import BrokerUnavailable, DependencyDown, Refused
+from chassis.kafka.errors import BrokerUnavailable, DependencyDown, Refused, RetryLater, Unsendable
 from chassis.kafka.events import Envelope
 from chassis.kafka.lane import Abandoned, Lane
 from chassis.kafka.policy import RetryPolicy
+from chassis.kafka.retry_topics import Deferral, RetryState, RetryTopics
 from chassis.tracing import Attributes, Kind, continued_span
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ class ConsumerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.messages = Counter(
             "kafka_consumer_messages",
-            "Messages by outcome: processed, dead_lettered, skipped_replay, skipped_old",
+            "Messages by outcome: processed, deferred, dead_lettered, skipped_replay, skipped_old,"
+            " skipped_foreign",
             ["topic", "outcome"],
             registry=registry,
         )
@@ -93,6 +95,8 @@ class Handling:
     Args:
         halt: called when too many messages in a row could not be handled: something is broken here
             rather than in the messages, and going on would drain the topics into dead letters.
+        retries: where messages wait that failed. With it a failure never holds up the messages
+            behind it, and `halt` is not called.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Handling:
         policy: RetryPolicy,
         metrics: ConsumerMetrics,
         halt: Callable[[], None],
+        retries: RetryTopics | None = None,
     ) -> None:
         self._subscriptions = {entry.topic: entry for entry in subscriptions}
         self._group = group
@@ -110,24 +115,42 @@ class Handling:
         self._policy = policy
         self._metrics = metrics
         self._halt = halt
+        self._retries = retries
         self._given_up_in_a_row = 0
 
     async def process(self, lane: Lane, record: Record) -> None:
         """Bring one message to its end, and commit when it is time to; or raise Abandoned."""
         if self._is_history(lane, record):
             return
-        parent, about = header(record, "traceparent"), _about(record, self._group)
-        with continued_span(parent, f"process {record.topic}", Kind.CONSUMER, about) as work:
+        message, state = record, None
+        if self._retries is not None and self._retries.waits(record):
             try:
-                outcome = await self._bring_to_end(lane, record)
+                message, state = self._retries.read(record)
+            except ValueError:
+                log.error("foreign message on a retry topic skipped", extra=_place(record))
+                self._metrics.messages.labels(record.topic, "skipped_foreign").inc()
+                if lane.handled(record):
+                    await self._settle(lane, record)
+                return
+            await self._wait_until_due(lane, record, state)
+        parent, about = header(message, "traceparent"), _about(message, self._group)
+        with continued_span(parent, f"process {message.topic}", Kind.CONSUMER, about) as work:
+            try:
+                outcome = await self._bring_to_end(lane, message, state)
             except Abandoned:
                 await self._settle(lane, record)  # what came before this one
                 raise
             reach("consumer.handled")
             if lane.handled(record):
                 await self._settle(lane, record)
-            self._metrics.messages.labels(record.topic, outcome).inc()
+            self._metrics.messages.labels(message.topic, outcome).inc()
             work.note("outcome", outcome)
+
+    async def _wait_until_due(self, lane: Lane, record: Record, state: RetryState) -> None:
+        seconds = state.seconds_left()
+        if seconds > 0:
+            await self._settle(lane, record)  # a long wait keeps nothing uncommitted
+            await lane.rest(seconds)
 
     def _is_history(self, lane: Lane, record: Record) -> bool:
         """Older than this group wants. Counted and not committed: a crash in the midst of history
@@ -139,7 +162,7 @@ class Handling:
         self._metrics.messages.labels(record.topic, "skipped_old").inc()
         return True
 
-    async def _bring_to_end(self, lane: Lane, record: Record) -> str:
+    async def _bring_to_end(self, lane: Lane, record: Record, state: RetryState | None) -> str:
         meant_for = header(record, REPLAY_GROUP)
         if meant_for is not None and meant_for != self._group:
             return "skipped_replay"
@@ -149,18 +172,30 @@ class Handling:
                 raise Undecodable(record)
             event = read(subscription.model, record.value)
         except Unreadable as error:
-            failure: Failure | None = Failure(error, 1, datetime.now(UTC))
+            result: Deferral | Failure | None = Failure(error, 1, datetime.now(UTC))
         else:
-            failure = await self._handle(lane, record, subscription, event)
-        if failure is None:
+            result = await self._handle(lane, record, state, subscription, event)
+        if result is None:
             self._given_up_in_a_row = 0
             return "processed"
-        await self._bury(lane, record, failure)
+        if isinstance(result, Deferral):
+            try:
+                await self._defer(lane, record, result)
+            except Unsendable as error:  # too large with one more header
+                result = Failure(error, 1, result.state.since)
+            else:
+                return "deferred"
+        await self._bury(lane, record, result)
         return "dead_lettered"
 
     async def _handle(
-        self, lane: Lane, record: Record, subscription: Subscription[E], event: E
-    ) -> Failure | None:
+        self,
+        lane: Lane,
+        record: Record,
+        state: RetryState | None,
+        subscription: Subscription[E],
+        event: E,
+    ) -> Deferral | Failure | None:
         """None when it is handled. Failures are bounded; waiting for a dependency is not."""
         failed, waited = 0, 0
         since: datetime | None = None
@@ -177,12 +212,28 @@ class Handling:
             except Exception as error:
                 failed, waited, since = failed + 1, 0, since or datetime.now(UTC)
                 self._note_failure(record, error, failed)
+                if self._retries is not None:
+                    return self._retries.after(record, state, error)
                 if failed >= self._policy.attempts:
                     self._count_given_up()
                     return Failure(error, failed, since)
                 await lane.rest(self._policy.delay(failed))
             else:
                 return None
+
+    async def _defer(self, lane: Lane, record: Record, deferral: Deferral) -> None:
+        assert self._retries is not None  # noqa: S101 - it made the deferral
+        for attempt in count(1):
+            try:
+                await self._retries.defer(record, deferral)
+            except BrokerUnavailable as error:
+                self._note_wait(record, error, attempt)
+                await lane.rest(self._policy.delay(attempt))
+            else:
+                seconds = round(deferral.state.seconds_left(), 1)
+                fields = {"retry_topic": deferral.topic, "retry_in_seconds": seconds}
+                log.info("message deferred", extra=_place(record) | fields)
+                return
 
     def _count_given_up(self) -> None:
         self._given_up_in_a_row += 1
@@ -219,6 +270,8 @@ class Handling:
     def _note_failure(self, record: Record, error: Exception, failed: int) -> None:
         self._metrics.failures.labels(record.topic).inc()
         fields = _place(record) | describe(error) | {"attempt": failed}
+        if isinstance(error, RetryLater):
+            fields["reason"] = str(error)[:200]
         log.warning("message not handled", extra=fields)
 
     def _note_wait(self, record: Record, error: Exception, waited: int) -> None:

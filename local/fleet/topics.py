@@ -11,15 +11,19 @@ _EVENTS = ("order-placed", "order-cancelled", "inventory-low", "ai-notification-
 
 PARTITIONS = 3
 
+_MAIL_RETRIES = ("mail-retry-1", "mail-retry-2", "mail-retry-3", "mail-retry-4")
+
 DEAD_LETTERS_DONE = "dead-letters-done"
 
 TOPICS: Mapping[str, int] = {
     **dict.fromkeys(_EVENTS, PARTITIONS),
     **{f"{topic}.dlq": PARTITIONS for topic in _EVENTS},
     "mail-sent": PARTITIONS,
+    **dict.fromkeys(_MAIL_RETRIES, PARTITIONS),
     DEAD_LETTERS_DONE: 1,
 }
 """Topic name → partitions. ``mail-sent`` is notification-service's memory of what was mailed,
+``mail-retry-N`` hold deferred mails and have as many partitions as the events,
 ``dead-letters-done`` that of ``make dlq``: which dead letters were replayed or dropped."""
 
 RETENTION_DAYS: Mapping[str, int] = {

@@ -44,6 +44,22 @@ class Settings(ServiceSettings, KafkaSettings):
     mail_from: Mailbox = "The Shop <shop@example.com>"
     alert_email: Mailbox = "stock@example.com"
 
+    mail_rate_per_second: float = Field(
+        default=0.0, ge=0, description="mails a second of this replica, at most; 0: no limit"
+    )
+    mail_retry_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="delay before the first retry of a deferred mail; each of the three further "
+        "delays is five times as long, and the last one repeats",
+    )
+    mail_retry_hours: float = Field(
+        default=48.0,
+        gt=0,
+        le=144,
+        description="a mail that is deferred for longer becomes a dead letter; less than SENT_DAYS",
+    )
+
     sent_memory: int = Field(
         default=100_000, gt=0, description="ids of mailed events that are remembered, at most"
     )

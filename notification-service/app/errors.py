@@ -1,25 +1,37 @@
-"""What a mail server may say, as nouns. Their texts go into logs and dead letters: no addresses."""
+"""The refusals of a mail server. Their texts go into logs and dead letters: no addresses."""
 
-from chassis.kafka.errors import DependencyDown, Refused
+from chassis.kafka.errors import DependencyDown, Refused, RetryLater
 
 
 class RecipientRefused(Refused):
-    """The server will never take mail for this recipient: a dead letter."""
+    """The recipient can never get this mail: a dead letter."""
+
+
+class MailRejected(Refused):
+    """The server refuses this mail's content, or its policy forbids the mail: a dead letter."""
+
+
+class MailDeferred(RetryLater):
+    """The server does not accept this mail now: it follows its own retry schedule."""
 
 
 class MailServerDown(DependencyDown):
-    """No mail can be sent at present: no connection, no login, no greeting, sender not accepted."""
+    """No mail can be sent at present: no connection, no login, or a pause before the next probe."""
 
 
-class MailDeferred(Exception):
-    """The server does not take this mail now (4xx). It may in a moment: bounded tries."""
+class MailServerRefused(RetryLater):
+    """The server refused this mail, and would refuse every other: a state of the server.
 
-
-class MailRejected(Exception):
-    """The server did not take this mail's content (5xx). Many in a row mean that we are blocked."""
-
-
-class AnswerLost(Exception):
-    """The mail was handed over and no answer came: it may have been sent, and another try may
-    double it. So the tries are bounded, or a server that is always too slow would get no end of it.
+    Args:
+        climb: the mails to this recipient may be the cause, so their delay grows.
     """
+
+    def __init__(self, summary: str, *, climb: bool) -> None:
+        super().__init__(summary, climb=climb, expires=False)
+
+
+class ReplyLost(RetryLater):
+    """The content was handed over and no reply came: another attempt may double the mail."""
+
+    def __init__(self, summary: str) -> None:
+        super().__init__(summary, bounded=True)

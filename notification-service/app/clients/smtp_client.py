@@ -4,29 +4,34 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
-from aiosmtplib.errors import SMTPDataError, SMTPHeloError
-from prometheus_client import CollectorRegistry, Counter
+from aiosmtplib.errors import SMTPHeloError
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from app.clients.server_state import ServerState
 from app.config import Settings
-from app.errors import AnswerLost, MailDeferred, MailRejected, MailServerDown, RecipientRefused
+from app.errors import (
+    MailDeferred,
+    MailRejected,
+    MailServerDown,
+    MailServerRefused,
+    RecipientRefused,
+    ReplyLost,
+)
 from app.mail import Mail, Sender, render, smtp_address
-from chassis.kafka.policy import RetryPolicy
+from app.smtp_replies import Outcome, Stage, classify, enhanced_code
 from chassis.tracing import Kind, span
 
 log = logging.getLogger(__name__)
 
-_OK, _WILL_FORWARD, _CLOSING = 250, 251, 421
 _TLS_PORT = 465
-_FRESH = 1.0  # seconds after an answer in which a connection is not tried out first
+_FRESH = 1.0  # seconds after a reply in which a connection is used without a RSET
 
 
 class SmtpClient:
     """Delivers mails one at a time; every error of SMTP becomes one of app.errors here.
-
-    While the server is away all senders share one probe: after a failure nobody connects again
-    before a wait with full jitter is over.
 
     Args:
         clock: monotonic seconds.
@@ -53,45 +58,61 @@ class SmtpClient:
             local_hostname=self._sender.domain,
         )
         self._data_timeout = settings.smtp_data_timeout
+        rate = settings.mail_rate_per_second
+        self._interval = 1 / rate if rate else 0.0
+        self._next_mail_at = clock()
         self._lock = asyncio.Lock()
-        self._backoff = RetryPolicy(backoff=0.5)
-        self._failures = 0
-        self._closed_until = 0.0
+        self._state = ServerState(clock)
         self._answered_at = clock() - _FRESH
         self._in_doubt = Counter(
             "mails_in_doubt",
-            "Mails whose answer was lost: doubled if it was a yes",
+            "Mails whose reply was lost: doubled if it was a yes",
             registry=registry,
         )
+        self._refusals = Counter(
+            "mail_refusals",
+            "Refusals by the mail server",
+            ["stage", "outcome"],
+            registry=registry,
+        )
+        waiting = Gauge(
+            "mail_server_waiting", "1 while no mail can be sent at present", registry=registry
+        )
+        waiting.set_function(lambda: float(bool(self._state.reason)))
 
     async def send(self, mail: Mail) -> None:
-        """Return when the server has said yes.
+        """Return when the server has accepted the mail.
 
         Raises:
-            RecipientRefused, MailServerDown, MailDeferred, MailRejected, AnswerLost.
+            RecipientRefused, MailRejected, MailDeferred, MailServerDown, MailServerRefused,
+            ReplyLost.
         """
         message = render(mail, self._sender)
         about = {"peer.service": "smtp", "event_type": mail.event_type}
         with span("send mail", Kind.CLIENT, about):
             async with self._lock:
+                self._state.check(mail.recipient)
+                await self._pace()
                 try:
                     await self._connect()
-                    await self._begin(smtp_address(mail.recipient))
-                    await self._transfer(message)
-                    self._answered_at = self._clock()
+                    await self._converse(mail.recipient, message)
                 except BaseException:
-                    # Whatever it was, a cancellation too: the next mail gets a clean conversation.
+                    # After any error, a cancellation too, the next mail gets a new connection.
                     self._smtp.close()
                     raise
+                self._answered_at = self._clock()
+                self._state.accepted()
 
     async def probe(self) -> None:
-        """For readiness: raises unless the server answers."""
+        """For readiness: raises unless the server accepts mails, as far as is known."""
         async with self._lock:
             try:
                 await self._connect()
             except BaseException:
                 self._smtp.close()
                 raise
+        if self._state.reason:
+            raise MailServerDown(self._state.reason)
 
     async def close(self) -> None:
         if self._smtp.is_connected:
@@ -101,8 +122,14 @@ class SmtpClient:
             except (SMTPException, OSError):
                 self._smtp.close()
 
+    async def _pace(self) -> None:
+        """Keep to MAIL_RATE_PER_SECOND."""
+        now = self._clock()
+        await asyncio.sleep(max(0.0, self._next_mail_at - now))
+        self._next_mail_at = max(now, self._next_mail_at) + self._interval
+
     async def _connect(self) -> None:
-        """A connection that answered just now. Idle ones are closed by servers without a word."""
+        """Make sure of a working connection. Servers close idle ones without notice."""
         if self._smtp.is_connected:
             if self._clock() - self._answered_at < _FRESH:
                 return
@@ -111,58 +138,82 @@ class SmtpClient:
                 return
             except (SMTPException, OSError):
                 self._smtp.close()
-        if self._clock() < self._closed_until:
-            raise MailServerDown("no connection a moment ago")
+        if not self._state.may_try:
+            raise MailServerDown(self._state.reason)
         try:
             await self._smtp.connect()
             await self._greet()
+        except SMTPResponseException as error:
+            self._count(Stage.CONNECT, Outcome.SERVER)
+            reason = _reason("connection or login refused", error)
+            self._state.login_refused(reason)
+            raise MailServerDown(reason) from error
         except (SMTPException, OSError) as error:
-            self._failures += 1
-            self._closed_until = self._clock() + self._backoff.delay(self._failures)
-            raise MailServerDown(_reason("no connection", error)) from error
-        self._failures = 0
+            reason = _reason("no connection", error)
+            self._state.unreachable(reason)
+            raise MailServerDown(reason) from error
+        self._state.connected()
 
     async def _greet(self) -> None:
-        """Unless TLS or the login had it done while connecting."""
+        """Say EHLO or HELO, unless TLS or the login had it done while connecting."""
         if self._smtp.is_ehlo_or_helo_needed:
             try:
                 await self._smtp.ehlo()
             except SMTPHeloError:
                 await self._smtp.helo()
 
-    async def _begin(self, recipient: str) -> None:
-        """Not by aiosmtplib's `mail` and `rcpt`, which take each address apart once more."""
+    async def _converse(self, recipient: str, message: bytes) -> None:
+        """Hand the message over in one transaction."""
+        stage = Stage.MAIL
         try:
-            code = await self._command(b"MAIL", f"FROM:<{self._sender.address}>")
-            if code != _OK:
-                raise MailServerDown(f"sender not accepted: {code}")
-            code = await self._command(b"RCPT", f"TO:<{recipient}>")
-        except (SMTPException, OSError) as error:
-            raise MailServerDown(_reason("no mail accepted", error)) from error
-        if code == _CLOSING:
-            raise MailServerDown(f"closing ({code})")
-        if code >= 500:
-            raise RecipientRefused(f"recipient refused ({code})")
-        if code not in (_OK, _WILL_FORWARD):
-            raise MailDeferred(f"recipient deferred ({code})")
-
-    async def _command(self, verb: bytes, about: str) -> int:
-        return int((await self._smtp.execute_command(verb, about.encode("ascii"))).code)
-
-    async def _transfer(self, message: bytes) -> None:
-        try:
+            # Not by aiosmtplib's `mail` and `rcpt`, which parse each address once more.
+            await self._command(b"MAIL", f"FROM:<{self._sender.address}>")
+            stage = Stage.RCPT
+            await self._command(b"RCPT", f"TO:<{smtp_address(recipient)}>")
+            stage = Stage.DATA
             await self._smtp.data(message, timeout=self._data_timeout)
-        except SMTPDataError as error:
-            if error.code == _CLOSING:
-                raise MailServerDown(_reason("closing", error)) from error
-            if error.code >= 500:
-                raise MailRejected(_reason("content rejected", error)) from error
-            raise MailDeferred(_reason("content deferred", error)) from error
-        except BaseException as error:
-            self._in_doubt.inc()
-            if isinstance(error, SMTPException | OSError):
-                raise AnswerLost(_reason("answer lost", error)) from error
+        except SMTPResponseException as error:
+            self._refused(stage, error, recipient)
+        except (SMTPException, OSError) as error:
+            if stage is Stage.DATA:
+                self._in_doubt.inc()
+                reason = _reason("reply lost", error)
+                self._state.refused(reason, recipient)
+                raise ReplyLost(reason) from error
+            self._count(stage, Outcome.SERVER)
+            reason = _reason(f"connection lost at {stage.name}", error)
+            climb = self._state.refused(reason, recipient)
+            raise MailServerRefused(reason, climb=climb) from error
+        except BaseException:
+            if stage is Stage.DATA:
+                self._in_doubt.inc()
             raise
+
+    async def _command(self, verb: bytes, argument: str) -> None:
+        response = await self._smtp.execute_command(verb, argument.encode("ascii"))
+        if response.code >= 300:
+            raise SMTPResponseException(response.code, response.message)
+
+    def _refused(self, stage: Stage, error: SMTPResponseException, recipient: str) -> NoReturn:
+        """Raise the error that stands for a refusing reply."""
+        outcome = classify(stage, error.code, error.message)
+        self._count(stage, outcome)
+        reason = _reason(f"refused at {stage.name}", error)
+        match outcome:
+            case Outcome.UNDELIVERABLE:
+                raise RecipientRefused(reason) from error
+            case Outcome.REJECTED if not self._state.rejected(reason, recipient):
+                raise MailRejected(reason) from error
+            case Outcome.DEFERRED:
+                raise MailDeferred(reason) from error
+            case Outcome.REJECTED:
+                raise MailServerRefused(reason, climb=False) from error
+            case Outcome.SERVER:
+                climb = self._state.refused(reason, recipient)
+                raise MailServerRefused(reason, climb=climb) from error
+
+    def _count(self, stage: Stage, outcome: Outcome) -> None:
+        self._refusals.labels(stage, outcome).inc()
 
 
 class LoggedMails:
@@ -182,6 +233,8 @@ def mailer(settings: Settings, registry: CollectorRegistry) -> SmtpClient | Logg
 
 
 def _reason(what: str, error: Exception) -> str:
-    """Without the server's words: they like to quote the recipient's address."""
-    code = f" ({error.code})" if isinstance(error, SMTPResponseException) else ""
-    return f"{what}: {type(error).__name__}{code}"
+    """Describe an error by its codes, without the server's words: they may quote an address."""
+    if not isinstance(error, SMTPResponseException):
+        return f"{what}: {type(error).__name__}"
+    enhanced = enhanced_code(error.message)
+    return f"{what}: {error.code} {enhanced}".rstrip()

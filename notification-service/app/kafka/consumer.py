@@ -1,6 +1,7 @@
 """Who handles which topic. A handler is a route with another wire: one call of the service."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -12,6 +13,9 @@ from app.services.notification_service import NotificationService
 from chassis.kafka.consumer import EventConsumer
 from chassis.kafka.handling import Subscription
 from chassis.kafka.producer import EventProducer
+from chassis.kafka.retry_topics import RetryTopics
+
+RETRY_TOPICS = ("mail-retry-1", "mail-retry-2", "mail-retry-3", "mail-retry-4")
 
 
 def subscriptions(service: NotificationService) -> Sequence[Subscription[Any]]:
@@ -39,4 +43,10 @@ def build_consumer(
         registry=registry,
         on_assigned=sent.catch_up,
         session=settings.kafka_session_seconds,
+        retries=RetryTopics(
+            RETRY_TOPICS,
+            producer.publish,
+            first_delay=settings.mail_retry_seconds,
+            max_age=timedelta(hours=settings.mail_retry_hours),
+        ),
     )

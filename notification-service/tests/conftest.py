@@ -175,9 +175,11 @@ async def wire(kafka_bootstrap: str) -> AsyncIterator[Wire]:
 
 
 @pytest.fixture
-def post(mailbox: Mailbox) -> Post:
+def post(mailbox: Mailbox) -> Iterator[Post]:
     mailbox.clear()
-    return Post(mailbox)
+    mailbox.set_faults()
+    yield Post(mailbox)
+    mailbox.set_faults()
 
 
 def log_lines(replica: Replica) -> list[dict[str, Any]]:

@@ -9,13 +9,14 @@ from chassis.kafka.policy import RetryPolicy
 _UNREACHABLE = RetryPolicy(backoff=0.5, backoff_max=5.0)
 _REFUSING = RetryPolicy(backoff=1.0, backoff_max=30.0)  # quota, throttling, login
 _REJECTING = RetryPolicy(backoff=1.0, backoff_max=4.0)
-_RUN = 5
+_RUN = 5  # recipients in a row whose mails are rejected
+_SHORT = 1.0  # seconds that a mail waits in its place: it is the probe then, before any other
 
 
 class ServerState:
     """Counts the refusals in a row and decides when the next mail may be tried.
 
-    While closed, all mails wait; the first mail after the wait is the probe. A mail that was
+    While it is closed all mails wait; the first mail after the wait is the probe. A mail that was
     refused moves to its retry topic, so each probe is another mail: a refusal that is about one
     recipient after all cannot keep the state closed. For the same reason the mails to the recipient
     that closed the state do not wait for it, and cannot lengthen the wait.
@@ -39,19 +40,22 @@ class ServerState:
         """False during a wait."""
         return self._clock() >= self._closed_until
 
-    def check(self, recipient: str) -> None:
-        """Return if a mail to this recipient may be tried now.
+    def seconds_until_try(self, recipient: str) -> float:
+        """Return after how many seconds a mail to this recipient may be tried, at most 1.
 
         Raises:
-            MailServerDown: all mails wait.
+            MailServerDown: all mails wait for longer.
             MailServerRefused: the last refusal was about this recipient; other mails need not wait
                 behind this one.
         """
         if self.may_try:
-            return
+            return 0.0
         if recipient == self._suspect:
             raise MailServerRefused(self.reason, climb=False)
-        raise MailServerDown(self.reason)
+        seconds = self._closed_until - self._clock()
+        if seconds > _SHORT:
+            raise MailServerDown(self.reason)
+        return seconds
 
     def unreachable(self, reason: str) -> None:
         """Note that no connection was possible."""

@@ -91,7 +91,7 @@ class SmtpClient:
         about = {"peer.service": "smtp", "event_type": mail.event_type}
         with span("send mail", Kind.CLIENT, about):
             async with self._lock:
-                self._state.check(mail.recipient)
+                await asyncio.sleep(self._state.seconds_until_try(mail.recipient))
                 await self._pace()
                 try:
                     await self._connect()

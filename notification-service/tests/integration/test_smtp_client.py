@@ -12,7 +12,14 @@ from tests.fakes import ScriptedSmtp
 
 from app.clients.smtp_client import LoggedMails, SmtpClient, mailer
 from app.config import Settings
-from app.errors import AnswerLost, MailDeferred, MailRejected, MailServerDown, RecipientRefused
+from app.errors import (
+    MailDeferred,
+    MailRejected,
+    MailServerDown,
+    MailServerRefused,
+    RecipientRefused,
+    ReplyLost,
+)
 from app.mail import Mail
 
 
@@ -67,21 +74,22 @@ async def test_many_mails_go_over_one_connection(server: ScriptedSmtp, client: C
         ("GREETING", "421 too busy", MailServerDown),
         ("GREETING", "silence", MailServerDown),
         ("GREETING", "hang up", MailServerDown),
-        ("MAIL", "530 log in first", MailServerDown),
-        ("MAIL", "451 later", MailServerDown),
-        ("MAIL", "hang up", MailServerDown),
+        ("MAIL", "530 log in first", MailServerRefused),
+        ("MAIL", "451 later", MailServerRefused),
+        ("MAIL", "hang up", MailServerRefused),
         ("RCPT", "550 no such user alice@example.com", RecipientRefused),
         ("RCPT", "553 bad mailbox name", RecipientRefused),
         ("RCPT", "450 greylisted", MailDeferred),
-        ("RCPT", "421 closing", MailServerDown),
-        ("RCPT", "silence", MailServerDown),
-        ("DATA", "452 full", MailDeferred),
+        ("RCPT", "421 closing", MailServerRefused),
+        ("RCPT", "silence", MailServerRefused),
+        ("DATA", "452 4.2.2 full", MailDeferred),
         ("DATA", "554 no", MailRejected),
         (".", "554 looks like spam", MailRejected),
+        (".", "550 5.4.5 quota of alice@example.com", MailServerRefused),
         (".", "451 later", MailDeferred),
-        (".", "421 closing", MailServerDown),
-        (".", "hang up", AnswerLost),
-        (".", "silence", AnswerLost),
+        (".", "421 closing", MailServerRefused),
+        (".", "hang up", ReplyLost),
+        (".", "silence", ReplyLost),
     ],
 )
 async def test_a_reply_becomes_its_error_and_the_next_mail_goes(
@@ -97,12 +105,12 @@ async def test_a_reply_becomes_its_error_and_the_next_mail_goes(
 
 
 async def eventually(client: Client, mail: Mail) -> None:
-    """As a lane does: while the server is down, again."""
+    """Try again while the server is down, as the consumer does."""
     async with asyncio.timeout(5):
         while True:
             try:
                 await client.smtp.send(mail)
-            except MailServerDown:
+            except (MailServerDown, MailServerRefused):
                 await asyncio.sleep(0.02)
             else:
                 return
@@ -185,6 +193,64 @@ async def test_the_probe_tells_whether_the_server_answers(
     server.says = {"RSET": "silence", "GREETING": "silence"}
     with pytest.raises(MailServerDown):
         await client.smtp.probe()
+
+
+async def test_probe_reports_a_refusing_server_until_it_accepts_a_mail(
+    server: ScriptedSmtp, client: Client
+) -> None:
+    """Readiness: a server that answers and refuses every mail is not UP."""
+    server.says = {".": "550 5.4.5 Daily limit"}
+    with pytest.raises(MailServerRefused):
+        await client.smtp.send(mail())
+    with pytest.raises(MailServerDown):
+        await client.smtp.probe()
+    assert client.registry.get_sample_value("mail_server_waiting") == 1
+    server.says = {}
+    await eventually(client, mail())
+    await client.smtp.probe()
+    assert client.registry.get_sample_value("mail_server_waiting") == 0
+
+
+async def test_refused_login_waits_and_recovers(server: ScriptedSmtp) -> None:
+    server.says = {"EHLO": "250-scripted\r\n250 AUTH PLAIN", "AUTH": "535 5.7.8 Bad credentials"}
+    client = Client(server.port, smtp_username="shop", smtp_password="secret")
+    with pytest.raises(MailServerDown, match=r"535 5\.7\.8"):
+        await client.smtp.send(mail())
+    assert not any(command.startswith("MAIL") for command in server.commands)
+    server.says["AUTH"] = "235 2.7.0 OK"
+    await eventually(client, mail())
+    await client.smtp.close()
+
+
+async def test_rejections_of_one_recipient_do_not_stop_the_others(
+    server: ScriptedSmtp, client: Client
+) -> None:
+    server.says = {".": "554 5.7.1 Message content rejected"}
+    for number in range(21):
+        with pytest.raises(MailRejected):
+            await client.smtp.send(mail(number, "bob@example.com"))
+    server.says = {}
+    await client.smtp.send(mail())
+
+
+async def test_rejections_of_everyone_are_a_state_of_the_server(
+    server: ScriptedSmtp, client: Client
+) -> None:
+    server.says = {".": "554 Sending paused for this account"}
+    for number in range(4):
+        with pytest.raises(MailRejected):
+            await client.smtp.send(mail(number, f"customer-{number}@example.com"))
+    with pytest.raises(MailServerRefused):
+        await client.smtp.send(mail())
+
+
+async def test_rate_limit_spaces_mails(server: ScriptedSmtp) -> None:
+    client = Client(server.port, mail_rate_per_second=20)
+    began = time.monotonic()
+    for number in range(5):
+        await client.smtp.send(mail(number))
+    assert time.monotonic() - began >= 4 / 20
+    await client.smtp.close()
 
 
 async def test_starttls_is_insisted_on(server: ScriptedSmtp) -> None:

@@ -27,7 +27,7 @@ def scene() -> Scene:
 
 
 def test_open_state_lets_every_mail_through(scene: Scene) -> None:
-    scene.state.check(ALICE)
+    assert scene.state.seconds_until_try(ALICE) == 0
     assert scene.state.reason == ""
 
 
@@ -52,24 +52,45 @@ def test_refusals_of_one_recipient_never_hold_other_mails_for_longer_than_a_seco
         assert scene.wait() <= 1.01
 
 
-def test_mails_to_the_refused_recipient_step_aside_while_others_wait(scene: Scene) -> None:
+def test_mails_to_the_refused_recipient_step_aside_and_others_wait_in_their_place(
+    scene: Scene,
+) -> None:
     while scene.state.may_try:  # the wait is random and may be very short
         scene.state.refused("refused at DATA: 421", BOB)
     with pytest.raises(MailServerRefused, match="421") as aside:
-        scene.state.check(BOB)
+        scene.state.seconds_until_try(BOB)
     assert not aside.value.climb
-    with pytest.raises(MailServerDown, match="421"):
-        scene.state.check(ALICE)
+    assert 0 < scene.state.seconds_until_try(ALICE) <= 1
     scene.wait()
-    scene.state.check(BOB)
-    scene.state.check(ALICE)
+    assert scene.state.seconds_until_try(BOB) == scene.state.seconds_until_try(ALICE) == 0
+
+
+def test_a_longer_wait_gives_the_mail_back(scene: Scene) -> None:
+    """Its partition waits then, and ends at once when the service stops."""
+    for number in range(30):
+        scene.state.refused("quota", f"customer-{number}@example.com")
+        if _left(scene) < 1.1:
+            scene.wait()
+            continue
+        with pytest.raises(MailServerDown, match="quota"):
+            scene.state.seconds_until_try(ALICE)
+        return
+    pytest.fail("30 refusals and no wait above a second")
+
+
+def _left(scene: Scene) -> float:
+    """Seconds that are left of the current wait."""
+    began = scene.now
+    seconds = scene.wait()
+    scene.now = began
+    return seconds
 
 
 def test_an_accepted_mail_ends_every_wait(scene: Scene) -> None:
     for number in range(6):
         scene.state.refused("quota", f"customer-{number}@example.com")
     scene.state.accepted()
-    scene.state.check(ALICE)
+    assert scene.state.seconds_until_try(ALICE) == 0
     assert scene.state.reason == ""
     scene.state.refused("quota", ALICE)
     assert scene.wait() <= 1.01, "the count begins again"

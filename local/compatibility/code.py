@@ -42,8 +42,8 @@ def differing_use(api: EventApi, used: Mapping[str, Usage]) -> list[str]:
     for service, usage in used.items():
         buried = {f"{topic}{DEAD_LETTERS}" for topic in usage.receives}
         code = {
-            "sends": usage.sends | buried,
-            "receives": usage.receives,
+            "sends": usage.sends | buried | usage.retries,
+            "receives": usage.receives | usage.retries,
             "follows": usage.follows,
         }
         for does, topics in code.items():

@@ -1,7 +1,8 @@
 """Which topics a service's code sends to and receives from: read from its source, not run.
 
 A topic is known by its name, written out or in a constant of the service. Where a subscription or a
-consumer is made, it is received from; handed to any other call, it is sent to.
+consumer is made, it is received from; handed to any other call, it is sent to. A service both sends
+to and receives from its retry topics.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_GROUPED, _WHOLE = "Subscription", "AIOKafkaConsumer"
+_GROUPED, _WHOLE, _RETRIES = "Subscription", "AIOKafkaConsumer", "RetryTopics"
 
 
 @dataclass
@@ -23,6 +24,8 @@ class Usage:
     """As a group, in which one replica gets a message."""
     follows: set[str] = field(default_factory=set)
     """From the beginning and without a group: every replica gets every message."""
+    retries: set[str] = field(default_factory=set)
+    """Sent to and received from, by the group of the topics that they serve."""
 
 
 def usage_of(folder: Path, topics: Collection[str]) -> Usage:
@@ -41,7 +44,11 @@ def usage_of(folder: Path, topics: Collection[str]) -> Usage:
 def _where(usage: Usage, call: ast.Call) -> set[str]:
     function = call.func
     name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-    return {_GROUPED: usage.receives, _WHOLE: usage.follows}.get(name, usage.sends)
+    return {
+        _GROUPED: usage.receives,
+        _WHOLE: usage.follows,
+        _RETRIES: usage.retries,
+    }.get(name, usage.sends)
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -53,9 +60,13 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _named(call: ast.Call, constants: dict[str, str]) -> set[str]:
-    """The texts among a call's own arguments."""
+    """The texts among a call's own arguments, and in a tuple among them."""
     found = set()
-    for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    for argument in list(arguments):
+        if isinstance(argument, ast.Tuple):
+            arguments += argument.elts
+    for argument in arguments:
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
             found.add(argument.value)
         elif isinstance(argument, ast.Name) and argument.id in constants:

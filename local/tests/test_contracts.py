@@ -501,13 +501,19 @@ def test_who_sends_and_receives_is_what_the_sources_say(api: EventApi, tmp_path:
         'producer.send("mail-sent", key)\n'
         "Subscription(TOPIC, OrderPlaced, handle)\n"
         'AIOKafkaConsumer("inventory-low")\n'
+        'RetryTopics(("mail-retry-1", "mail-retry-2"), publish)\n'
     )
     usage = usage_of(source.parents[1], TOPICS)
-    assert usage == Usage({"mail-sent"}, {"order-placed"}, {"inventory-low"})
+    retries = {"mail-retry-1", "mail-retry-2"}
+    assert usage == Usage({"mail-sent"}, {"order-placed"}, {"inventory-low"}, retries)
     assert code.differing_use(api, {"ai-service": usage}) == [
         "ai-service follows inventory-low: not described",
         "ai-service follows order-placed: not in its code",
+        "ai-service receives mail-retry-1: not described",
+        "ai-service receives mail-retry-2: not described",
         "ai-service sends ai-notification-ready: not in its code",
+        "ai-service sends mail-retry-1: not described",
+        "ai-service sends mail-retry-2: not described",
         "ai-service sends mail-sent: not described",
     ]
 

@@ -15,8 +15,6 @@ from chassis.kafka.handling import Subscription
 from chassis.kafka.producer import EventProducer
 from chassis.kafka.retry_topics import RetryTopics
 
-RETRY_TOPICS = ("mail-retry-1", "mail-retry-2", "mail-retry-3", "mail-retry-4")
-
 
 def subscriptions(service: NotificationService) -> Sequence[Subscription[Any]]:
     return (
@@ -44,7 +42,7 @@ def build_consumer(
         on_assigned=sent.catch_up,
         session=settings.kafka_session_seconds,
         retries=RetryTopics(
-            RETRY_TOPICS,
+            ("mail-retry-1", "mail-retry-2", "mail-retry-3", "mail-retry-4"),
             producer.publish,
             first_delay=settings.mail_retry_seconds,
             max_age=timedelta(hours=settings.mail_retry_hours),

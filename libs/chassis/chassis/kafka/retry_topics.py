@@ -133,7 +133,7 @@ class RetryTopics:
         attempts = state.attempts + int(kind.climb)
         repeats = state.repeats + int(kind.bounded)
         if repeats >= self.max_repeats or (kind.expires and now - since > self.max_age):
-            return Failure(error, attempts + repeats, since)
+            return Failure(error, attempts, since)
         index = min(attempts, len(self.topics)) - 1 if kind.climb else 0
         delay = self.first_delay * self.factor**index
         delay *= random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  spreads load

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -12,13 +13,21 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 from prometheus_client import CollectorRegistry
 
 from chassis.kafka.dead_letters import DeadLetters
-from chassis.kafka.errors import BrokerUnavailable, DependencyDown, Refused, Unsendable
+from chassis.kafka.errors import (
+    BrokerUnavailable,
+    DependencyDown,
+    Refused,
+    RetryLater,
+    Unsendable,
+)
 from chassis.kafka.events import Envelope
 from chassis.kafka.handling import ConsumerMetrics, Handling, Subscription, describe
 from chassis.kafka.lane import Lane
 from chassis.kafka.policy import RetryPolicy
+from chassis.kafka.retry_topics import HEADER, RetryState, RetryTopics
 
 POLICY = RetryPolicy(attempts=3, backoff=0.0, halt_after=2)
+RETRIES = ("retry-1", "retry-2")
 
 
 class Greeting(Envelope):
@@ -56,7 +65,7 @@ async def until(condition: Callable[[], bool]) -> None:
 class Scene:
     """A lane of a group, whose handler and broker do as they are told, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, **retries: Any) -> None:
         self.handler: list[Exception | None] = []
         self.commit_error: Exception | None = None
         self.publish_errors: list[Exception] = []
@@ -69,6 +78,7 @@ class Scene:
             POLICY,
             ConsumerMetrics(CollectorRegistry()),
             self.halt,
+            RetryTopics(RETRIES, self.publish, **retries) if retries else None,
         )
 
     async def handle(self, event: Greeting) -> None:
@@ -111,6 +121,18 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
+
+
+@pytest.fixture
+def retrying() -> Scene:
+    """The same with retry topics."""
+    return Scene(first_delay=0.001, max_age=timedelta(hours=1), max_repeats=3)
+
+
+def on_retry_topic(entry: Any) -> SimpleNamespace:
+    """The record that `publish` wrote, as the broker delivers it."""
+    topic, key, value, headers = entry
+    return record(value, topic=topic, key=key, offset=7, headers=tuple(headers.items()))
 
 
 async def test_the_offset_is_committed_after_the_message_was_handled(scene: Scene) -> None:
@@ -363,3 +385,90 @@ async def test_a_commit_that_never_returns_ends_the_lane_and_says_so(scene: Scen
     await asyncio.wait({lane.task}, timeout=5)
     with pytest.raises(TimeoutError):
         lane.check()
+
+
+async def test_a_deferred_message_moves_to_the_retry_topic_before_its_offset_is_committed(
+    retrying: Scene,
+) -> None:
+    retrying.handler = [RetryLater("450")]
+    retrying.publish_errors = [BrokerUnavailable("away")]
+    log = await retrying.run(record(), record(offset=41))
+    assert log[:2] == ["failed", "refused"]
+    topic, key, value, headers = log[2]
+    assert (topic, key, value) == ("retry-1", b"k", record().value)
+    state = RetryState.model_validate_json(headers[HEADER])
+    assert (state.topic, state.partition, state.offset, state.attempts) == ("greetings", 2, 40, 1)
+    assert log[3:] == ["handled", "committed 42"], "the message behind it goes on"
+
+
+async def test_a_deferred_message_climbs_and_is_buried_as_of_its_first_topic(
+    retrying: Scene,
+) -> None:
+    retrying.handler = [RetryLater("450")] * 3 + [Refused("550")]
+    topics, message = [], record()
+    for _ in range(3):
+        log = await retrying.run(message)
+        topics.append(log[1][0])
+        message = on_retry_topic(log[1])
+    assert topics == ["retry-1", "retry-2", "retry-2"]
+    letter = (await retrying.run(message))[1]
+    assert letter[0] == "greetings.dlq"
+    assert letter[3]["x-original-topic"] == b"greetings"
+    assert letter[3]["x-original-offset"] == b"40"
+    assert HEADER not in letter[3], "a replay begins without a history"
+
+
+async def test_a_deferred_message_waits_until_it_is_due(retrying: Scene) -> None:
+    retrying.handler = [RetryLater("450")]
+    entry = (await retrying.run(record()))[1]
+    state = RetryState.model_validate_json(entry[3][HEADER])
+    later = state.model_copy(update={"not_before": datetime.now(UTC) + timedelta(hours=1)})
+    entry[3][HEADER] = later.model_dump_json().encode()
+    lane = Lane(retrying.handling.process, retrying.commit)
+    retrying.log = []
+    lane.add([on_retry_topic(entry)])
+    await asyncio.sleep(0.05)
+    assert retrying.log == []
+    lane.close()
+    await lane.task
+    assert retrying.log == [], "a stop ends the wait at once and commits nothing"
+
+
+async def test_a_message_that_is_deferred_for_too_long_is_a_dead_letter_with_its_reason() -> None:
+    scene = Scene(first_delay=0.001, max_age=timedelta(0))
+    scene.handler = [RetryLater("450 4.2.2")] * 2
+    message = on_retry_topic((await scene.run(record()))[1])
+    letter = (await scene.run(message))[1]
+    assert letter[0] == "greetings.dlq"
+    assert letter[3]["x-error"] == b"450 4.2.2"
+
+
+async def test_a_message_that_waits_for_the_server_neither_climbs_nor_expires() -> None:
+    scene = Scene(first_delay=0.001, max_age=timedelta(0))
+    message = record()
+    for _ in range(20):
+        scene.handler = [RetryLater("quota", climb=False, expires=False)]
+        log = await scene.run(message)
+        assert log[1][0] == "retry-1"
+        message = on_retry_topic(log[1])
+
+
+@pytest.mark.parametrize("error", [OSError("a bug"), RetryLater("lost", bounded=True)])
+async def test_failures_with_an_unknown_effect_are_bounded_and_hold_up_nothing(
+    retrying: Scene, error: Exception
+) -> None:
+    """One customer's input that meets a bug stops neither the consumer nor its partition."""
+    retrying.handler = [error] * 3
+    message = record()
+    for _ in range(2):
+        message = on_retry_topic((await retrying.run(message))[1])
+    letter = (await retrying.run(message))[1]
+    assert letter[0] == "greetings.dlq"
+    assert letter[3]["x-attempts"] == b"3"
+    assert retrying.halts == 0
+
+
+async def test_a_foreign_message_on_a_retry_topic_is_skipped(retrying: Scene) -> None:
+    for headers in ((), ((HEADER, b"{}"),), ((HEADER, b"\xff"),)):
+        log = await retrying.run(record(topic="retry-1", headers=headers))
+        assert log == ["committed 41"]

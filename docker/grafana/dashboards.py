@@ -102,6 +102,19 @@ SHOP = Dashboard(
         ],
         [
             Panel(
+                "Deferred mails that wait for their retry",
+                {"{{topic}}": 'sum by (topic) (kafka_consumer_lag{topic=~"mail-retry-.*"})'},
+            ),
+            Panel(
+                "Refusals of the mail server a second; 1 while it refuses all mails",
+                {
+                    "{{stage}} {{outcome}}": rate("mail_refusals_total", "stage, outcome"),
+                    "refuses all": "max(mail_server_waiting)",
+                },
+            ),
+        ],
+        [
+            Panel(
                 "Stock: reductions a second",
                 {"{{outcome}}": rate("stock_reductions_total", "outcome")},
             ),

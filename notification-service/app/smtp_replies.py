@@ -21,7 +21,7 @@ class Stage(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What follows from a refusal."""
+    """The consequence of a refusal."""
 
     UNDELIVERABLE = "undeliverable"  # the recipient cannot get this mail: dead letter
     REJECTED = "rejected"  # content or policy: dead letter, unless mails to everyone are rejected
@@ -112,5 +112,5 @@ def _is_account_policy(stage: Stage, code: int, detail: int, text: str) -> bool:
 
 
 def _is_relaying_denied(text: str) -> bool:
-    """True if the server relays no mail for this account, whoever the recipient is."""
+    """True if the server relays no mail for this account, to any recipient."""
     return "relay" in text.lower()

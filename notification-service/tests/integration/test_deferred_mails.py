@@ -19,7 +19,7 @@ Replicas = Callable[..., Replica]
 Order = dict[str, Any]
 QUICK = {"MAIL_RETRY_SECONDS": "1"}
 PROMPT = 5.0
-"""Seconds by which one customer's mails may delay another's (promise 64)."""
+"""Seconds by which the mails of one customer may delay other mails (promise 64)."""
 
 
 def order(customer: str, name: str = "Alice") -> Order:

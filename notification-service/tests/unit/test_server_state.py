@@ -46,7 +46,7 @@ def test_refusals_of_different_recipients_lengthen_the_wait_up_to_30_seconds(sce
 def test_refusals_of_one_recipient_never_hold_other_mails_for_longer_than_a_second(
     scene: Scene,
 ) -> None:
-    """One customer's mails cannot delay another's, even by refusals that look like the server's."""
+    """Even refusals that look like a state of the server are bounded for other customers."""
     for number in range(100):
         assert scene.state.refused("quota", BOB) is (number > 0)
         assert scene.wait() <= 1.01

@@ -45,7 +45,7 @@ TABLE = [
     (DATA, "451 4.7.1 Greylisting in action", DEFERRED),
     (RCPT, "450 4.2.1 The user receives mail at too high a rate", DEFERRED),
     (RCPT, "452 4.2.2 Mailbox full", DEFERRED),
-    (DATA, "452 4.2.2 The account is over quota", DEFERRED),
+    (DATA, "452 4.2.2 Account over quota", DEFERRED),
     (RCPT, "450 4.1.1 User unknown in local table, try later", DEFERRED),
     (RCPT, "451 4.4.1 No answer from host", DEFERRED),
     (RCPT, "451 4.4.3 Temporary lookup failure", DEFERRED),

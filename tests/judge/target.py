@@ -252,6 +252,7 @@ class EmbeddedFleet:
             "RATE_LIMIT_DEFAULT": NO_LIMIT,
             "RATE_LIMIT_AI": NO_LIMIT,
             "MAILBOX_MAX": "1000000",
+            "MAIL_RETRY_SECONDS": "1",  # deferred mails arrive before the run is checked
             "OTEL_TRACES_SAMPLER_ARG": "0",
             **self.settings,
         }

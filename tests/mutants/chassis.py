@@ -3,6 +3,9 @@
 from tests.mutants.mutant import Edit, Mutant
 
 _RELAY = "libs/chassis/chassis/relay.py"
+_BRING_TO_END = (
+    "            try:\n                outcome = await self._bring_to_end(lane, message, state)\n"
+)
 _HANDLING = "libs/chassis/chassis/kafka/handling.py"
 _BREAKER = "libs/chassis/chassis/breaker.py"
 _AUTH = "libs/chassis/chassis/auth.py"
@@ -61,9 +64,9 @@ CHASSIS = [
         f"{_MESSAGES}::test_the_offset_is_committed_after_the_message_was_handled",
         Edit(
             _HANDLING,
-            "            try:\n                outcome = await self._bring_to_end(lane, record)\n",
+            _BRING_TO_END,
             "            lane.handled(record)\n            await self._settle(lane, record)\n"
-            "            try:\n                outcome = await self._bring_to_end(lane, record)\n",
+            + _BRING_TO_END,
         ),
     ),
     _mutant(

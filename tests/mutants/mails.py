@@ -4,6 +4,8 @@ from tests.mutants.mutant import Edit, Mutant
 
 _SERVICE = "notification-service/app/services/notification_service.py"
 _TEST = "tests/unit/test_notification_service.py"
+_REPLIES = "notification-service/app/smtp_replies.py"
+_STATE = "notification-service/app/clients/server_state.py"
 _FOLLOW_UP = "ai-service/app/services/follow_up.py"
 
 MAILS = [
@@ -46,6 +48,25 @@ MAILS = [
         (
             Edit(_FOLLOW_UP, "from uuid import uuid5\n", "from uuid import uuid4\n"),
             Edit(_FOLLOW_UP, "uuid5(event.event_id, AI_NOTIFICATION_READY)", "uuid4()"),
+        ),
+    ),
+    Mutant(
+        "account-wide-refusal-is-a-dead-letter",
+        (64,),
+        "notification-service",
+        "tests/unit/test_smtp_replies.py::test_reply_has_the_outcome_of_its_cause",
+        (Edit(_REPLIES, "return detail in (2, 5)", "return detail == 2"),),
+    ),
+    Mutant(
+        "one-recipient-lengthens-the-wait-of-all",
+        (64,),
+        "notification-service",
+        "tests/unit/test_server_state.py"
+        "::test_refusals_of_one_recipient_never_hold_other_mails_for_longer_than_a_second",
+        (
+            Edit(
+                _STATE, "        if not same:\n            self._failures", "        self._failures"
+            ),
         ),
     ),
 ]

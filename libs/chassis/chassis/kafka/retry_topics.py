@@ -1,6 +1,6 @@
 """Retry topics: a message that has to wait moves to another topic, and its partition goes on.
 
-Each retry topic has one delay, so its messages become due in the order in which they were written.
+Each retry topic has one delay, so its messages become due in the sequence of their offsets.
 The delays grow by a constant factor from one topic to the next; the last one repeats. A message
 keeps its key. Retry topics have as many partitions as the topics that they serve, and the group
 uses the range assignor, so one member owns the same partition number of all of them: two members

@@ -74,6 +74,8 @@ class BoundedHttpProtocol(DrainingProtocol):
             self._close_in(self.head_seconds)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # RequestParser parses this head again
         self._cancel_timer()
         if self._unread > self.max_head_bytes:  # which may be the body's beginning as well
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -93,6 +95,8 @@ class BoundedHttpProtocol(DrainingProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         if not self.cycle.response_complete:  # else the connection ends with the early answer's
             self._cancel_timer()
         super().on_message_complete()

@@ -69,6 +69,11 @@ class ServiceUnavailable(Problem):
         super().__init__(detail, headers={"Retry-After": str(seconds)}, **extensions)
 
 
+class UnsupportedMediaType(Problem):
+    status = 415
+    example = "The body must be JSON: send it with Content-Type: application/json."
+
+
 class ValidationProblem(Problem):
     """Only for the OpenAPI document: 422 answers are made by FastAPI and rendered below."""
 
@@ -237,9 +242,18 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             tags=app.openapi_tags,
         )
+        _declare_media_types(document["paths"])
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas["Problem"] = PROBLEM_SCHEMA
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _declare_media_types(paths: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the 415 of `chassis.content` to each operation with a body."""
+    for item in paths.values():
+        for operation in item.values():
+            if "requestBody" in operation:
+                operation["responses"].setdefault("415", _describe([UnsupportedMediaType]))

@@ -145,7 +145,7 @@ class BoundedHttpProtocol(DrainingProtocol):
         if self._asked:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.write(_refusal(status))
+        self.transport.write(_refusal(status, self.max_head_bytes))
         self._linger()
 
     def end_after_answer(self) -> None:
@@ -174,12 +174,12 @@ class BoundedHttpProtocol(DrainingProtocol):
         return self.cycle.response_started or not self.cycle.more_body
 
 
-def _refusal(status: HTTPStatus) -> bytes:
+def _refusal(status: HTTPStatus, max_head_bytes: int) -> bytes:
     problem = {
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,
-        "detail": _DETAILS[status],
+        "detail": _DETAILS[status].format(max_head_bytes),
         "instance": "",
         "trace_id": None,
     }
@@ -194,5 +194,7 @@ def _refusal(status: HTTPStatus) -> bytes:
 _DETAILS = {
     HTTPStatus.BAD_REQUEST: "This is not a well-formed HTTP request.",
     HTTPStatus.REQUEST_TIMEOUT: "The request's head did not arrive in time.",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request's headers are too large.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
+        "The request's headers, its access token among them, are larger than {} bytes."
+    ),
 }

@@ -26,7 +26,7 @@ _FETCH_SECONDS = 5.0
 _NOTABLE_SKEW = 5.0  # seconds
 _LONGEST = 120
 _OTHER_HEADERS = 1_000  # bytes that a request has beside its token; browsers send about so many
-_SMALLER_TOKEN = "Map fewer roles and claims into the token, or"
+_FEWER_CLAIMS = "Map fewer roles and claims into the token, or"
 Json = dict[str, Any]
 
 
@@ -203,14 +203,14 @@ def _about_size(size: int, settings: Settings) -> Iterator[Finding]:
     yield check(
         size <= limit,
         f"It has {size} bytes; OIDC_MAX_TOKEN_BYTES is {limit}.",
-        f"{_SMALLER_TOKEN} raise OIDC_MAX_TOKEN_BYTES of the gateway and of order-service.",
+        f"{_FEWER_CLAIMS} raise OIDC_MAX_TOKEN_BYTES of the gateway and of order-service.",
     )
     limit = settings.max_head_bytes
     yield check(
         size + _OTHER_HEADERS <= limit,
         f"With some {_OTHER_HEADERS} bytes of other headers it has {size + _OTHER_HEADERS};"
         f" MAX_HEAD_BYTES is {limit}.",
-        f"{_SMALLER_TOKEN} raise MAX_HEAD_BYTES of the gateway.",
+        f"{_FEWER_CLAIMS} raise MAX_HEAD_BYTES of the gateway.",
     )
 
 

@@ -20,7 +20,9 @@ async def test_head_is_forwarded_as_head_with_the_headers_of_the_answer(
     assert (answer.header("content-length"), answer.header("etag")) == ("17", '"1"')
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/ready", "/docs", "/docs/start.js", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/health", "/health/ready", "/docs", "/docs/start.js", "/nothing"]
+)
 async def test_head_of_the_gateways_own_pages_has_the_headers_of_get(
     gateway: Gateway, path: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Refuse a request body that cannot be JSON by its headers, with 415 (RFC 9110, section 15.5.16)."""
+"""Refuse a body whose headers say that it is not JSON (415, RFC 9110, section 15.5.16)."""
 
 from collections.abc import Iterable
 from email.message import Message

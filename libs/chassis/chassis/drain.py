@@ -20,12 +20,12 @@ _FRESH_SECONDS = 1.0  # for the first request of a connection that was only just
 
 
 class DrainingProtocol(HttpToolsProtocol):
-    """uvicorn's protocol of one connection, with an end that its peer is told of, with answers
-    that are written once, and without protocol upgrades."""
+    """uvicorn's HTTP protocol with a graceful shutdown that loses no request, with one write for
+    each small response, and without protocol upgrades."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.parser = RequestParser(self)
+        self.parser = RequestParser(self)  # type: ignore[assignment]  # the same interface
         self._is_draining = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

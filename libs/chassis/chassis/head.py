@@ -1,4 +1,4 @@
-"""HEAD wherever there is GET (RFC 9110, section 9.3.2). FastAPI's routes have no HEAD of their own."""
+"""HEAD wherever there is GET (RFC 9110, section 9.3.2). A GET route of FastAPI has no HEAD."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 

@@ -1,8 +1,8 @@
 """Ignore offers of a protocol upgrade, as RFC 9110 section 7.8 allows a server to do.
 
-httptools ends the HTTP conversation at a request with `Connection: upgrade` and an `Upgrade` header.
-It skips that request's body. A server that goes on reading loses the body, and takes the body's
-bytes for the next request. Java's HttpClient offers `h2c` with every first request.
+httptools stops at a request with `Connection: upgrade` and an `Upgrade` header, and skips its
+body. A server that goes on reading loses the body, and takes the body's bytes for the next
+request. Java's HttpClient offers `h2c` with every first request.
 """
 
 import httptools

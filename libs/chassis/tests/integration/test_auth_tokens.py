@@ -104,7 +104,7 @@ async def test_header_type_does_not_replace_the_other_checks(
 
 
 def with_roles(number: int) -> str:
-    """A token of somebody with this many realm roles, some 36 bytes each."""
+    """A token with this many realm roles, some 36 bytes each."""
     names = [f"realm-role-{n:04d}-of-many" for n in range(number)]
     return token(FORGER.key, claims(realm_access={"roles": ["customer", *names]}))
 

@@ -1,4 +1,4 @@
-"""Promise 68: a request that offers an upgrade gets one response, the one it gets without the offer.
+"""Promise 68: a request with an upgrade offer gets one response, as without the offer.
 
 The services speak HTTP/1.1 alone, so they ignore the offer (RFC 9110, section 7.8). Raw sockets,
 because an HTTP client would not send most of this.

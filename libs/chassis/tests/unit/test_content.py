@@ -38,7 +38,9 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
-def refused(client: TestClient, content: bytes, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+def refused(
+    client: TestClient, content: bytes, headers: dict[str, str]
+) -> tuple[str, dict[str, str]]:
     """The detail and the headers of the 415."""
     response = client.post("/things", content=content, headers=headers)
     assert response.status_code == 415, response.text
@@ -50,7 +52,17 @@ def refused(client: TestClient, content: bytes, headers: dict[str, str]) -> tupl
 
 @pytest.mark.parametrize(
     "encoding",
-    ["gzip", "x-gzip", "GZIP", "deflate", "br", "zstd", "gzip, gzip", "identity, gzip", "aws-chunked"],
+    [
+        "gzip",
+        "x-gzip",
+        "GZIP",
+        "deflate",
+        "br",
+        "zstd",
+        "gzip, gzip",
+        "identity, gzip",
+        "aws-chunked",
+    ],
 )
 def test_encoded_body_is_415_with_accept_encoding(client: TestClient, encoding: str) -> None:
     content = gzip.compress(BODY)
@@ -61,7 +73,9 @@ def test_encoded_body_is_415_with_accept_encoding(client: TestClient, encoding: 
 
 def test_encoded_body_in_chunks_is_415(client: TestClient) -> None:
     response = client.post(
-        "/things", content=iter([gzip.compress(BODY)]), headers={**AS_JSON, "content-encoding": "gzip"}
+        "/things",
+        content=iter([gzip.compress(BODY)]),
+        headers={**AS_JSON, "content-encoding": "gzip"},
     )
     assert response.status_code == 415
 
@@ -90,7 +104,9 @@ def test_body_of_another_media_type_is_415_with_accept(
     assert answered["accept"] == "application/json"
 
 
-@pytest.mark.parametrize("charset", ["iso-8859-1", "latin1", "utf-16", "windows-1252", "utf-7", "x"])
+@pytest.mark.parametrize(
+    "charset", ["iso-8859-1", "latin1", "utf-16", "windows-1252", "utf-7", "x"]
+)
 def test_body_in_another_charset_is_415(client: TestClient, charset: str) -> None:
     detail, _ = refused(client, BODY, {"content-type": f"application/json; charset={charset}"})
     assert detail == "The body must be in UTF-8, as all JSON (RFC 8259)."
@@ -113,7 +129,9 @@ def test_json_is_read_whatever_its_media_type_looks_like(
         assert (response.status_code, response.text) == (200, '{"name":"a"}')
 
 
-@pytest.mark.parametrize("headers", [{}, {"content-encoding": "gzip"}, {"content-type": "text/plain"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"content-encoding": "gzip"}, {"content-type": "text/plain"}]
+)
 def test_missing_body_is_422(client: TestClient, headers: dict[str, str]) -> None:
     response = client.post("/things", headers=headers)
     assert response.status_code == 422

@@ -108,10 +108,11 @@ class Directory:
         return Address(segments[0] == "api", area, None, found)
 
     def _find(self, method: str, path: str) -> Operation | frozenset[str]:
+        wanted = "GET" if method == "HEAD" else method  # RFC 9110, section 9.3.2
         known: set[str] = set()
         for shape in self._shapes:
             if shape.pattern.fullmatch(path):
-                if (operation := shape.operations.get(method)) is not None:
+                if (operation := shape.operations.get(wanted)) is not None:
                     return operation
                 known |= shape.operations.keys()
         return frozenset(known)

@@ -142,7 +142,7 @@ class Admission:
         except InvalidToken as error:
             self._refused.inc()
             log.info("token refused", extra={"reason": error.reason})
-            visit.refusal = Unauthenticated("The token is not valid here.", invalid=True)
+            visit.refusal = Unauthenticated(error.detail, invalid=True)
 
 
 def _quota_exceeded(standing: Standing) -> QuotaExceeded:

@@ -19,11 +19,14 @@ import aiohttp
 from pydantic import ValidationError
 
 from app.config import Settings
-from chassis.auth import InvalidToken, TokenVerifier
+from chassis.auth import InvalidToken, TokenVerifier, is_token_type
+from chassis.keyset import signing_keys
 
 _FETCH_SECONDS = 5.0
 _NOTABLE_SKEW = 5.0  # seconds
 _LONGEST = 120
+_OTHER_HEADERS = 1_000  # bytes that a request has beside its token; browsers send about so many
+_FEWER_CLAIMS = "Map fewer roles and claims into the token, or"
 Json = dict[str, Any]
 
 
@@ -83,7 +86,7 @@ async def examine(settings: Settings, token: str | None) -> list[Finding]:
         findings.append(_clock(date, settings.oidc_leeway_seconds))
     if token is not None:
         token = token.strip().removeprefix("Bearer ").strip()
-        findings += about_token(token, settings, _signing_keys(key_set))
+        findings += about_token(token, settings, set(signing_keys(key_set.document)))
         findings.append(await _verdict(token, settings))
     return findings
 
@@ -159,19 +162,13 @@ def _about_keys(fetched: _Fetched, settings: Settings) -> Iterator[Finding]:
             " here.",
         )
         return
-    count = len(_signing_keys(fetched))
+    count = len(signing_keys(fetched.document))
     yield check(
         count > 0,
         f"The key set at {url} holds {count} signing key{'' if count == 1 else 's'}.",
         "OIDC_JWKS_URL does not lead to a key set; Keycloak's path ends with"
         " /protocol/openid-connect/certs.",
     )
-
-
-def _signing_keys(fetched: _Fetched) -> set[str]:
-    keys = fetched.document.get("keys")
-    found = [key for key in keys if isinstance(key, dict)] if isinstance(keys, list) else []
-    return {str(key.get("kid")) for key in found if key.get("use") == "sig"}
 
 
 def _clock(date: float, leeway: float) -> Finding:
@@ -185,6 +182,7 @@ def _clock(date: float, leeway: float) -> Finding:
 
 def about_token(token: str, settings: Settings, keys: set[str]) -> Iterator[Finding]:
     """What the token itself says, each part of it; nothing is verified yet."""
+    yield from _about_size(len(token), settings)
     try:
         head, payload, _ = token.split(".")
         header, claims = _part(head), _part(payload)
@@ -200,6 +198,22 @@ def about_token(token: str, settings: Settings, keys: set[str]) -> Iterator[Find
     yield from _about_times(claims, settings.oidc_leeway_seconds)
 
 
+def _about_size(size: int, settings: Settings) -> Iterator[Finding]:
+    limit = settings.oidc_max_token_bytes
+    yield check(
+        size <= limit,
+        f"It has {size} bytes; OIDC_MAX_TOKEN_BYTES is {limit}.",
+        f"{_FEWER_CLAIMS} raise OIDC_MAX_TOKEN_BYTES of the gateway and of order-service.",
+    )
+    limit = settings.max_head_bytes
+    yield check(
+        size + _OTHER_HEADERS <= limit,
+        f"With some {_OTHER_HEADERS} bytes of other headers it has {size + _OTHER_HEADERS};"
+        f" MAX_HEAD_BYTES is {limit}.",
+        f"{_FEWER_CLAIMS} raise MAX_HEAD_BYTES of the gateway.",
+    )
+
+
 def _part(text: str) -> Json:
     part = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     if not isinstance(part, dict):
@@ -208,7 +222,12 @@ def _part(text: str) -> Json:
 
 
 def _about_header(header: Json, keys: set[str]) -> Iterator[Finding]:
-    algorithm, kid = header.get("alg"), header.get("kid")
+    algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
+    yield check(
+        is_token_type(kind),
+        f"Its header's type (typ) is {_shown(kind)}.",
+        "Send an access token: JWT or at+jwt.",
+    )
     yield check(
         algorithm == "RS256",
         f"It is signed with {_shown(algorithm)}.",

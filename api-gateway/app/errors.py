@@ -1,8 +1,8 @@
 """What the gateway itself may answer; what an upstream answers is passed on as it is."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
-from chassis.problems import Problem, ServiceUnavailable
+from chassis.problems import Problem, ServiceUnavailable, with_head
 
 
 class AddressRefused(Problem):
@@ -24,8 +24,8 @@ class MethodUnknown(Problem):
     status = 405
     example = "This address does not know that method."
 
-    def __init__(self, known: Iterable[str]) -> None:
-        super().__init__(self.example, headers={"Allow": ", ".join(sorted(known))})
+    def __init__(self, known: Collection[str]) -> None:
+        super().__init__(self.example, headers={"Allow": ", ".join(sorted(with_head(known)))})
 
 
 class Unauthenticated(Problem):

@@ -14,45 +14,49 @@ from chassis.tracing import TraceContext, current_trace, parse_traceparent
 
 RawHeaders = list[tuple[bytes, bytes]]
 
-_TO_UPSTREAM = {
-    name.lower().encode(): name
-    for name in (
-        "Accept",
-        "Accept-Encoding",
-        "Accept-Language",
-        "Content-Type",
-        "Idempotency-Key",
-        "If-Match",
-        "If-Modified-Since",
-        "If-None-Match",
-        "If-Unmodified-Since",
-        "Last-Event-ID",
-        "Prefer",
-        "User-Agent",
-    )
-}
-_NOT_TO_BE_DROPPED = {*_TO_UPSTREAM, b"authorization", b"content-length", b"host"}
-_TO_CLIENT = frozenset(
-    name.encode()
-    for name in (
-        "allow",
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-length",
-        "content-security-policy",
-        "content-type",
-        "etag",
-        "expires",
-        "idempotent-replayed",
-        "last-modified",
-        "link",
-        "retry-after",
-        "vary",
-        "www-authenticate",
-    )
+FORWARDED = (
+    "Accept",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Content-Encoding",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-Modified-Since",
+    "If-None-Match",
+    "If-Unmodified-Since",
+    "Last-Event-ID",
+    "Prefer",
+    "User-Agent",
 )
+"""A client's headers that reach the service."""
+
+RETURNED = (
+    "Accept",
+    "Accept-Encoding",
+    "Allow",
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Length",
+    "Content-Security-Policy",
+    "Content-Type",
+    "ETag",
+    "Expires",
+    "Idempotent-Replayed",
+    "Last-Modified",
+    "Link",
+    "Location",  # only a path: an address of ours means nothing to clients
+    "Retry-After",
+    "Vary",
+    "WWW-Authenticate",
+)
+"""A service's headers that reach the client."""
+
+_TO_UPSTREAM = {name.lower().encode(): name for name in FORWARDED}
+_NOT_TO_BE_DROPPED = {*_TO_UPSTREAM, b"authorization", b"content-length", b"host"}
+_TO_CLIENT = frozenset(name.lower().encode() for name in RETURNED)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -111,7 +115,15 @@ def _listed(value: bytes) -> Iterable[bytes]:
 
 def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """What of an upstream's answer reaches the client."""
-    return [(name, value) for key, value in headers if (name := key.lower()) in _TO_CLIENT]
+    return [
+        (name, value)
+        for key, value in headers
+        if (name := key.lower()) in _TO_CLIENT and (name != b"location" or _is_path(value))
+    ]
+
+
+def _is_path(location: bytes) -> bool:
+    return location.startswith(b"/") and not location.startswith((b"//", b"/\\"))
 
 
 def is_clean(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -20,6 +20,7 @@ from app.policy import TABLE
 from app.quota import Quota
 from app.watch import Watch
 from chassis.auth import TokenVerifier
+from chassis.head import HeadMiddleware
 from chassis.logging import configure_logging
 from chassis.metrics import new_registry
 from chassis.middleware import RequestMiddleware
@@ -50,7 +51,7 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     pages = pages_of(settings, lifespan, documents, needs_of(upstreams, verifier, quota), registry)
     door = Admission(
         Forwarder(upstreams, watch, settings),
-        pages,
+        HeadMiddleware(pages),
         directory=Directory(TABLE),
         verifier=verifier,
         quota=quota,

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from app.config import Settings
 from app.errors import NothingHere
+from app.headers import FORWARDED, RETURNED
 from app.quota import Shared
 from app.upstreams import Upstream, UpstreamPolicy
 from chassis.breaker import BreakerPolicy
@@ -19,17 +20,16 @@ from chassis.metrics import exposition
 from chassis.problems import problem_response
 
 _CORS: Mapping[str, Any] = {
-    "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
-    "allow_headers": ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"),
-    "expose_headers": (
-        "Idempotent-Replayed",
-        "Link",
-        "RateLimit",
-        "RateLimit-Policy",
-        "Retry-After",
+    "allow_methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+    "allow_headers": (
+        *FORWARDED,
+        "Authorization",
         "X-Request-ID",
-        "X-Trace-Id",
+        "baggage",
+        "traceparent",
+        "tracestate",
     ),
+    "expose_headers": (*RETURNED, "RateLimit", "RateLimit-Policy", "X-Request-ID", "X-Trace-Id"),
 }
 """What a page of a storefront may send and read; its origin is a setting."""
 

@@ -74,6 +74,8 @@ class BoundedHttpProtocol(DrainingProtocol):
             self._close_in(self.head_seconds)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # RequestParser parses this head again
         self._cancel_timer()
         if self._unread > self.max_head_bytes:  # which may be the body's beginning as well
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -93,6 +95,8 @@ class BoundedHttpProtocol(DrainingProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         if not self.cycle.response_complete:  # else the connection ends with the early answer's
             self._cancel_timer()
         super().on_message_complete()
@@ -141,7 +145,7 @@ class BoundedHttpProtocol(DrainingProtocol):
         if self._asked:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.write(_refusal(status))
+        self.transport.write(_refusal(status, self.max_head_bytes))
         self._linger()
 
     def end_after_answer(self) -> None:
@@ -170,12 +174,12 @@ class BoundedHttpProtocol(DrainingProtocol):
         return self.cycle.response_started or not self.cycle.more_body
 
 
-def _refusal(status: HTTPStatus) -> bytes:
+def _refusal(status: HTTPStatus, max_head_bytes: int) -> bytes:
     problem = {
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,
-        "detail": _DETAILS[status],
+        "detail": _DETAILS[status].format(max_head_bytes),
         "instance": "",
         "trace_id": None,
     }
@@ -190,5 +194,7 @@ def _refusal(status: HTTPStatus) -> bytes:
 _DETAILS = {
     HTTPStatus.BAD_REQUEST: "This is not a well-formed HTTP request.",
     HTTPStatus.REQUEST_TIMEOUT: "The request's head did not arrive in time.",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request's headers are too large.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
+        "The request's headers, its access token among them, are larger than {} bytes."
+    ),
 }

@@ -75,6 +75,7 @@ class Wire:
         self.reader = reader
         self._writer = writer
         self.keep = True
+        self.is_head = False  # whether the request is a HEAD: its answer has no body
 
     async def answer(
         self, status: int = 200, body: bytes = b"{}", headers: Headers | None = None
@@ -88,7 +89,7 @@ class Wire:
         if b"content-type" not in names:
             pairs.append((b"Content-Type", b"application/json"))
         lines = [b"HTTP/1.1 %d Scripted" % status, *(n + b": " + v for n, v in pairs), b"", b""]
-        await self.send(b"\r\n".join(lines) + body)
+        await self.send(b"\r\n".join(lines) + (b"" if self.is_head else body))
 
     async def begin_chunks(self, content_type: bytes = b"text/event-stream") -> None:
         """The head of an answer whose parts come by `chunk`."""
@@ -219,6 +220,7 @@ class FakeUpstream:
         method, target, _ = first.split(b" ")
         pairs = [(k, v.strip()) for k, _, v in (line.partition(b":") for line in lines)]
         seen = Seen(method.decode(), target, pairs, time.monotonic())
+        wire.is_head = method == b"HEAD"
         is_probe = target == b"/health"
         if not is_probe:
             self.requests.append(seen)

@@ -189,8 +189,12 @@ class Forger:
             yield f"{name} in the header", token(key, **{name: value})
             yield f"{name}, another's key", token(stranger, kid=key.kid, **{name: value})
         yield "b64 false with crit", token(key, crit=["b64"], b64=False)
-        for typ in ("JWE", "logout+jwt", "dpop+jwt", 1):
+        types: list[Any] = ["JWE", "logout+jwt", "dpop+jwt", "id+jwt", "", 1, ["at+jwt"]]
+        types += ["application/logout+jwt", "text/at+jwt", "at+jwt ", "at+jwt; q=1", "rat+jwt"]
+        for typ in types:
             yield f"header typ {typ!r}", token(key, typ=typ)
+        for kind in ("ID", "Refresh", "Logout"):
+            yield f"an at+jwt that is {kind}", token(key, claims(typ=kind), typ="at+jwt")
         deep = b'{"alg":"RS256","kid":' + b"[" * 2000 + b"}"
         for name, header in {
             "a list": b'["RS256"]',
@@ -268,7 +272,7 @@ class Forger:
         yield "a hundred dots", f"{good}{'.' * 98}"
         yield "dots only", ".."
         yield "a megabyte", f"{head}.{'a' * 1_000_000}.{signature}"
-        yield "a long but right token", token(self.key, claims(padding="p" * 8000))
+        yield "a long but right token", token(self.key, claims(padding="p" * 25_000))
         yield "padding", f"{head}==.{payload}.{signature}"
         yield "a line break at the end", f"{good}\n"
         yield "a blank inside", f"{head}.{payload} .{signature}"

@@ -38,7 +38,7 @@ async def _caller(request: Request) -> Caller:
         raise IdentityProviderAway(IdentityProviderAway.example, retry_after=3) from None
     except InvalidToken as error:
         log.info("token refused", extra={"reason": error.reason})
-        raise Unauthenticated("The token is not valid here.") from error
+        raise Unauthenticated(error.detail) from error
     if settings.auth_required:
         raise Unauthenticated(Unauthenticated.example)
     return Caller()

@@ -31,7 +31,7 @@ GATEWAY = [
         (43,),
         "tests/integration/test_headers.py"
         "::test_promise_43_identity_headers_of_any_spelling_do_not_arrive",
-        Edit(_HEADERS, '        "User-Agent",\n', '        "User-Agent",\n        "X-User-Id",\n'),
+        Edit(_HEADERS, '    "User-Agent",\n', '    "User-Agent",\n    "X-User-Id",\n'),
     ),
     _mutant(
         "any-token-opens-every-door",

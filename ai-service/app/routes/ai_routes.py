@@ -18,8 +18,9 @@ from app.schemas.ai import (
 )
 from app.services.answer import OFFLINE
 from chassis.problems import problem_responses
+from chassis.requests import ExactJsonRoute
 
-router = APIRouter(prefix="/api/ai", tags=["assistant"])
+router = APIRouter(prefix="/api/ai", tags=["assistant"], route_class=ExactJsonRoute)
 
 _STREAM = (
     'event: token\ndata: {"text": "Hello! "}\n\n'

@@ -89,6 +89,41 @@ async def test_a_key_that_does_not_fit_is_named(provider: StandIn, settings: Set
     assert "signed with HS512" in text_of(bad(await examine(settings, refresh)))
 
 
+async def test_token_that_is_too_large_is_told_with_the_setting_to_change(
+    provider: StandIn,
+) -> None:
+    mine = claims(iss=provider.issuer, padding="p" * 6_500)
+    presented = token(FORGER.key, mine)
+    settings = settings_at(provider, oidc_max_token_bytes=8_192)
+    told = text_of(bad(await examine(settings, presented)))
+    assert f"It has {len(presented)} bytes; OIDC_MAX_TOKEN_BYTES is 8192." in told
+    assert "raise OIDC_MAX_TOKEN_BYTES of the gateway and of order-service" in told
+    assert "The gateway refuses it" in told
+    told = text_of(bad(await examine(settings_at(provider, max_head_bytes=9_000), presented)))
+    assert "MAX_HEAD_BYTES is 9000" in told
+    assert "raise MAX_HEAD_BYTES" in told
+    findings = await examine(settings_at(provider), presented)
+    assert bad(findings) == [], text_of(findings)
+
+
+async def test_header_type_is_told(provider: StandIn, settings: Settings) -> None:
+    mine = claims(iss=provider.issuer)
+    accepted = await examine(settings, token(FORGER.key, mine, typ="at+jwt"))
+    assert bad(accepted) == []
+    refused = text_of(bad(await examine(settings, token(FORGER.key, mine, typ="logout+jwt"))))
+    assert "Its header's type (typ) is logout+jwt." in refused
+
+
+async def test_key_set_without_optional_members_is_accepted() -> None:
+    """RFC 7517: `use` and `alg` are optional; what is no key at all does not matter."""
+    key = {name: FORGER.key.jwk()[name] for name in ("kty", "kid", "n", "e")}
+    async with stand_in({"kid": "empty"}, key) as provider:
+        good = token(FORGER.key, claims(iss=provider.issuer))
+        findings = await examine(settings_at(provider), good)
+    assert bad(findings) == [], text_of(findings)
+    assert "holds 1 signing key." in text_of(findings)
+
+
 @pytest.mark.parametrize("presented", ["", "hello", "a.b", "....", "a.b.c", "-1", "\x1b[31m.x.y"])
 async def test_what_is_no_token_is_called_so(settings: Settings, presented: str) -> None:
     assert "This is no signed token" in text_of(bad(await examine(settings, presented)))

@@ -1,6 +1,7 @@
 """Promises 43 and 47 over the wire, both ways."""
 
 import asyncio
+import gzip
 
 import pytest
 
@@ -195,3 +196,43 @@ async def test_only_a_trusted_proxy_says_who_the_caller_is(
         assert (await gateway.ask("/api/products", headers=headers)).status == 200
     told = [(s.header("x-forwarded-for"), s.header("x-forwarded-proto")) for s in upstream.requests]
     assert told == [("203.0.113.7", "https"), ("127.0.0.1", "http")]
+
+
+CONDITIONS = {
+    "If-Match": '"7"',
+    "If-None-Match": '"7", W/"8"',
+    "If-Modified-Since": "Mon, 30 Nov 2026 12:00:00 GMT",
+    "If-Unmodified-Since": "Mon, 30 Nov 2026 12:00:00 GMT",
+    "Last-Event-ID": "41",
+    "Accept-Encoding": "gzip, br",
+    "Idempotency-Key": "key-1",
+    "Prefer": "return=minimal",
+}
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 304), ("PUT", 412)])
+async def test_conditions_reach_the_service_and_its_etag_the_client(
+    gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider, method: str, status: int
+) -> None:
+    upstream.script = answering(status, b"", [(b"ETag", b'"9"'), (b"Vary", b"Accept")])
+    token = provider.token("admin", "admin")
+    answer = await gateway.ask("/api/products/7", method=method, headers=CONDITIONS, token=token)
+    [seen] = upstream.requests
+    assert {name: seen.header(name) for name in CONDITIONS} == CONDITIONS
+    assert (answer.status, answer.header("etag")) == (status, '"9"')
+    assert answer.header("vary") == "Accept"
+
+
+async def test_compressed_body_reaches_the_service_as_it_came_and_its_415_the_client(
+    gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider
+) -> None:
+    """The service refuses it; without Content-Encoding it could not tell what the body is."""
+    upstream.script = answering(415, headers=[(b"Accept-Encoding", b"identity")])
+    body = gzip.compress(b"{}")
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    answer = await gateway.ask(
+        "/api/orders", method="POST", headers=headers, body=body, token=provider.token()
+    )
+    [seen] = upstream.requests
+    assert (seen.body, seen.header("content-encoding")) == (body, "gzip")
+    assert (answer.status, answer.header("accept-encoding")) == (415, "identity")

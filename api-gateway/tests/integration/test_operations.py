@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conftest import MakeGateway
-from tests.fakes import FakeProvider, FakeUpstream
+from tests.fakes import FakeProvider, FakeUpstream, answering
 from tests.gateways import SCRAPE_TOKEN, Gateway
 
 SHOP = "https://shop.example"
@@ -31,6 +31,74 @@ async def test_a_page_of_the_storefront_may_ask_before_it_sends(
     assert "Idempotency-Key" in str(answer.header("access-control-allow-headers"))
     assert answer.header("access-control-allow-credentials") is None
     assert upstream.requests == []
+
+
+ASKED_FOR = [
+    *("traceparent", "tracestate", "baggage", "if-match", "if-none-match", "if-modified-since"),
+    *("if-unmodified-since", "last-event-id", "idempotency-key", "x-request-id", "prefer"),
+    *("accept", "accept-language", "content-type", "authorization"),
+]
+
+
+@pytest.mark.parametrize("asked", [*ASKED_FOR, ", ".join(ASKED_FOR), ",".join(ASKED_FOR).upper()])
+async def test_preflight_of_a_header_that_the_gateway_reads_is_allowed(
+    shop: Gateway, asked: str
+) -> None:
+    headers = {
+        "Origin": SHOP,
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": asked,
+    }
+    answer = await shop.ask("/api/products/1", method="OPTIONS", headers=headers)
+    assert answer.status == 200, answer.body
+    allowed = str(answer.header("access-control-allow-headers")).lower().split(", ")
+    assert {name.strip().lower() for name in asked.split(",")} <= set(allowed)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+async def test_preflight_of_each_method_is_allowed(shop: Gateway, method: str) -> None:
+    headers = {"Origin": SHOP, "Access-Control-Request-Method": method}
+    headers["Access-Control-Request-Headers"] = "authorization"
+    answer = await shop.ask("/api/products/1", method="OPTIONS", headers=headers)
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("asked", ["x-user-id", "cookie", "if-match, x-forwarded-for"])
+async def test_preflight_of_a_header_that_the_gateway_drops_is_refused(
+    shop: Gateway, asked: str
+) -> None:
+    headers = {
+        "Origin": SHOP,
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": asked,
+    }
+    answer = await shop.ask("/api/products/1", method="OPTIONS", headers=headers)
+    assert answer.status == 400
+    answer.problem()
+
+
+async def test_page_may_read_the_headers_that_tell_it_what_to_do_next(
+    shop: Gateway, upstream: FakeUpstream
+) -> None:
+    told = {
+        "ETag": '"7"',
+        "Link": '</api/products?page=2>; rel="next"',
+        "Location": "/api/products/7",
+        "Idempotent-Replayed": "true",
+        "Retry-After": "3",
+        "Accept-Encoding": "identity",
+        "WWW-Authenticate": "Bearer",
+        "Allow": "GET, HEAD",
+    }
+    pairs = [(name.encode(), value.encode()) for name, value in told.items()]
+    upstream.script = answering(headers=pairs)
+    answer = await shop.ask("/api/products/7", headers={"Origin": SHOP})
+    exposed = str(answer.header("access-control-expose-headers")).lower().split(", ")
+    for name, value in told.items():
+        assert answer.header(name) == value
+        assert name.lower() in exposed
+    own = {"ratelimit", "ratelimit-policy", "x-trace-id", "x-request-id"}
+    assert own <= {name for name, _ in answer.headers} & set(exposed)
 
 
 @pytest.mark.parametrize(

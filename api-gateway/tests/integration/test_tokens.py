@@ -135,6 +135,42 @@ async def test_a_token_in_another_place_is_no_token(door: Gateway) -> None:
     assert (await door.ask(PROTECTED, headers=spoofed)).status == 401
 
 
+def of_size(size: int) -> str:
+    """A good token of nearly this many bytes."""
+    padding = "p" * ((size - len(ALICE)) * 3 // 4)
+    return token(FORGER.key, claims_of("alice", "customer", padding=padding))
+
+
+async def test_large_token_is_accepted_up_to_the_limit_of_heads(
+    door: Gateway, upstream: FakeUpstream
+) -> None:
+    for size in (9_000, 20_000, 32_000):
+        presented = of_size(size)
+        assert (await door.ask(PROTECTED + "/me", token=presented)).status == 200
+        assert upstream.requests[-1].header("authorization") == f"Bearer {presented}"
+
+
+async def test_token_over_the_limit_of_heads_is_431_that_says_so(
+    door: Gateway, upstream: FakeUpstream
+) -> None:
+    answer = await door.ask(PROTECTED, token=of_size(33_000))
+    assert answer.status == 431
+    detail = "The request's headers, its access token among them, are larger than 32768 bytes."
+    assert answer.problem()["detail"] == detail
+    assert upstream.requests == []
+
+
+async def test_token_over_its_own_limit_is_401_that_says_so(
+    gateway_of: MakeGateway, forgers_provider: StandIn, upstream: FakeUpstream
+) -> None:
+    door = gateway_of(oidc_jwks_url=forgers_provider.jwks_url, oidc_max_token_bytes=8_192)
+    answer = await door.ask(PROTECTED, token=of_size(9_000))
+    assert answer.status == 401
+    assert answer.problem()["detail"] == "The token is too large: more than 8192 bytes."
+    assert str(answer.header("www-authenticate")).startswith("Bearer")
+    assert upstream.requests == []
+
+
 def url_of(row: Operation) -> str:
     return re.sub(r"\{\w+\}", "7c9e6679-7425-40de-944b-e07fc1f90ae7", row.path)
 

@@ -148,3 +148,19 @@ def test_of_an_answer_only_what_is_on_the_list_reaches_the_client() -> None:
         (b"Access-Control-Allow-Origin", b"*"),
     ]
     assert [name for name, _ in for_client(given)] == [b"content-type", b"etag", b"link"]
+
+
+@pytest.mark.parametrize(
+    ("location", "passes"),
+    [
+        (b"/api/products/7", True),
+        (b"/", True),
+        (b"http://order-service:8002/api/orders/7", False),
+        (b"//order-service:8002/", False),
+        (b"/\\order-service:8002/", False),
+        (b"api/orders/7", False),
+    ],
+)
+def test_location_passes_where_it_is_a_path(location: bytes, passes: bool) -> None:
+    expected = [(b"location", location)] if passes else []
+    assert for_client([(b"Location", location)]) == expected

@@ -79,8 +79,9 @@ def test_what_is_not_in_the_table_is_not_there(row: Operation) -> None:
     known = {other.method for other in TABLE if other.path == row.path}
     for method in METHODS:
         found = directory.look_up(method, path).operation
-        assert found is None or found.method == method
-        assert found is not None or method not in known
+        wanted = "GET" if method == "HEAD" else method
+        assert found is None or found.method == wanted
+        assert found is not None or wanted not in known
     for near in (path + b"/", path.upper(), path[4:], b"/" + path[1:].replace(b"/", b"/v1/", 1)):
         assert directory.look_up(row.method, near).operation is None, near
 

@@ -24,7 +24,9 @@ _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCI
 _KEY_IN_HEADER = frozenset({"jku", "jwk", "x5u", "x5c", "crit"})
 _TIMES = ("exp", "iat", "nbf")
 _FAR_FUTURE = 1e11
+_TOKEN_TYPES = frozenset({"jwt", "at+jwt"})  # RFC 7519 and RFC 9068, in lower case
 _CACHED_TOKENS = 4096
+_LONGEST_CACHED = 8192  # bytes: the cache takes 32 MB at most
 
 
 class AuthSettings(BaseSettings):
@@ -45,7 +47,9 @@ class AuthSettings(BaseSettings):
         BeforeValidator(lambda v: v.replace(",", " ").split() if isinstance(v, str) else v),
     ] = Field(default=frozenset(), description="values of `azp`, comma-separated; empty: any")
     oidc_leeway_seconds: int = Field(default=30, ge=0, le=300)
-    oidc_max_token_bytes: int = Field(default=8192, gt=0)
+    oidc_max_token_bytes: int = Field(
+        default=32_768, gt=0, description="the gateway's MAX_HEAD_BYTES bounds it, too"
+    )
     oidc_keys_ttl_seconds: float = Field(
         default=300, gt=0, description="a key that was taken back is trusted no longer than this"
     )
@@ -59,11 +63,13 @@ class InvalidToken(Exception):
 
     Attributes:
         reason: a plain sentence for logs and the doctor; nothing of the token is in it.
+        detail: a sentence for the client.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, detail: str = "The token is not valid here.") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.detail = detail
 
 
 class UnverifiableToken(InvalidToken):
@@ -137,8 +143,11 @@ class TokenVerifier:
         """
         if self._keys.fresh and (known := self._recall(token)) is not None:
             return known
-        if len(token) > self._settings.oidc_max_token_bytes:
-            raise InvalidToken("The token is too long.")
+        if len(token) > (limit := self._settings.oidc_max_token_bytes):
+            raise InvalidToken(
+                f"The token is larger than OIDC_MAX_TOKEN_BYTES, {limit}.",
+                f"The token is too large: more than {limit} bytes.",
+            )
         kid = _key_id(token)
         try:
             await self._keys.ready()
@@ -146,12 +155,13 @@ class TokenVerifier:
             raise UnverifiableToken("No signing key of the identity provider is known.") from None
         if (known := self._recall(token)) is not None:
             return known
-        key = await self._keys.find(kid)
-        if key is None:
+        keys = await self._keys.find(kid)
+        if not keys:
             raise InvalidToken("The token is signed with an unknown key.")
         version = self._keys.version
-        identity = self._identity(self._claims(token, key))
-        self._verified[token] = (version, identity)
+        identity = self._identity(self._claims(token, keys))
+        if len(token) <= _LONGEST_CACHED:
+            self._verified[token] = (version, identity)
         if len(self._verified) > _CACHED_TOKENS:
             self._verified.popitem(last=False)
         return identity
@@ -176,13 +186,13 @@ class TokenVerifier:
     def _expired(self, expires_at: float) -> bool:
         return self._now() > expires_at + self._settings.oidc_leeway_seconds
 
-    def _claims(self, token: str, key: Any) -> dict[str, Any]:
+    def _claims(self, token: str, keys: tuple[Any, ...]) -> dict[str, Any]:
         required = {f"require_{name}": True for name in ("exp", "iat", "iss", "aud", "sub")}
         leeway = self._settings.oidc_leeway_seconds
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
-                key,
+                keys,
                 algorithms=["RS256"],  # a str would be searched for a substring
                 audience=self._settings.oidc_audience,
                 issuer=self._settings.oidc_issuer,
@@ -232,11 +242,16 @@ def _key_id(token: str) -> str:
         raise InvalidToken("The token is not signed with RS256.")
     if _KEY_IN_HEADER & header.keys():
         raise InvalidToken("The token's header names a key or an extension of its own.")
-    if header.get("typ", "JWT") != "JWT":
-        raise InvalidToken("The token's header is not of type JWT.")
+    if not is_token_type(header.get("typ", "JWT")):
+        raise InvalidToken("The token's header is not of type JWT or at+jwt.")
     if not _is_name(header.get("kid")):
         raise InvalidToken("The token's header names no key.")
     return str(header["kid"])
+
+
+def is_token_type(typ: object) -> bool:
+    """Whether a media type, which has no case, says JWT; "application/" may be left out."""
+    return isinstance(typ, str) and typ.lower().removeprefix("application/") in _TOKEN_TYPES
 
 
 def _is_name(value: object) -> bool:

@@ -13,17 +13,19 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from chassis.http_parser import RequestParser
 from chassis.outlet import Outlet
 
 _FRESH_SECONDS = 1.0  # for the first request of a connection that was only just made
 
 
 class DrainingProtocol(HttpToolsProtocol):
-    """uvicorn's protocol of one connection, with an end that its peer is told of, and with answers
-    that are written once."""
+    """uvicorn's HTTP protocol with a graceful shutdown that loses no request, with one write for
+    each small response, and without protocol upgrades."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.parser = RequestParser(self)  # type: ignore[assignment]  # the same interface
         self._is_draining = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -47,13 +49,16 @@ class DrainingProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Answer what comes now with `Connection: close`: uvicorn writes it for such a request."""
+        if self.parser.should_upgrade():
+            return  # RequestParser parses this head again
         super().on_headers_complete()
-        request = self._request()
-        if request is None:
-            return  # another protocol is asked for
-        request.transport = self._outlet  # type: ignore[assignment]
+        self.cycle.transport = self._outlet  # type: ignore[assignment]
         if self._is_draining:
-            request.keep_alive = False
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def _request(self) -> RequestResponseCycle | None:
         """The request in hand, or the last one; uvicorn's type denies that there may be none."""

@@ -21,6 +21,10 @@ FETCH_TIMEOUT = 3.0
 _MIN_BITS, _MAX_BITS = 2048, 8192
 
 
+SigningKeys = dict[str, list[tuple[str, str]]]
+"""By kid the modulus and exponent, in base64url, of each key that has this kid."""
+
+
 class KeysUnavailable(Exception):
     """No signing key is known, or all are older than the maximum age."""
 
@@ -52,8 +56,8 @@ class KeySet:
         self._task: asyncio.Task[None] | None = None
         self._tried_at = self._fetched_at = -math.inf
         self._failed = False
-        self._numbers: dict[str, tuple[str, str]] = {}
-        self._keys: dict[str, Any] = {}
+        self._numbers: SigningKeys = {}
+        self._keys: dict[str, tuple[Any, ...]] = {}
         self.version = 0  # moves with every change of the keys, so that others can cache
 
     @property
@@ -81,12 +85,13 @@ class KeySet:
         if self._clock() - self._fetched_at >= self._max_age:
             raise KeysUnavailable("no signing key of the identity provider is known")
 
-    async def find(self, kid: str) -> Any | None:
-        """The key of that id, fetching where it is new and a fetch is due; None: there is none."""
+    async def find(self, kid: str) -> tuple[Any, ...]:
+        """Return the keys of that id, seldom more than one; fetch when the id is new and a fetch
+        is due."""
         fetch = self._refetch() if kid not in self._keys else None
         if fetch is not None:
             await asyncio.shield(fetch)
-        return self._keys.get(kid)
+        return self._keys.get(kid, ())
 
     async def probe(self) -> None:
         """For readiness: raises when the last fetch, at most 2 s ago, failed."""
@@ -117,9 +122,8 @@ class KeySet:
 
     async def _fetch(self) -> None:
         try:
-            numbers = _signing_keys(await self._document())
-            keys = {kid: _construct(*number) for kid, number in numbers.items()}
-            keys = {kid: key for kid, key in keys.items() if key is not None}
+            numbers = signing_keys(await self._document())
+            keys = _usable(numbers)
             if not keys:
                 raise ValueError("no usable key")
         except Exception as error:
@@ -143,14 +147,39 @@ class KeySet:
             return await response.json(content_type=None)
 
 
-def _signing_keys(document: Any) -> dict[str, tuple[str, str]]:
-    """Modulus and exponent by kid of the keys that may sign; no other field of theirs counts."""
-    return {
-        str(key["kid"]): (str(key["n"]), str(key["e"]))
-        for key in reversed(document["keys"])  # of two with one kid the first counts
-        if (key.get("kty"), key.get("use"), key.get("alg")) == ("RSA", "sig", "RS256")
-        and {"kid", "n", "e"} <= key.keys()
-    }
+def signing_keys(document: Any) -> SigningKeys:
+    """Return modulus and exponent of the keys that may verify RS256 signatures, by kid.
+
+    An entry that is malformed or for another purpose is left out.
+
+    Args:
+        document: a JWK set (RFC 7517) as JSON.
+    """
+    entries = document.get("keys") if isinstance(document, dict) else None
+    found: SigningKeys = {}
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and _may_verify(entry):
+            found.setdefault(entry["kid"], []).append((entry["n"], entry["e"]))
+    return found
+
+
+def _may_verify(entry: dict[str, Any]) -> bool:
+    """Whether a key is for RS256 signatures: `use`, `alg` and `key_ops` are optional."""
+    operations = entry.get("key_ops")
+    return (
+        entry.get("kty") == "RSA"
+        and entry.get("use") in (None, "sig")
+        and entry.get("alg") in (None, "RS256")
+        and (operations is None or (isinstance(operations, list) and "verify" in operations))
+        and all(isinstance(entry.get(name), str) for name in ("kid", "n", "e"))
+    )
+
+
+def _usable(numbers: SigningKeys) -> dict[str, tuple[Any, ...]]:
+    """Construct the keys, and leave out those that are no keys or too small or large."""
+    made = {kid: [_construct(*pair) for pair in pairs] for kid, pairs in numbers.items()}
+    kept = {kid: tuple(key for key in keys if key is not None) for kid, keys in made.items()}
+    return {kid: keys for kid, keys in kept.items() if keys}
 
 
 def _construct(n: str, e: str) -> Any | None:

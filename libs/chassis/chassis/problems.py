@@ -6,7 +6,7 @@ declares them with `responses=problem_responses(OutOfStock, OrderNotFound)`.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import Scope
 
 from chassis.tracing import current_trace
@@ -66,6 +67,11 @@ class ServiceUnavailable(Problem):
     def __init__(self, detail: str, *, retry_after: float = 1.0, **extensions: object) -> None:
         seconds = max(1, round(retry_after))
         super().__init__(detail, headers={"Retry-After": str(seconds)}, **extensions)
+
+
+class UnsupportedMediaType(Problem):
+    status = 415
+    example = "The body must be JSON: send it with Content-Type: application/json."
 
 
 class ValidationProblem(Problem):
@@ -132,12 +138,29 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     }
     phrase = HTTPStatus(error.status_code).phrase
     detail = details.get(error.status_code) if error.detail == phrase else None
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed_methods(request, headers.get("Allow", ""))
     return problem_response(
         error.status_code,
         detail or error.detail,
         instance=instance_of(request.scope),
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _allowed_methods(request: Request, of_one_route: str) -> str:
+    """Return the methods of every route at this path; the framework names those of one route."""
+    methods = set(filter(None, of_one_route.split(", ")))
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(with_head(methods)))
+
+
+def with_head(methods: Collection[str]) -> set[str]:
+    """Add HEAD where there is GET."""
+    return {*methods, "HEAD"} if "GET" in methods else set(methods)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
@@ -219,9 +242,18 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             tags=app.openapi_tags,
         )
+        _declare_media_types(document["paths"])
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas["Problem"] = PROBLEM_SCHEMA
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _declare_media_types(paths: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add the 415 of `chassis.content` to each operation with a body."""
+    for item in paths.values():
+        for operation in item.values():
+            if "requestBody" in operation:
+                operation["responses"].setdefault("415", _describe([UnsupportedMediaType]))

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from fastapi import Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 
+from chassis.content import require_json
 from chassis.problems import Problem
 
 
@@ -37,8 +38,11 @@ class ExactJsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        has_body = self.body_field is not None
 
         async def exact(request: Request) -> Response:
+            if has_body:
+                require_json(request.scope["headers"])
             return await handle(_ExactRequest(request.scope, request.receive))
 
         return exact

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import Lifespan
 
 from chassis.docs import install_docs
+from chassis.head import HeadMiddleware
 from chassis.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
 from chassis.settings import ServiceSettings
@@ -29,6 +30,7 @@ def service_app(
         redirect_slashes=False,  # a redirect would name this host to callers of the gateway
         telemetry=_NO_OTHER_TELEMETRY,
     )
+    app.add_middleware(HeadMiddleware)  # the last that is added is the outermost
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
     install_docs(app)

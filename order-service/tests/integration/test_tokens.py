@@ -129,3 +129,25 @@ async def test_while_no_key_was_ever_given_a_token_is_503_and_what_is_none_still
             assert int(answer.headers["retry-after"]) > 0
             none = {"Authorization": "Bearer a.b.c"}
             assert (await client.get("/api/orders", headers=none)).status_code == 401
+
+
+async def test_token_over_the_limit_is_401_that_says_so(
+    database_url: str, provider: StandIn
+) -> None:
+    claims = claims_of("alice", "customer", padding="p" * 25_000)
+    headers = {"Authorization": f"Bearer {token(FORGER.key, claims)}"}
+    async with running(create_app(settings_of(database_url, provider))) as client:
+        answer = await client.get("/api/orders/me", headers=headers)
+    assert answer.status_code == 401
+    assert answer.json()["detail"] == "The token is too large: more than 32768 bytes."
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "JWT"])
+async def test_large_token_of_each_header_type_is_accepted(
+    database_url: str, provider: StandIn, typ: str
+) -> None:
+    claims = claims_of("alice", "customer", padding="p" * 20_000)
+    headers = {"Authorization": f"Bearer {token(FORGER.key, claims, typ=typ)}"}
+    async with running(create_app(settings_of(database_url, provider))) as client:
+        answer = await client.get("/api/orders/me", headers=headers)
+    assert (answer.status_code, answer.json()) == (200, [])

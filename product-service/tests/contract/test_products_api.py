@@ -278,7 +278,8 @@ async def test_promise_54_every_error_is_a_problem(client: httpx2.AsyncClient) -
     assert_problem(await client.patch(PRODUCTS, json={}), 405)
     large = {"content-type": "application/json", "content-length": "1000001"}
     assert_problem(await client.post(PRODUCTS, content=b"x" * 1_000_001, headers=large), 413)
-    assert_problem(await client.post(PRODUCTS, content=b"{}"), 422)
+    assert_problem(await client.post(PRODUCTS, json={}), 422)
+    assert_problem(await client.post(PRODUCTS, content=b"{}"), 415)
 
 
 async def test_a_hundred_creations_at_once_are_all_there(

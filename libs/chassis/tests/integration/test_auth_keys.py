@@ -14,7 +14,7 @@ from chassis.auth import AuthSettings, InvalidToken, TokenVerifier, Unverifiable
 from chassis.keyset import KeysUnavailable
 from fleet.token_mint import SigningKey, b64, claims, token
 
-OLD, NEW = SigningKey.new("old"), SigningKey.new("new")
+OLD, NEW, STRANGER = SigningKey.new("old"), SigningKey.new("new"), SigningKey.new("stranger")
 
 
 class Clock:
@@ -149,6 +149,92 @@ async def test_keys_in_use_are_renewed_before_anybody_has_to_wait_for_them(realm
     await realm.provider.arrived(2)
     realm.clock.now += 29
     assert await asyncio.wait_for(realm.accepts(token(OLD)), 0.5)
+
+
+def entry(key: SigningKey, **changes: object) -> dict[str, object]:
+    """The key's entry in a key set; a change to None takes a member away."""
+    changed = key.jwk() | changes
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alg": None},
+        {"use": None},
+        {"alg": None, "use": None},
+        {"alg": None, "use": None, "key_ops": ["verify"]},
+        {"key_ops": ["verify"]},
+        {"use": None, "key_ops": ["sign", "verify"]},
+        {"x5t": "thumbprint", "x5c": ["MIIB"], "ext": True, "unknown": {"a": 1}},
+    ],
+)
+async def test_key_without_optional_members_verifies(
+    realm: Realm, changes: dict[str, object]
+) -> None:
+    """RFC 7517, section 4: alg, use and key_ops are optional."""
+    realm.publish(Answer(body={"keys": [entry(OLD, **changes)]}))
+    assert await realm.accepts(token(OLD))
+    assert not await realm.accepts(token(NEW, kid="old"))
+
+
+UNUSABLE: dict[str, object] = {
+    "no object": "key",
+    "null": None,
+    "a list": [1],
+    "empty": {},
+    "for encryption": entry(NEW, use="enc"),
+    "for encryption by its algorithm": entry(NEW, use=None, alg="RSA-OAEP"),
+    "another algorithm": entry(NEW, alg="RS512"),
+    "only for signing": entry(NEW, use=None, key_ops=["sign"]),
+    "key_ops is text": entry(NEW, use=None, key_ops="verify"),
+    "use is a list": entry(NEW, use=["sig"]),
+    "an elliptic curve": {"kty": "EC", "kid": "new", "crv": "P-256", "x": "AA", "y": "AA"},
+    "an octet key": {"kty": "oct", "kid": "new", "k": "AAAA"},
+    "an Edwards curve": {"kty": "OKP", "kid": "new", "crv": "Ed25519", "x": "AA"},
+    "no type": entry(NEW, kty=None),
+    "no kid": entry(NEW, kid=None),
+    "a number as kid": entry(NEW, kid=7),
+    "no modulus": entry(NEW, n=None),
+    "a number as modulus": entry(NEW, n=65537),
+    "not base64": entry(NEW, n="!\u00e4"),
+    "an empty modulus": entry(NEW, n=""),
+    "an even modulus": entry(NEW, n=b64(b"\xff" * 255 + b"\xfe")),
+    "1024 bits": entry(SigningKey.new("new", bits=1024)),
+    "20,000 bits": entry(NEW, n=b64(b"\xff" * 2500)),
+    "exponent 1": entry(NEW, e=b64(b"\x01")),
+    "an even exponent": entry(NEW, e=b64(b"\x02")),
+    "an exponent of 300 bytes": entry(NEW, e=b64(b"\xff" * 300)),
+}
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE.values(), ids=UNUSABLE.keys())
+async def test_unusable_key_does_not_spoil_the_good_one(realm: Realm, unusable: object) -> None:
+    for keys in ([unusable, OLD.jwk()], [OLD.jwk(), unusable]):
+        realm.publish(Answer(body={"keys": keys}))
+        realm.clock.now += 300
+        assert await realm.accepts(token(OLD))
+        assert not await realm.accepts(token(NEW))
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE.values(), ids=UNUSABLE.keys())
+async def test_unusable_key_of_the_same_kid_does_not_hide_the_good_one(
+    realm: Realm, unusable: object
+) -> None:
+    if isinstance(unusable, dict) and "kid" in unusable:
+        unusable = unusable | {"kid": "old"}
+    realm.publish(Answer(body={"keys": [unusable, OLD.jwk(), unusable]}))
+    assert await realm.accepts(token(OLD))
+
+
+async def test_two_good_keys_with_one_kid_both_verify(realm: Realm) -> None:
+    """RFC 7517, section 4.5, says only that a kid should be unique."""
+    for keys in ([entry(NEW, kid="old"), OLD.jwk()], [OLD.jwk(), entry(NEW, kid="old")]):
+        realm.publish(Answer(body={"keys": keys}))
+        realm.clock.now += 300
+        assert await realm.accepts(token(OLD))
+        assert await realm.accepts(token(NEW, kid="old"))
+        assert not await realm.accepts(token(STRANGER, kid="old"))
 
 
 @pytest.mark.parametrize(

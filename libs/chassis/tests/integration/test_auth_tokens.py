@@ -79,6 +79,53 @@ async def test_roles_of_another_shape_are_no_roles(verifier: TokenVerifier, acce
     assert (await verified(verifier, realm_access=access)).roles == frozenset()
 
 
+@pytest.mark.parametrize(
+    "typ",
+    [
+        *("JWT", "jwt", "at+jwt", "AT+JWT", "At+Jwt", None),
+        *("application/at+jwt", "Application/AT+JWT", "application/jwt"),
+    ],
+)
+async def test_header_type_of_an_access_token_is_accepted(
+    verifier: TokenVerifier, typ: str | None
+) -> None:
+    """RFC 9068 says at+jwt, RFC 7519 JWT; both are media types, which have no case."""
+    identity = await verifier.verify(token(FORGER.key, typ=typ))
+    assert identity.email == "alice@example.com"
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "JWT"])
+async def test_header_type_does_not_replace_the_other_checks(
+    verifier: TokenVerifier, typ: str
+) -> None:
+    for changed in ({"typ": "ID"}, {"typ": None}, {"aud": "account"}, {"exp": 1}, {"iss": "x"}):
+        with pytest.raises(InvalidToken):
+            await verifier.verify(token(FORGER.key, claims(**changed), typ=typ))
+
+
+def with_roles(number: int) -> str:
+    """A token with this many realm roles, some 36 bytes each."""
+    names = [f"realm-role-{n:04d}-of-many" for n in range(number)]
+    return token(FORGER.key, claims(realm_access={"roles": ["customer", *names]}))
+
+
+@pytest.mark.parametrize("number", [200, 400, 850])
+async def test_token_with_many_roles_is_accepted(verifier: TokenVerifier, number: int) -> None:
+    presented = with_roles(number)
+    assert 7_000 < len(presented) <= 32_768
+    for _ in range(2):  # a token that is cached, too
+        assert len((await verifier.verify(presented)).roles) == number + 1
+
+
+async def test_token_over_the_limit_is_refused_with_its_limit(verifier: TokenVerifier) -> None:
+    presented = with_roles(1_000)
+    assert len(presented) > 32_768
+    with pytest.raises(InvalidToken) as refused:
+        await verifier.verify(presented)
+    assert refused.value.reason == "The token is larger than OIDC_MAX_TOKEN_BYTES, 32768."
+    assert refused.value.detail == "The token is too large: more than 32768 bytes."
+
+
 @pytest.mark.parametrize("forged", [t for _, t in FORGED], ids=[name for name, _ in FORGED])
 async def test_a_forged_token_is_refused(verifier: TokenVerifier, forged: str) -> None:
     """Promise 39: every one of them, with a plain reason, in less than 5 ms."""

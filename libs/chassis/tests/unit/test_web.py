@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, ConfigDict, Field
 
+from chassis.head import HeadMiddleware
 from chassis.health import Dependency, health_router
 from chassis.metrics import metrics_router, new_registry
 from chassis.middleware import RequestMiddleware
@@ -40,6 +41,7 @@ class Thing(BaseModel):
 def build_app(dependencies: tuple[Dependency, ...] = ()) -> FastAPI:
     app = FastAPI(title="things")
     registry = new_registry()
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=1_000)
     install_problem_handlers(app)
     router = APIRouter(prefix="/things", route_class=ExactJsonRoute)
@@ -142,7 +144,7 @@ def test_promise_54_every_kind_of_error_is_a_problem(client: TestClient) -> None
     assert_problem(client.get("/nowhere"), 404)
     refused = client.request("DELETE", "/things/1")
     assert_problem(refused, 405)
-    assert refused.headers["allow"] == "GET"
+    assert refused.headers["allow"] == "GET, HEAD"
     broken = post(client, '{"name":"crash","price":1}')
     assert_problem(broken, 500)
     assert "secret-detail" not in broken.text

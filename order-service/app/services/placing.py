@@ -39,6 +39,7 @@ from app.services.stock import Stock
 from chassis.database import Connection, Database, DatabaseUnavailable
 from chassis.deadline import Deadline
 from chassis.failpoints import reach
+from chassis.idempotency import is_same_request, request_text
 from chassis.outbox import event_row
 from chassis.problems import Problem
 from chassis.tracing import span
@@ -187,7 +188,7 @@ class OrderPlacing:
     ) -> datetime | None:
         claim, hours = None, self._settings.idempotency_hours
         if key is not None:
-            claim = Claim(key.principal, key.key, request.model_dump_json(), hours)
+            claim = Claim(key.principal, key.key, request_text(request), hours)
         async with self._database.connection() as connection:
             lease = self._settings.lease_seconds
             return await OrderRepository(connection).add_pending(order, lease, claim)
@@ -278,7 +279,7 @@ class OrderPlacing:
 
 
 def _answer_of(stored: StoredKey, request: OrderIn) -> Placed:
-    if stored.request != request.model_dump_json():
+    if not is_same_request(stored.request, request):
         raise IdempotencyKeyReused(IdempotencyKeyReused.example)
     if stored.answer is not None:
         return Placed(stored.answer, replayed=True)

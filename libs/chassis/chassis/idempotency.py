@@ -7,7 +7,6 @@ request into another one.
 
 import json
 import unicodedata
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 REPLAYED_HEADER = "Idempotent-Replayed"
 
-REPLAYABLE: Mapping[str, Any] = {
+REPLAYABLE: dict[str, Any] = {
     "headers": {
         REPLAYED_HEADER: {
             "description": "`true` if this is the stored response to an earlier request with the "
@@ -50,9 +49,12 @@ def is_same_request(stored: str, request: BaseModel) -> bool:
         earlier = type(request).model_validate(json.loads(stored, parse_float=Decimal))
     except ValidationError:
         return False  # for example a field of a newer release
-    return normalized(earlier.model_dump(mode="json")) == normalized(
-        request.model_dump(mode="json")
-    )
+    return _comparable(earlier) == _comparable(request)
+
+
+def _comparable(request: BaseModel) -> dict[str, Any]:
+    document: dict[str, Any] = normalized(request.model_dump(mode="json"))
+    return document
 
 
 def normalized(document: Any) -> Any:

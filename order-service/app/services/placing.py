@@ -30,7 +30,7 @@ from app.events import ORDER_PLACED, order_placed
 from app.metrics import OrderMetrics
 from app.models.order import CancelledBy, NewOrder, Order, OrderStatus
 from app.repositories.idempotency_repository import Claim, IdempotencyRepository, StoredKey
-from app.repositories.order_repository import OrderRepository
+from app.repositories.order_repository import OrderNumberTaken, OrderRepository
 from app.schemas.order import OrderIn, OrderOut
 from app.services.list_prices import ListPrices
 from app.services.new_order import new_order
@@ -143,14 +143,19 @@ class OrderPlacing:
         if (answered := await self._answered(request, key)) is not None:  # step 1
             return answered
         try:
-            await self._check.check(request, deadline)  # step 2
+            names = await self._check.check(request, deadline)  # step 2
         except Problem:
             # The key's twin may have passed meanwhile: its order stands, so this cannot refuse.
             if (answered := await self._answered(request, key)) is not None:
                 return answered
             raise
-        order = new_order(request)
-        saved = await self._save_pending(order, request, key, deadline)
+        while True:
+            order = new_order(request, names)
+            try:
+                saved = await self._save_pending(order, request, key, deadline)  # step 3
+                break
+            except OrderNumberTaken:
+                log.info("order number taken, drawing another one")
         if isinstance(saved, Placed):
             return saved
         return await self._reduce(order, request, saved, deadline)

@@ -192,10 +192,10 @@ async def delete_item(
     "/reduce",
     summary="Take several products, all or none",
     response_model=list[Item],
-    responses={200: REPLAYABLE}
-    | problem_responses(
+    responses=problem_responses(
         UnknownProduct, InsufficientStock, MissingIdempotencyKey, *_KEYED, DatabaseUnavailable
-    ),
+    )
+    | {200: REPLAYABLE},
 )
 async def reduce_items(request: Request, reduction: Reduction, key: RequiredKey) -> Response:
     """One transaction. The key, such as an order's id, names it for repeats and for its reversal:
@@ -208,7 +208,7 @@ async def reduce_items(request: Request, reduction: Reduction, key: RequiredKey)
     "/movements/{key}/reverse",
     summary="Give back what a reduction took",
     response_model=Reversal,
-    responses={200: REPLAYABLE} | problem_responses(InvalidIdempotencyKey, DatabaseUnavailable),
+    responses=problem_responses(InvalidIdempotencyKey, DatabaseUnavailable) | {200: REPLAYABLE},
 )
 async def reverse_movement(key: PathMovementKey, stock: Stock) -> Response:
     """Once: a repeat gives the same answer. A key that was never seen returns nothing and is

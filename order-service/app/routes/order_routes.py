@@ -59,8 +59,7 @@ COMMON = (Unauthenticated, Forbidden, IdentityProviderAway, DatabaseUnavailable)
     status_code=201,
     response_model=OrderOut,
     summary="Place an order",
-    responses={201: REPLAYABLE}
-    | problem_responses(
+    responses=problem_responses(
         *COMMON,
         OutOfStock,
         InvalidIdempotencyKey,
@@ -75,7 +74,8 @@ COMMON = (Unauthenticated, Forbidden, IdentityProviderAway, DatabaseUnavailable)
         PlacingInterrupted,
         Busy,
         OutcomeUnknown,
-    ),
+    )
+    | {201: REPLAYABLE},
 )
 async def place_order(
     order: OrderIn, key: IdempotencyKey, caller: CurrentCaller, placing: Placing

@@ -288,12 +288,7 @@ async def test_events_of_both_versions_fit_the_schemas_of_both(upgrade: Upgrade)
 def test_requests_of_the_released_clients_are_understood(version: Path) -> None:
     """Every operation, parameter, body and response member of the released OpenAPI documents."""
     released = sorted((version / "openapi").glob("*.json"))
-    broken = {
-        path.stem: changes
-        for path in released
-        if (
-            changes := openapi.breaking_changes(load(path), load(CONTRACTS / "openapi" / path.name))
-        )
-    }
     assert len(released) >= 6
-    assert broken == {}
+    for path in released:
+        today = load(CONTRACTS / "openapi" / path.name)
+        assert openapi.breaking_changes(load(path), today) == [], path.stem

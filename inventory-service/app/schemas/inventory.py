@@ -89,7 +89,7 @@ class Item(_Answer):
 
 
 class StoredState(BaseModel):
-    """What identifies the state of an item in a stored answer of any release."""
+    """The fields of a stored answer, of any release, that identify the state of an item."""
 
     id: UUID
     updated_at: datetime

@@ -46,7 +46,7 @@ def order_like(golden: dict[str, Any]) -> Order:
         for item in golden["items"]
     )
     moment = datetime.fromisoformat(golden["timestamp"])
-    facts = {name: golden.get(name) for name in NewOrder.__slots__} | {
+    facts: dict[str, Any] = {name: golden.get(name) for name in NewOrder.__slots__} | {
         "id": UUID(golden["order_id"]),
         "total_amount": Decimal(str(golden["total_amount"])),
         "items": items,

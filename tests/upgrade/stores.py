@@ -54,9 +54,13 @@ async def query(url: str, statement: str) -> list[Any]:
     return rows
 
 
+def _mongo(ports: Mapping[str, int]) -> AsyncMongoClient[dict[str, Any]]:
+    return AsyncMongoClient(f"mongodb://127.0.0.1:{ports['MONGODB_PORT']}")
+
+
 async def dump_products(ports: Mapping[str, int]) -> str:
     """Return all collections of the catalogue as MongoDB Extended JSON."""
-    async with AsyncMongoClient(f"mongodb://127.0.0.1:{ports['MONGODB_PORT']}") as client:
+    async with _mongo(ports) as client:
         database = client[PRODUCTS]
         names = await database.list_collection_names()
         found = {name: await database[name].find().to_list() for name in sorted(names)}
@@ -66,7 +70,7 @@ async def dump_products(ports: Mapping[str, int]) -> str:
 
 async def load_products(ports: Mapping[str, int], text: str) -> None:
     options = json_util.CANONICAL_JSON_OPTIONS.with_options(tz_aware=True)
-    async with AsyncMongoClient(f"mongodb://127.0.0.1:{ports['MONGODB_PORT']}") as client:
+    async with _mongo(ports) as client:
         for name, documents in json_util.loads(text, json_options=options).items():
             if documents:
                 await client[PRODUCTS][name].insert_many(documents)

@@ -181,6 +181,7 @@ class FakeCatalogue(_StandIn):
 
     Attributes:
         prices: by product; None for one that was deleted.
+        names: by product; a product without one is called "Product <id>".
         answer: sent to every lookup instead of the prices, as status and body.
         before_answer: awaited once, when a lookup has come; for what happens meanwhile.
         before_sending: awaited once, when an answer is made and not sent yet.
@@ -188,6 +189,7 @@ class FakeCatalogue(_StandIn):
     """
 
     prices: dict[str, Decimal | None] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     answer: tuple[int, bytes] | None = None
     before_answer: Hook | None = None
     before_sending: Hook | None = None
@@ -214,7 +216,8 @@ class FakeCatalogue(_StandIn):
     def _listing(self, product: str) -> dict[str, Any]:
         price = self.prices.get(product)
         state = "unknown" if product not in self.prices else "listed" if price else "deleted"
-        return {"product_id": product, "state": state, "price": price}
+        name = self.names.get(product, f"Product {product}") if price else None
+        return {"product_id": product, "state": state, "price": price, "name": name}
 
 
 class PostgresProxy:

@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from decimal import Decimal
 
 from bson import ObjectId
 
-from app.models.product import Product
+from app.models.product import ListPrice, Product
 from app.models.search import SearchEntry, SearchQuery, fold, whole_words
 from app.repositories.product_repository import PageRequest
 
@@ -50,10 +49,10 @@ class FakeProductRepository:
 
     async def list_prices(
         self, product_ids: Collection[ObjectId]
-    ) -> dict[ObjectId, Decimal | None]:
+    ) -> dict[ObjectId, ListPrice | None]:
         await asyncio.sleep(0)
-        dead: dict[ObjectId, Decimal | None] = dict.fromkeys(self._removed)
-        living = {product.id: product.price for product in self._products.values()}
+        dead: dict[ObjectId, ListPrice | None] = dict.fromkeys(self._removed)
+        living = {one.id: ListPrice(one.price, one.name) for one in self._products.values()}
         return {one: price for one, price in (dead | living).items() if one in product_ids}
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:

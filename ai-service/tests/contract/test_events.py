@@ -43,8 +43,10 @@ def test_nonsense_is_unreadable(value: bytes) -> None:
 
 def test_promise_21_the_producers_own_event_class_makes_the_golden_sample() -> None:
     golden = sample("ai-notification-ready")
-    made = AiNotificationReady.model_validate(golden)
-    assert json.loads(made.to_bytes()) == golden
+    made = json.loads(AiNotificationReady.model_validate(golden).to_bytes())
+    added = made.keys() - golden.keys()  # optional fields that are younger than the sample
+    assert made == golden | dict.fromkeys(added)
+    assert not added & set(schema("ai-notification-ready")["required"])
 
 
 async def test_a_follow_up_is_what_the_schema_says(languages: Languages) -> None:

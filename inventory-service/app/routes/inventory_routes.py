@@ -1,9 +1,9 @@
 """/api/inventory. A route parses, calls one service method and returns."""
 
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import TypeAdapter
 
 from app.dependencies import Inventory, Reader, Stock, reader_of, stock_of
 from app.errors import (
@@ -37,7 +37,9 @@ from app.schemas.inventory import (
     Reduction,
     ReductionLine,
     Reversal,
+    StoredState,
 )
+from app.services.stock_service import Answer
 from chassis.conditional import (
     NOT_MODIFIED,
     WITH_ETAG,
@@ -47,6 +49,7 @@ from chassis.conditional import (
     not_modified,
 )
 from chassis.database import DatabaseUnavailable
+from chassis.idempotency import REPLAYABLE, replay_headers
 from chassis.problems import problem_responses
 from chassis.requests import (
     ExactJsonRoute,
@@ -63,7 +66,7 @@ movements = APIRouter(prefix="/api/inventory", tags=["movements"], route_class=E
 _ONE_ITEM = (InvalidProductId, UnknownProduct, DatabaseUnavailable)
 _CONDITIONAL = (*_ONE_ITEM, InvalidEntityTag, PreconditionFailed)
 _KEYED = (InvalidIdempotencyKey, MovementReversed, IdempotencyKeyReused)
-_ITEMS = TypeAdapter(list[Item])
+_REPLAYABLE_ITEM = {"headers": WITH_ETAG["headers"] | REPLAYABLE["headers"]}
 
 
 def _json(text: str) -> Response:
@@ -75,6 +78,19 @@ def _tagged(item: Item, response: Response) -> Item:
     """The item of a response, which gets the ETag of that state."""
     response.headers["ETag"] = entity_tag(item)
     return item
+
+
+def _stored(answer: Answer, **headers: str) -> Response:
+    """Send a stored answer as it is: it may have been written by a release with other fields."""
+    headers |= replay_headers(replayed=answer.replayed)
+    return Response(answer.body, headers=headers, media_type="application/json")
+
+
+def _stored_item(answer: Answer) -> Response:
+    """Send the only item of a stored list, with the ETag of that state."""
+    item = json.loads(answer.body)[0]
+    body = json.dumps(item, separators=(",", ":"), ensure_ascii=False)
+    return _stored(Answer(body, answer.replayed), ETag=entity_tag(StoredState(**item)))
 
 
 @items.post(
@@ -178,58 +194,53 @@ async def delete_item(
     response_model=list[Item],
     responses=problem_responses(
         UnknownProduct, InsufficientStock, MissingIdempotencyKey, *_KEYED, DatabaseUnavailable
-    ),
+    )
+    | {200: REPLAYABLE},
 )
 async def reduce_items(request: Request, reduction: Reduction, key: RequiredKey) -> Response:
     """One transaction. The key, such as an order's id, names it for repeats and for its reversal:
     the same key with the same items gives the first answer again and takes nothing more. A refused
     reduction is not stored, so its key may try again."""
-    return _json(await stock_of(request).reduce(reduction.items, key))
+    return _stored(await stock_of(request).reduce(reduction.items, key, reduction.options))
 
 
 @movements.post(
     "/movements/{key}/reverse",
     summary="Give back what a reduction took",
-    responses=problem_responses(InvalidIdempotencyKey, DatabaseUnavailable),
+    response_model=Reversal,
+    responses=problem_responses(InvalidIdempotencyKey, DatabaseUnavailable) | {200: REPLAYABLE},
 )
-async def reverse_movement(key: PathMovementKey, stock: Stock) -> Reversal:
+async def reverse_movement(key: PathMovementKey, stock: Stock) -> Response:
     """Once: a repeat gives the same answer. A key that was never seen returns nothing and is
     refused from now on. Products deleted meanwhile are left out."""
-    return await stock.reverse(key)
+    return _stored(await stock.reverse(key))
 
 
 @movements.patch(
     "/{product_id}/reduce",
     summary="Take some pieces of one product",
-    responses={200: WITH_ETAG, **problem_responses(*_ONE_ITEM, InsufficientStock, *_KEYED)},
+    response_model=Item,
+    responses=problem_responses(*_ONE_ITEM, InsufficientStock, *_KEYED) | {200: _REPLAYABLE_ITEM},
 )
 async def reduce_item(
-    product_id: KeyedProductId,
-    amount: Amount,
-    key: IdempotencyKey,
-    stock: Stock,
-    response: Response,
-) -> Item:
+    product_id: KeyedProductId, amount: Amount, key: IdempotencyKey, stock: Stock
+) -> Response:
     """As the reduction of several products, with one. The key is optional here."""
     line = ReductionLine.model_construct(product_id=product_id, quantity=amount.quantity)
-    return _tagged(_ITEMS.validate_json(await stock.reduce([line], key))[0], response)
+    return _stored_item(await stock.reduce([line], key, amount.options))
 
 
 @movements.patch(
     "/{product_id}/restock",
     summary="Add pieces of one product",
-    responses={200: WITH_ETAG, **problem_responses(*_ONE_ITEM, StockLimitExceeded, *_KEYED)},
+    response_model=Item,
+    responses=problem_responses(*_ONE_ITEM, StockLimitExceeded, *_KEYED) | {200: _REPLAYABLE_ITEM},
 )
 async def restock_item(
-    product_id: KeyedProductId,
-    amount: Amount,
-    key: IdempotencyKey,
-    stock: Stock,
-    response: Response,
-) -> Item:
+    product_id: KeyedProductId, amount: Amount, key: IdempotencyKey, stock: Stock
+) -> Response:
     """With a key, once. An item holds at most a thousand million pieces.
 
     This is the call for a delivery: it adds to the current count, whatever was sold meanwhile.
     """
-    answer = await stock.restock(product_id, amount.quantity, key)
-    return _tagged(_ITEMS.validate_json(answer)[0], response)
+    return _stored_item(await stock.restock(product_id, amount.quantity, key, amount.options))

@@ -1,7 +1,7 @@
 """Requests and answers of /api/inventory."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -52,7 +52,17 @@ class ItemChanges(_Request):
         return self
 
 
-class Amount(_Request):
+class _Movement(_Request):
+    @property
+    def options(self) -> dict[str, Any]:
+        """The fields beside the pieces, without those at their default.
+
+        They are stored with an Idempotency-Key, so a new optional field changes no older request.
+        """
+        return self.model_dump(mode="json", exclude={"quantity", "items"}, exclude_defaults=True)
+
+
+class Amount(_Movement):
     quantity: Pieces
 
 
@@ -61,7 +71,7 @@ class ReductionLine(_Request):
     quantity: SummedPieces
 
 
-class Reduction(_Request):
+class Reduction(_Movement):
     """All of these or none. The same product twice is summed."""
 
     items: Annotated[list[ReductionLine], Field(min_length=1, max_length=100)]
@@ -75,6 +85,13 @@ class Item(_Answer):
     reserved_qty: int = Field(examples=[5])
     available_qty: int = Field(description="quantity - reserved_qty", examples=[45])
     created_at: datetime
+    updated_at: datetime
+
+
+class StoredState(BaseModel):
+    """The fields of a stored answer, of any release, that identify the state of an item."""
+
+    id: UUID
     updated_at: datetime
 
 

@@ -1,6 +1,8 @@
 """Moving stock: reduce, restock, reverse. A key has one effect, one answer: docs/order-flow.md."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -22,6 +24,7 @@ from app.schemas.inventory import MAX_STOCK, Item, ReductionLine, ReturnedLine, 
 from app.services.low_stock import LowStockWatch
 from chassis.database import Connection, Database
 from chassis.failpoints import reach
+from chassis.idempotency import normalized
 
 _ITEMS = TypeAdapter(list[Item])
 
@@ -34,9 +37,28 @@ def summed(lines: Iterable[ReductionLine]) -> dict[str, int]:
     return dict(sorted(pieces.items()))
 
 
-def _request(kind: str, pieces: Mapping[str, int]) -> dict[str, Any]:
-    """What a key stands for, in one form however its lines were ordered or split."""
-    return {"kind": kind, "items": [list(pair) for pair in pieces.items()]}
+def _request(kind: str, pieces: Mapping[str, int], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request that is stored under a key, however its lines were ordered or split."""
+    return {"kind": kind, "items": [list(pair) for pair in pieces.items()], **options}
+
+
+def _is_same_request(stored: Mapping[str, Any] | None, request: Mapping[str, Any]) -> bool:
+    """Compare two results of `_request`; Unicode normalization may change the order of ids."""
+    if stored is None:
+        return False
+    first, second = (
+        {**document, "items": Counter(dict(document["items"]))}
+        for document in (normalized(dict(stored)), normalized(dict(request)))
+    )
+    return first == second
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response body as it is stored under a key; `replayed` if an earlier request earned it."""
+
+    body: str
+    replayed: bool = False
 
 
 class StockService:
@@ -50,8 +72,13 @@ class StockService:
         self._watch = watch
         self._metrics = metrics
 
-    async def reduce(self, lines: Iterable[ReductionLine], key: str | None) -> str:
+    async def reduce(
+        self, lines: Iterable[ReductionLine], key: str | None, options: Mapping[str, Any]
+    ) -> Answer:
         """Take all of `lines` or nothing. The same key takes once, and hears the same again.
+
+        Args:
+            options: the request's other fields, which a repeat with `key` must have too.
 
         Returns:
             A list of `Item`, as JSON.
@@ -62,10 +89,10 @@ class StockService:
             UnknownProduct, InsufficientStock: nothing was taken and nothing is stored.
         """
         pieces = summed(lines)
-        request = _request("reduce", pieces)
+        request = _request("reduce", pieces, options)
         with self._metrics.reduction() as outcome:
-            if key is not None and (answer := await self._at_once(key, request, pieces)):
-                return answer
+            if key is not None and (body := await self._at_once(key, request, pieces)):
+                return Answer(body)
             async with writing(self._database) as connection:
                 earlier = await self._answered(connection, key, "taken", request)
                 if earlier is not None:
@@ -87,7 +114,7 @@ class StockService:
 
     async def _take(
         self, connection: Connection, pieces: Mapping[str, int], key: str | None
-    ) -> str:
+    ) -> Answer:
         repository = InventoryRepository(connection)
         available = await repository.lock(pieces)
         if unknown := pieces.keys() - available.keys():
@@ -100,8 +127,13 @@ class StockService:
             await self._watch.note(connection, item, available[product])
         return await self._answer(connection, key, "taken", items.values())
 
-    async def restock(self, product_id: str, quantity: int, key: str | None) -> str:
+    async def restock(
+        self, product_id: str, quantity: int, key: str | None, options: Mapping[str, Any]
+    ) -> Answer:
         """Add pieces; with a key, once.
+
+        Args:
+            options: as for `reduce`.
 
         Returns:
             A list of one `Item`, as JSON.
@@ -112,7 +144,7 @@ class StockService:
         """
         pieces = {product_id: quantity}
         async with writing(self._database) as connection:
-            request = _request("restock", pieces)
+            request = _request("restock", pieces, options)
             earlier = await self._answered(connection, key, "given", request)
             if earlier is not None:
                 return earlier
@@ -126,13 +158,17 @@ class StockService:
                 raise StockLimitExceeded(MAX_STOCK)
             return await self._answer(connection, key, "given", items.values())
 
-    async def reverse(self, key: str) -> Reversal:
+    async def reverse(self, key: str) -> Answer:
         """Give back what `key` took, once. A key never seen is barred, so that a reduction that is
-        still under way somewhere is refused when it comes."""
-        nothing = Reversal(returned=[])
+        still under way somewhere is refused when it comes.
+
+        Returns:
+            A `Reversal`, as JSON.
+        """
+        nothing = Answer(Reversal(returned=[]).model_dump_json())
         async with writing(self._database) as connection:
             row = await LedgerRepository(connection).claim(
-                key, state="reversed", request=None, answer=nothing.model_dump_json()
+                key, state="reversed", request=None, answer=nothing.body
             )
             if row is None:
                 self._metrics.reversals.labels("tombstone").inc()
@@ -142,28 +178,25 @@ class StockService:
                 return nothing
             if row.state == "reversed":
                 self._metrics.reversals.labels("replayed").inc()
-                return Reversal.model_validate_json(row.answer or "")
+                return Answer(row.answer or "", replayed=True)
             return await self._give_back(connection, key)
 
-    async def _give_back(self, connection: Connection, key: str) -> Reversal:
+    async def _give_back(self, connection: Connection, key: str) -> Answer:
         repository, ledger = InventoryRepository(connection), LedgerRepository(connection)
         taken = await ledger.taken_by(key)
         locked = await repository.lock(taken)
         known = {product: n for product, n in taken.items() if product in locked}
         items = await repository.move(key, "reverse", known)
-        answer = Reversal(
-            returned=[
-                ReturnedLine(product_id=product, quantity=taken[product]) for product in items
-            ]
-        )
-        await ledger.settle(key, state="reversed", answer=answer.model_dump_json())
+        returned = [ReturnedLine(product_id=one, quantity=taken[one]) for one in items]
+        answer = Answer(Reversal(returned=returned).model_dump_json())
+        await ledger.settle(key, state="reversed", answer=answer.body)
         self._metrics.reversals.labels("returned").inc()
         self._metrics.lost_returns.inc(len(taken) - len(items))
         return answer
 
     async def _answered(
         self, connection: Connection, key: str | None, state: str, request: Mapping[str, Any]
-    ) -> str | None:
+    ) -> Answer | None:
         """What this key was told before; None where it is new, and held from now on."""
         if key is None:
             return None
@@ -172,9 +205,9 @@ class StockService:
             return None
         if row.state == "reversed":
             raise MovementReversed
-        if row.request != request:
+        if not _is_same_request(row.request, request):
             raise IdempotencyKeyReused
-        return row.answer or ""
+        return Answer(row.answer or "", replayed=True)
 
     async def _answer(
         self,
@@ -182,9 +215,9 @@ class StockService:
         key: str | None,
         state: str,
         items: Iterable[InventoryItem],
-    ) -> str:
-        """What the caller is told, stored for whoever asks again with this key."""
-        answer = _ITEMS.dump_json([Item.model_validate(item) for item in items]).decode()
+    ) -> Answer:
+        """Build the response, and store it for a repeat with this key."""
+        body = _ITEMS.dump_json([Item.model_validate(item) for item in items]).decode()
         if key is not None:
-            await LedgerRepository(connection).settle(key, state=state, answer=answer)
-        return answer
+            await LedgerRepository(connection).settle(key, state=state, answer=body)
+        return Answer(body)

@@ -26,8 +26,10 @@ def validator() -> Draft202012Validator:
 
 def test_the_golden_sample_is_what_the_event_class_makes() -> None:
     sample = contract("sample")
-    event = InventoryLow.model_validate(sample)
-    assert json.loads(event.to_bytes()) == sample
+    made = json.loads(InventoryLow.model_validate(sample).to_bytes())
+    added = made.keys() - sample.keys()  # optional fields that are younger than the sample
+    assert made == sample | dict.fromkeys(added)
+    assert not added & set(contract("schema")["required"])
 
 
 def test_an_event_of_this_moment_is_valid() -> None:

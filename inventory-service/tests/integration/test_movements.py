@@ -1,11 +1,16 @@
 """Reduce, restock and reverse, one call at a time: what each key does and what it is told."""
 
+import json
+import unicodedata
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
 
-from app.schemas.inventory import MAX_STOCK
+from app.errors import IdempotencyKeyReused
+from app.schemas.inventory import MAX_STOCK, Amount
+from app.services.stock_service import Answer, StockService
 from tests.stock import Shop, assert_problem, new_id, path_of
 
 
@@ -238,3 +243,106 @@ async def test_a_hundred_products_at_once_and_not_one_more(shop: Shop) -> None:
     assert (await shop.reduce(dict.fromkeys(products, 5))).status_code == 200
     assert_problem(await shop.reduce(dict.fromkeys([*products, "one-more"], 1)), 422)
     await shop.assert_ledger_is_right(*products)
+
+
+async def store_key(shop: Shop, key: str, request: dict[str, Any], answer: str) -> None:
+    """Store a key as another release has left it, with white space and members in its order."""
+    await shop.sql(
+        "INSERT INTO movement_keys (key, state, request, answer) VALUES ($1, $2, $3, $4)",
+        *(key, "taken" if request["kind"] == "reduce" else "given", json.dumps(request), answer),
+    )
+
+
+def item_of_the_last_release(product: str) -> str:
+    """An item as the last release answered it: without the fields that were added since."""
+    moment = "2026-11-29T10:00:00.000001Z"
+    item = {"id": str(uuid4()), "product_id": product, "product_name": "P", "quantity": 3}
+    item |= {"reserved_qty": 0, "available_qty": 3, "created_at": moment, "updated_at": moment}
+    return json.dumps(item, separators=(",", ":"), ensure_ascii=False)
+
+
+@pytest.mark.parametrize("kind", ["reduce", "restock"])
+async def test_key_of_another_release_replays_its_stored_answer(shop: Shop, kind: str) -> None:
+    """Byte for byte, though the answer has neither all of today's fields nor only those."""
+    product, key = await shop.stock(3), str(uuid4())
+    stored = item_of_the_last_release(product).replace('"reserved_qty":0,', '"of_then":0,')
+    await store_key(shop, key, {"items": [[product, 2.0]], "kind": kind}, f"[{stored}]")
+    again = await shop.move(kind, product, 2, key)
+    assert (again.status_code, again.text) == (200, stored)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert_problem(await shop.move(kind, product, 3, key), 422)
+    assert await shop.quantity(product) == 3
+
+
+async def test_reversal_stored_by_another_release_is_replayed(shop: Shop) -> None:
+    key, stored = str(uuid4()), '{"returned":[],"of_then":1}'
+    await shop.sql(
+        "INSERT INTO movement_keys (key, state, answer) VALUES ($1, 'reversed', $2)", key, stored
+    )
+    again = await shop.reverse(key)
+    assert (again.status_code, again.text) == (200, stored)
+
+
+async def test_another_spelling_of_the_same_json_is_a_replay(shop: Shop) -> None:
+    a, b = await shop.stock(20), await shop.stock(20, new_id("é"))
+    headers = {"Idempotency-Key": str(uuid4()), "Content-Type": "application/json"}
+    bodies = [
+        f'{{"items":[{{"product_id":"{a}","quantity":1}},{{"product_id":"{b}","quantity":2}}]}}',
+        f'{{"items": [ {{"quantity": 2, "product_id": "{b}"}},'
+        f' {{"quantity": 1, "product_id": "{a}"}} ]}}',
+        json.dumps({"items": [{"product_id": p, "quantity": n} for p, n in ((b, 2), (a, 1))]}),
+        json.dumps(
+            {
+                "items": [
+                    {"product_id": unicodedata.normalize("NFD", p), "quantity": n}
+                    for p, n in ((a, 1), (b, 2))
+                ]
+            }
+        ),
+    ]
+    answers = [
+        await shop.client.patch("/api/inventory/reduce", content=body.encode(), headers=headers)
+        for body in bodies
+    ]
+    assert {(answer.status_code, answer.content) for answer in answers} == {
+        (200, answers[0].content)
+    }
+    assert (await shop.quantity(a), await shop.quantity(b)) == (19, 18)
+
+
+class AmountWithReason(Amount):
+    """The body of a later release, which has one more optional field."""
+
+    reason: str | None = None
+
+
+async def test_optional_field_of_a_later_release_counts_only_where_it_has_a_value(
+    shop: Shop, app: FastAPI
+) -> None:
+    product, key = await shop.stock(20), str(uuid4())
+    first = await shop.move("restock", product, 5, key)
+    stock: StockService = app.state.stock
+
+    async def later(**body: Any) -> Answer:
+        amount = AmountWithReason.model_validate({"quantity": 5, **body})
+        return await stock.restock(product, amount.quantity, key, amount.options)
+
+    for body in ({}, {"reason": None}):
+        again = await later(**body)
+        assert (json.loads(again.body), again.replayed) == ([first.json()], True)
+    with pytest.raises(IdempotencyKeyReused):
+        await later(reason="a delivery")
+
+
+async def test_only_a_replayed_answer_has_the_header_that_says_so(shop: Shop) -> None:
+    product, (a, b, c, d) = await shop.stock(20), [str(uuid4()) for _ in range(4)]
+    pairs = [
+        [await shop.reduce({product: 1}, a) for _ in range(2)],
+        [await shop.move("reduce", product, 1, b) for _ in range(2)],
+        [await shop.move("restock", product, 1, c) for _ in range(2)],
+        [await shop.reverse(a) for _ in range(2)],
+        [await shop.reverse(d) for _ in range(2)],  # a key that was never seen
+    ]
+    for first, again in pairs:
+        assert "idempotent-replayed" not in first.headers
+        assert again.headers["idempotent-replayed"] == "true"

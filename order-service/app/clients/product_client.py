@@ -35,6 +35,7 @@ class Listing(BaseModel):
 
     Attributes:
         state: for sale at `price`, deleted (for ever: ids are not used again), or never heard of.
+        name: None also where product-service is of a release that does not tell it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +43,7 @@ class Listing(BaseModel):
     product_id: str
     state: Literal["listed", "deleted", "unknown"]
     price: Money | None = None
+    name: str | None = None
 
     @model_validator(mode="after")
     def _priced_if_listed(self) -> Self:

@@ -5,15 +5,14 @@ from uuid import UUID
 
 from chassis.database import Connection
 
-# An old row gives way. The order's id and the key's values are at the places of the statement that
-# this is a part of: see OrderRepository.
+# An expired row is replaced. Part of a larger statement with named parameters: see OrderRepository.
 CLAIM = """
     INSERT INTO idempotency_keys AS held (principal, key, request, order_id)
-    VALUES ($13, $14, $15, $1)
+    VALUES (:principal, :key, :request, :id)
     ON CONFLICT (principal, key) DO UPDATE
     SET request = excluded.request, order_id = excluded.order_id, answer = NULL,
         created_at = clock_timestamp()
-    WHERE held.created_at <= clock_timestamp() - $16::float8 * interval '1 hour'
+    WHERE held.created_at <= clock_timestamp() - :hours::float8 * interval '1 hour'
     RETURNING order_id
 """
 _FIND = """

@@ -10,8 +10,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from app.models.order import CancelledBy, NewOrder, Order, OrderItem, OrderStatus
 from app.repositories.idempotency_repository import CLAIM, Claim
+from app.repositories.statement import Statement
 from chassis.database import Connection
 from chassis.outbox import INSERT_EVENT, EventRow
 
@@ -21,21 +24,24 @@ _PLACE = """
     placed AS (
         INSERT INTO orders (id, order_number, customer_name, customer_email, total_amount, status,
                             lease_until)
-        SELECT $1, $2, $3, $4, $5, 'PENDING', clock_timestamp() + $6::float8 * interval '1 second'
+        SELECT :id, :order_number, :customer_name, :customer_email, :total_amount, 'PENDING',
+               clock_timestamp() + :lease::float8 * interval '1 second'
         {claimed}
         RETURNING created_at
     ), listed AS (
         INSERT INTO order_items (order_id, position, id, product_id, product_name, quantity,
                                  unit_price, total_price)
-        SELECT $1, line - 1, item, product, name, quantity, price, total
-        FROM placed, unnest($7::uuid[], $8::text[], $9::text[], $10::int[], $11::numeric[],
-                            $12::numeric[])
+        SELECT :id, line - 1, item, product, name, quantity, price, total
+        FROM placed, unnest(:item_ids::uuid[], :product_ids::text[], :product_names::text[],
+                            :quantities::int[], :unit_prices::numeric[], :total_prices::numeric[])
              WITH ORDINALITY AS lines (item, product, name, quantity, price, total, line)
     )
     SELECT created_at FROM placed
 """
-_PLACE_WITHOUT_KEY = f"WITH {_PLACE.format(claimed='')}"
-_PLACE_WITH_KEY = f"WITH claimed AS ({CLAIM}), {_PLACE.format(claimed='FROM claimed')}"
+_PLACE_WITHOUT_KEY = Statement(f"WITH {_PLACE.format(claimed='')}")
+_PLACE_WITH_KEY = Statement(f"WITH claimed AS ({CLAIM}), {_PLACE.format(claimed='FROM claimed')}")
+
+_NUMBER_CONSTRAINT = "orders_order_number_key"
 
 _CONFIRM = f"""
     WITH confirmed AS (
@@ -110,6 +116,10 @@ class Claimed:
     status: str
 
 
+class OrderNumberTaken(Exception):
+    """Another order has the number; nothing was inserted."""
+
+
 class OrderRepository:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -124,25 +134,32 @@ class OrderRepository:
 
         Returns:
             When that was; None where another request holds the key, and nothing was inserted.
+
+        Raises:
+            OrderNumberTaken: nothing was inserted.
         """
         items = order.items
-        values = (
-            order.id,
-            order.order_number,
-            order.customer_name,
-            order.customer_email,
-            order.total_amount,
-            lease,
-            [item.id for item in items],
-            [item.product_id for item in items],
-            [item.product_name for item in items],
-            [item.quantity for item in items],
-            [item.unit_price for item in items],
-            [item.total_price for item in items],
-        )
-        statement = _PLACE_WITH_KEY if claim else _PLACE_WITHOUT_KEY
-        key = (claim.principal, claim.key, claim.request, claim.hours) if claim else ()
-        placed_at: datetime | None = await self._connection.fetchval(statement, *values, *key)
+        values = {name: getattr(order, name) for name in NewOrder.__slots__} | {
+            "lease": lease,
+            "item_ids": [item.id for item in items],
+            "product_ids": [item.product_id for item in items],
+            "product_names": [item.product_name for item in items],
+            "quantities": [item.quantity for item in items],
+            "unit_prices": [item.unit_price for item in items],
+            "total_prices": [item.total_price for item in items],
+        }
+        statement = _PLACE_WITHOUT_KEY
+        if claim is not None:
+            statement = _PLACE_WITH_KEY
+            values |= {name: getattr(claim, name) for name in Claim.__slots__}
+        try:
+            placed_at: datetime | None = await self._connection.fetchval(
+                statement.text, *statement.arguments(values)
+            )
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name == _NUMBER_CONSTRAINT:
+                raise OrderNumberTaken from error
+            raise
         return placed_at
 
     async def get(self, order_id: UUID, *, for_update: bool = False) -> Order | None:

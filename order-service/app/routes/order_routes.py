@@ -38,6 +38,7 @@ from app.schemas.order import CancelIn, OrderIn, OrderOut, StatusIn
 from app.services.order_service import advance_order, get_order, orders_page
 from app.services.placing import CallerKey
 from chassis.database import DatabaseUnavailable
+from chassis.idempotency import REPLAYABLE, replay_headers
 from chassis.problems import problem_responses
 from chassis.requests import (
     ExactJsonRoute,
@@ -73,7 +74,8 @@ COMMON = (Unauthenticated, Forbidden, IdentityProviderAway, DatabaseUnavailable)
         PlacingInterrupted,
         Busy,
         OutcomeUnknown,
-    ),
+    )
+    | {201: REPLAYABLE},
 )
 async def place_order(
     order: OrderIn, key: IdempotencyKey, caller: CurrentCaller, placing: Placing
@@ -85,12 +87,14 @@ async def place_order(
 
     201 means that the order stands. Any other answer means that none does, at once or within 30 s;
     only `outcome-unknown` leaves it open. Send an `Idempotency-Key` and a repeat of the request
-    gives the first answer again instead of a second order. Keys are kept for 24 hours.
+    gives the first answer again instead of a second order, with `Idempotent-Replayed: true`. That
+    answer says what the order was then; `GET /api/orders/{order_id}` says what it is now. Keys are
+    kept for 24 hours.
     """
     caller.require_own(order.customer_email)
     whose = CallerKey(caller.principal(order.customer_email), key) if key else None
     placed = await placing.place(order, whose)
-    headers = {"Idempotent-Replayed": "true"} if placed.replayed else None
+    headers = replay_headers(replayed=placed.replayed)
     return Response(placed.body, 201, headers, "application/json")
 
 

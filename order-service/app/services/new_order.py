@@ -1,19 +1,30 @@
-"""A request becomes an order that nobody has heard of yet."""
+"""Build an unsaved order from a request."""
 
+import secrets
+import string
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from app.models.order import NewOrder, OrderItem
 from app.schemas.order import OrderIn
 
+_ALPHABET = string.ascii_uppercase + string.digits
 
-def new_order(request: OrderIn) -> NewOrder:
-    order_id = uuid4()
+
+def new_order(request: OrderIn, names: Mapping[str, str]) -> NewOrder:
+    """Return a new order with ids and a number of its own.
+
+    A field of the request is a field of the order with the same name.
+
+    Args:
+        names: the catalogue's names by product id; other products keep the request's.
+    """
     items = (
         OrderItem(
             id=uuid4(),
             product_id=item.product_id,
-            product_name=item.product_name,
+            product_name=names.get(item.product_id, item.product_name),
             quantity=item.quantity,
             unit_price=item.unit_price,
             total_price=item.total_price,
@@ -21,15 +32,14 @@ def new_order(request: OrderIn) -> NewOrder:
         for item in request.items
     )
     return NewOrder(
-        id=order_id,
-        order_number=_order_number(order_id),
-        customer_name=request.customer_name,
-        customer_email=request.customer_email,
+        id=uuid4(),
+        order_number=f"ORD-{datetime.now(UTC):%Y%m%d}-{_draw()}",
         total_amount=request.total_amount,
         items=tuple(items),
+        **request.model_dump(exclude={"items"}),
     )
 
 
-def _order_number(order_id: UUID) -> str:
-    """What people read to each other: the day, and enough of the id to be the only one."""
-    return f"ORD-{datetime.now(UTC):%Y%m%d}-{order_id.hex[:10].upper()}"
+def _draw() -> str:
+    """Return eight random characters. The database refuses a number that is taken."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(8))

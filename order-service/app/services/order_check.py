@@ -22,8 +22,11 @@ class OrderCheck:
         self._stock = stock
         self._prices = prices
 
-    async def check(self, request: OrderIn, deadline: Deadline) -> None:
+    async def check(self, request: OrderIn, deadline: Deadline) -> dict[str, str]:
         """Refuse what cannot be sold. A price that is right now holds for the whole of placing.
+
+        Returns:
+            The catalogue's names by product id, as far as it tells them.
 
         Raises:
             ProductUnknown: inventory does not know a product.
@@ -43,6 +46,7 @@ class OrderCheck:
             self._prices.remember(quote)
         if first is not None:
             raise first
+        return {product: one.name for product, one in quote.listings.items() if one.name}
 
     async def _ask(
         self, pieces: Mapping[str, int], deadline: Deadline

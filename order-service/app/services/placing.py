@@ -30,7 +30,7 @@ from app.events import ORDER_PLACED, order_placed
 from app.metrics import OrderMetrics
 from app.models.order import CancelledBy, NewOrder, Order, OrderStatus
 from app.repositories.idempotency_repository import Claim, IdempotencyRepository, StoredKey
-from app.repositories.order_repository import OrderRepository
+from app.repositories.order_repository import OrderNumberTaken, OrderRepository
 from app.schemas.order import OrderIn, OrderOut
 from app.services.list_prices import ListPrices
 from app.services.new_order import new_order
@@ -39,6 +39,7 @@ from app.services.stock import Stock
 from chassis.database import Connection, Database, DatabaseUnavailable
 from chassis.deadline import Deadline
 from chassis.failpoints import reach
+from chassis.idempotency import is_same_request, request_text
 from chassis.outbox import event_row
 from chassis.problems import Problem
 from chassis.tracing import span
@@ -142,14 +143,19 @@ class OrderPlacing:
         if (answered := await self._answered(request, key)) is not None:  # step 1
             return answered
         try:
-            await self._check.check(request, deadline)  # step 2
+            names = await self._check.check(request, deadline)  # step 2
         except Problem:
             # The key's twin may have passed meanwhile: its order stands, so this cannot refuse.
             if (answered := await self._answered(request, key)) is not None:
                 return answered
             raise
-        order = new_order(request)
-        saved = await self._save_pending(order, request, key, deadline)
+        while True:
+            order = new_order(request, names)
+            try:
+                saved = await self._save_pending(order, request, key, deadline)  # step 3
+                break
+            except OrderNumberTaken:
+                log.info("order number taken, drawing another one")
         if isinstance(saved, Placed):
             return saved
         return await self._reduce(order, request, saved, deadline)
@@ -187,7 +193,7 @@ class OrderPlacing:
     ) -> datetime | None:
         claim, hours = None, self._settings.idempotency_hours
         if key is not None:
-            claim = Claim(key.principal, key.key, request.model_dump_json(), hours)
+            claim = Claim(key.principal, key.key, request_text(request), hours)
         async with self._database.connection() as connection:
             lease = self._settings.lease_seconds
             return await OrderRepository(connection).add_pending(order, lease, claim)
@@ -278,7 +284,7 @@ class OrderPlacing:
 
 
 def _answer_of(stored: StoredKey, request: OrderIn) -> Placed:
-    if stored.request != request.model_dump_json():
+    if not is_same_request(stored.request, request):
         raise IdempotencyKeyReused(IdempotencyKeyReused.example)
     if stored.answer is not None:
         return Placed(stored.answer, replayed=True)

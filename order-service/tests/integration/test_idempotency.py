@@ -1,14 +1,20 @@
 """Idempotency-Key on POST /api/orders: one key, one order, one answer."""
 
 import asyncio
+import json
 import re
+import unicodedata
 from collections import Counter
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.conftest import order_of
+from app.config import Settings
+from app.main import create_app
+from app.schemas.order import OrderIn
+from app.services.placing import CallerKey
+from tests.conftest import order_of, running
 from tests.fakes import FakeInventory
 
 
@@ -139,3 +145,73 @@ async def test_a_refusal_looks_once_more_whether_its_twin_has_passed(
     assert inventory.stock["p"] == 0
     assert [slower.status_code, twins[0].status_code] == [201, 201]
     assert slower.content == twins[0].content
+
+
+STORED_BY_THE_LAST_RELEASE = (
+    '{"customer_name":"Alice Example","customer_email":"alice@example.com","items":'
+    '[{"product_id":"p","product_name":"Product p","quantity":1,"unit_price":10.5}]}'
+)
+
+
+class OrderWithNote(OrderIn):
+    """The request of a later release, which has one more optional field."""
+
+    note: str | None = None
+
+
+async def test_key_of_the_last_release_replays_after_an_optional_field_was_added(
+    settings: Settings, sql: Any
+) -> None:
+    """A client whose 201 was lost during a deployment still gets it."""
+    app = create_app(settings)
+    async with running(app) as client:
+        first = await place(client, "k")
+        stored = await sql.fetchval("SELECT request FROM idempotency_keys")
+        assert stored == STORED_BY_THE_LAST_RELEASE
+        key = CallerKey("email:alice@example.com", "k")
+        for more in ({}, {"note": None}):
+            request = OrderWithNote.model_validate({**order_of(("p", 1)), **more})
+            again = await app.state.placing.place(request, key)
+            assert (again.body, again.replayed) == (first.text, True)
+    assert await sql.fetchval("SELECT count(*) FROM orders") == 1
+
+
+def _reversed(document: Any) -> Any:
+    """Return the document with the members of each object in the opposite order."""
+    if isinstance(document, dict):
+        return {name: _reversed(document[name]) for name in reversed(document)}
+    return [_reversed(one) for one in document] if isinstance(document, list) else document
+
+
+async def test_another_spelling_of_the_same_json_is_a_replay(
+    client: httpx2.AsyncClient, sql: Any
+) -> None:
+    body = {**order_of(("p", 2)), "customer_name": "Zo\u00eb"}
+    text = json.dumps(body)
+    spellings = [
+        text,
+        json.dumps(_reversed(body), indent=3),
+        text.replace("10.5", "10.50"),
+        text.replace("10.5", "1.05e1"),
+        json.dumps(body, ensure_ascii=False),
+        unicodedata.normalize("NFD", json.dumps(body, ensure_ascii=False)),
+    ]
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+    answers = [
+        await client.post("/api/orders", content=spelling.encode(), headers=headers)
+        for spelling in spellings
+    ]
+    assert {(answer.status_code, answer.content) for answer in answers} == {
+        (201, answers[0].content)
+    }
+    assert await sql.fetchval("SELECT count(*) FROM orders") == 1
+
+
+async def test_only_a_replayed_answer_has_the_header_that_says_so(
+    client: httpx2.AsyncClient,
+) -> None:
+    first, again = [await place(client, "k") for _ in range(2)]
+    other_body = await place(client, "k", quantity=2)
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert (other_body.status_code, "idempotent-replayed" in other_body.headers) == (422, False)

@@ -25,12 +25,21 @@ def product_id_of(text: str) -> ObjectId | None:
 
 
 @dataclass(frozen=True, slots=True)
+class ListPrice:
+    """The price and the name at which a product is for sale."""
+
+    price: Decimal
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
-    """What the catalogue says of an id: for sale at a price, deleted, or never heard of."""
+    """The catalogue's answer about one id; `price` and `name` of a listed product only."""
 
     product_id: str
     state: Literal["listed", "deleted", "unknown"]
     price: Decimal | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

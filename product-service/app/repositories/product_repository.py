@@ -11,7 +11,7 @@ from bson import Decimal128, ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
-from app.models.product import Product
+from app.models.product import ListPrice, Product
 from app.models.search import FOLDING, SearchEntry, SearchQuery, fold, whole_words
 from app.repositories.vocabulary import Vocabulary
 from chassis.sharing import GatheredAnswers, SharedAnswers
@@ -25,6 +25,7 @@ _MANY_TERMS = 500
 _TOGETHER = 1_000  # products that one query asks for
 _LAST = "\U0010ffff"
 _WITHOUT_SEARCH = {"search": False}
+_PRICE_AND_NAME = {"price": True, "name": True}
 _SORT_FIELDS = {"price": "price", "name": "search.name", "created_at": "created_at"}
 
 
@@ -56,8 +57,8 @@ class ProductRepository(Protocol):
 
     async def list_prices(
         self, product_ids: Collection[ObjectId]
-    ) -> dict[ObjectId, Decimal | None]:
-        """Price of each product that is for sale, None for a deleted one; others are left out."""
+    ) -> dict[ObjectId, ListPrice | None]:
+        """Price and name of each listed product, None for a deleted one; others are left out."""
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
         """One page, and the number of products on all pages."""
@@ -127,14 +128,10 @@ class MongoProductRepository:
 
     async def list_prices(
         self, product_ids: Collection[ObjectId]
-    ) -> dict[ObjectId, Decimal | None]:
+    ) -> dict[ObjectId, ListPrice | None]:
         with answering():
             found = await self._prices.answers(product_ids, self._seconds)
-        return {
-            one: None if (price := found[one]) is None else price.to_decimal()
-            for one in product_ids
-            if one in found
-        }
+        return {one: _to_list_price(found[one]) for one in product_ids if one in found}
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
         with answering():
@@ -172,12 +169,12 @@ class MongoProductRepository:
 
     async def _read_prices(
         self, product_ids: Collection[ObjectId]
-    ) -> dict[ObjectId, Decimal128 | None]:
+    ) -> dict[ObjectId, Document | None]:
         # The living first: a product that is not among them was deleted before, so its tombstone
         # is there by now. The other way round one that is deleted meanwhile would be in neither.
-        living = self._products.find(_any_of(product_ids), {"price": True})
-        prices: dict[ObjectId, Decimal128 | None] = {
-            document["_id"]: document["price"] for document in await living.to_list()
+        living = self._products.find(_any_of(product_ids), _PRICE_AND_NAME)
+        prices: dict[ObjectId, Document | None] = {
+            document["_id"]: document for document in await living.to_list()
         }
         if missing := [one for one in product_ids if one not in prices]:
             buried = self._tombstones.find(_any_of(missing), {"_id": True})
@@ -287,6 +284,12 @@ def _search(product: Product) -> Document:
 def _to_product(document: Mapping[str, Any]) -> Product:
     fields = {**document, "price": document["price"].to_decimal()}
     return Product(id=fields.pop("_id"), **fields)
+
+
+def _to_list_price(document: Mapping[str, Any] | None) -> ListPrice | None:
+    if document is None:
+        return None
+    return ListPrice(document["price"].to_decimal(), document["name"])
 
 
 def _to_entry(document: Mapping[str, Any]) -> SearchEntry:

@@ -115,7 +115,7 @@ async def search(
 async def prices(
     question: Annotated[PriceQuestion, Body(openapi_examples=_ASKED)], products: Products
 ) -> dict[str, list[Listing]]:
-    """What an order is held against: each id is `listed` with its price, `deleted`, or `unknown`.
+    """Each id is `listed` with its current price and name, `deleted`, or `unknown`.
 
     Changes nothing. Whatever is not an id of this catalogue is unknown, not an error.
     """

@@ -191,13 +191,14 @@ class PriceQuestion(BaseModel):
 
 
 class ListingView(BaseModel):
-    """What the catalogue says of one id; a price where the product is for sale."""
+    """The catalogue's answer about one id; price and name where the product is for sale."""
 
     model_config = ConfigDict(from_attributes=True)
 
     product_id: str
     state: Literal["listed", "deleted", "unknown"]
     price: AnsweredPrice | None
+    name: str | None
 
 
 class ListingsView(BaseModel):

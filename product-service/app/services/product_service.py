@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 
 from bson import ObjectId
 
 from app.errors import CatalogueUnavailable, ProductNotFound
-from app.models.product import Listing, Product, now, product_id_of
+from app.models.product import Listing, ListPrice, Product, now, product_id_of
 from app.models.search import SearchQuery, rank
 from app.repositories.product_repository import PageRequest, ProductRepository
 from app.schemas.product import NewProduct, ProductChanges
@@ -113,9 +112,11 @@ class ProductService:
 
 
 def _listing(
-    text: str, product_id: ObjectId | None, prices: Mapping[ObjectId, Decimal | None]
+    text: str, product_id: ObjectId | None, prices: Mapping[ObjectId, ListPrice | None]
 ) -> Listing:
     if product_id is None or product_id not in prices:
         return Listing(text, "unknown")
-    price = prices[product_id]
-    return Listing(text, "deleted") if price is None else Listing(text, "listed", price)
+    known = prices[product_id]
+    if known is None:
+        return Listing(text, "deleted")
+    return Listing(text, "listed", known.price, known.name)

@@ -19,7 +19,8 @@ async def test_order_service_can_rely_on_what_the_script_says(
 ) -> None:
     ids = {}
     for name, price in http_contract.load(SCRIPT)["products"].items():
-        product = (await client.post("/api/products", json=body(price=price or 1))).json()
+        new = body(name=f"Product {name}", price=price or 1)
+        product = (await client.post("/api/products", json=new)).json()
         ids[name] = product["id"]
         if price is None:
             await client.delete(f"/api/products/{product['id']}")
@@ -45,6 +46,15 @@ async def test_a_hundred_ids_of_a_hundred_characters_are_answered(
     asked = [f"{number:03}" + "漢" * 97 for number in range(100)]
     answer = await client.post(PRICES, json={"product_ids": asked})
     assert [row["product_id"] for row in answer.json()["prices"]] == asked
+
+
+async def test_a_name_that_was_changed_is_told_at_once(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    product = (await client.post("/api/products", json=body(name="Lamp"))).json()
+    await client.put(f"/api/products/{product['id']}", json={"name": "Desk lamp"})
+    answer = await client.post(PRICES, json={"product_ids": [product["id"]]})
+    assert answer.json()["prices"][0]["name"] == "Desk lamp"
 
 
 async def test_a_price_that_was_changed_is_told_at_once(

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from app.config import Settings
 from app.database import PRODUCTS
 from app.main import create_app
-from app.models.product import Product
+from app.models.product import ListPrice, Product
 from app.models.search import SearchQuery
 from app.repositories import product_repository
 from app.repositories.product_repository import (
@@ -93,7 +93,10 @@ async def test_what_was_removed_is_gone_but_remembered(repository: ProductReposi
     assert await repository.named(SearchQuery.parse("gone")) == []
     assert not await repository.replace(gone.edited({"name": "Zombie"}, NOON))
     asked = [gone.id, alive.id, ObjectId()]
-    assert await repository.list_prices(asked) == {gone.id: None, alive.id: alive.price}
+    assert await repository.list_prices(asked) == {
+        gone.id: None,
+        alive.id: ListPrice(alive.price, "alive"),
+    }
 
 
 async def test_pages_are_sorted_as_asked_and_newest_first_by_default(

@@ -114,8 +114,8 @@ async def test_the_price_of_each_id_is_told_and_what_is_no_id_is_unknown(
     assert await service.listings(asked) == [
         *(Listing(text, "unknown") for text in never),
         Listing(str(gone.id), "deleted"),
-        Listing(str(lamp.id), "listed", lamp.price),
-        Listing(upper, "listed", lamp.price),
+        Listing(str(lamp.id), "listed", lamp.price, lamp.name),
+        Listing(upper, "listed", lamp.price, lamp.name),
     ]
 
 

@@ -20,6 +20,10 @@ from chassis.tracing import current_trace
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 20
+"""Validation errors in one 422."""
+MAX_NAME = 100
+MAX_MESSAGE = 500
 _RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
 """By RFC 9110; Python has the new names from 3.13 on, and an answer should not depend on that."""
 
@@ -143,8 +147,17 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     # FastAPI's own handler echoes the input: personal data, and a crash on NaN.
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    detail = [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
+    errors = error.errors()
+    detail = [_bounded(item) for item in errors[:MAX_ERRORS]]
+    if (rest := len(errors) - MAX_ERRORS) > 0:
+        detail.append({"loc": ["body"], "msg": f"{rest} more errors.", "type": "more_errors"})
     return problem_response(422, detail, instance=instance_of(request.scope))
+
+
+def _bounded(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the public members of a validation error; a name in `loc` may be the client's."""
+    loc = [part if isinstance(part, int) else str(part)[:MAX_NAME] for part in error["loc"]]
+    return {"loc": loc, "msg": error["msg"][:MAX_MESSAGE], "type": error["type"]}
 
 
 def internal_error(instance: str) -> Response:

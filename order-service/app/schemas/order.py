@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.models.order import OrderStatus
-from chassis.types import MAX_MONEY, Money, MultilineText, PositiveMoney, Quantity, VisibleText
+from chassis.types import MAX_MONEY, Identifier, Money, MultilineText, PositiveMoney, Quantity, VisibleText
 
 # The address syntax of HTML's <input type=email> (WHATWG): plain ASCII, no comments, no quoting,
 # nothing that a mail header could trip over; reserved domains such as example.com are welcome.
@@ -29,7 +29,7 @@ class _Request(BaseModel):
 
 
 class OrderItemIn(_Request):
-    product_id: Annotated[VisibleText, Field(max_length=100)]
+    product_id: Identifier
     product_name: Annotated[VisibleText, Field(max_length=200)]
     quantity: Quantity
     unit_price: PositiveMoney
@@ -59,7 +59,7 @@ class OrderIn(_Request):
 
     customer_name: Annotated[VisibleText, Field(max_length=200)]
     customer_email: Email
-    items: Annotated[tuple[OrderItemIn, ...], Field(min_length=1, max_length=100)]
+    items: Annotated[tuple[OrderItemIn, ...], Field(min_length=1, max_length=100, fail_fast=True)]
 
     @property
     def total_amount(self) -> Decimal:

@@ -24,7 +24,7 @@ def _header(scope: Scope, name: bytes) -> str | None:
 
 def route_template(scope: Scope) -> str:
     """`/api/things/{thing_id}` for any of them; `unmatched` where no route took the request."""
-    return getattr(scope.get("route"), "path", None) or "unmatched"
+    return getattr(scope.get("route"), "path_format", None) or "unmatched"
 
 
 class RequestMiddleware:

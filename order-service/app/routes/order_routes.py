@@ -135,7 +135,7 @@ async def my_orders(
 
 
 @router.get(
-    "/user/{email}",
+    "/user/{email:path}",  # the server decodes %2F before it routes
     response_model=list[OrderOut],
     summary="One customer's orders",
     responses=problem_responses(*COMMON, MalformedId, InvalidCursor),

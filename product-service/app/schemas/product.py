@@ -20,7 +20,6 @@ from typing_extensions import TypedDict
 
 from app.models.product import Product
 from chassis.types import (
-    Identifier,
     MultilineText,
     PositiveMoney,
     Text,
@@ -194,7 +193,8 @@ class PriceQuestion(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     product_ids: Annotated[
-        list[Identifier], Field(min_length=1, max_length=100, fail_fast=True)
+        list[Annotated[VisibleText, Field(max_length=100)]],
+        Field(min_length=1, max_length=100, fail_fast=True),
     ]
 
 

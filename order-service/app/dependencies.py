@@ -59,6 +59,7 @@ async def _order_id(
 
 OrderId = Annotated[UUID, Depends(_order_id)]
 
+
 async def _customer_email(
     email: Annotated[str, Path(description="e-mail address", examples=["alice@example.com"])],
 ) -> str:

@@ -24,7 +24,7 @@ from tests.conformance.test_hostile_input import (
     document_of,
     operations,
 )
-from tests.fleet_under_test import SERVICES, Fleet
+from tests.fleet_under_test import GATEWAY, SERVICES, Fleet
 
 AT_ONCE = 8
 MAX_GROWTH_MB = 20
@@ -35,14 +35,13 @@ MEMBERS = 60_000
 VALUES = [
     "[" + "1," * (ELEMENTS - 1) + "1]",
     "[" + "[]," * (ELEMENTS - 1) + "[]]",
-    "[" + "{}," * (ELEMENTS - 1) + "{}]",
-    "[" + '"\\ud83d\\ude00",' * (ELEMENTS // 2) + '""]',
+    # Below the limit of tokens, so that they are parsed and validated.
+    "[" + "{}," * 1_900 + "{}]",
+    "[" + '"\\ud83d\\ude00",' * 1_900 + '""]',
     "[" * ELEMENTS,
     "[" * 400 + "]" * 400,
-    "[" + "1," * 1_000 + "1]",
-    "9" * 300_000,
-    "0." + "9" * 300_000,
-    "1e400",
+    "9" * 200_000,
+    "0." + "9" * 100_000,
     "1e999999999",
     '"' + "x" * 900_000 + '"',
 ]
@@ -58,9 +57,11 @@ def hostile(body: Any) -> Iterator[bytes]:
     yield f"{{{known * MEMBERS}{members}".encode()
     yield f'{{"{"n" * 700_000}":1,{members}'.encode()
     yield f'{{"{"n" * 10_000}":1,{members}'.encode()
+    some = ",".join(f'"n{number}":1' for number in range(1_900))
+    yield f"{{{some},{members}".encode()
     for name in (name for name, value in body.items() if isinstance(value, list)):
         yield json.dumps({**body, name: [{"n" * 10_000: 1}]}).encode()
-        yield json.dumps({**body, name: [{f"n{n}": 1 for n in range(1_500)}]}).encode()
+        yield json.dumps({**body, name: [{f"n{n}": 1 for n in range(1_900)}]}).encode()
 
 
 def memory(pid: int, name: str) -> float:
@@ -97,6 +98,8 @@ async def test_promise_63_eight_hostile_bodies_at_once_cost_little_memory(
             if (body := body_of(operation, document)) is not None
             for shape in hostile(body)
         ]
+        if service == GATEWAY:  # passes them on to services that have them all themselves
+            calls = calls[::5]
         assert calls
         for call in calls[:: len(calls) // 8]:  # what the first requests load stays
             await send(client, call, chunked=False)

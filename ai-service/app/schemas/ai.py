@@ -42,7 +42,11 @@ class ChatIn(BaseModel):
     message: Message
     history: Annotated[
         list[Turn] | None,
-        Field(max_length=100, fail_fast=True, description="oldest first; only the last turns are looked at"),
+        Field(
+            max_length=100,
+            fail_fast=True,
+            description="oldest first; only the last turns are looked at",
+        ),
     ] = None
 
 

@@ -20,9 +20,7 @@ ProductName = Annotated[
 ]
 StockLevel = Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK, examples=[50]), ZeroFraction]
 Pieces = Annotated[Quantity, Field(examples=[2])]
-SummedPieces = Annotated[
-    int, Field(strict=True, gt=0, le=100_000_000, examples=[2]), ZeroFraction
-]
+SummedPieces = Annotated[int, Field(strict=True, gt=0, le=100_000_000, examples=[2]), ZeroFraction]
 """What a hundred lines of a million each may have been summed to by the caller."""
 
 

@@ -119,9 +119,7 @@ VisibleMultilineText = Annotated[
 ]
 """As `MultilineText`, and not empty."""
 
-Identifier = Annotated[
-    VisibleText, Field(max_length=MAX_IDENTIFIER), AfterValidator(canonical_id)
-]
+Identifier = Annotated[VisibleText, Field(max_length=MAX_IDENTIFIER), AfterValidator(canonical_id)]
 """An id that clients choose, in its canonical form."""
 
 ZeroFraction = BeforeValidator(_whole)

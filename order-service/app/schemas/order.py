@@ -10,7 +10,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from app.models.order import OrderStatus
 from chassis.email_address import MAX_ADDRESS, ascii_address
-from chassis.types import MAX_MONEY, Identifier, Money, MultilineText, PositiveMoney, Quantity, VisibleText
+from chassis.types import (
+    MAX_MONEY,
+    Identifier,
+    Money,
+    MultilineText,
+    PositiveMoney,
+    Quantity,
+    VisibleText,
+)
 
 Email = Annotated[
     str,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.product import Product
-from chassis.types import MultilineText, VisibleMultilineText, VisibleText
+from chassis.types import MultilineText, Text, VisibleMultilineText
 
 SOURCE = "the model that answered, or `offline`"
 
@@ -15,8 +15,8 @@ Query = Annotated[
     VisibleMultilineText,
     Field(min_length=1, max_length=500, examples=["a gift under 50"]),
 ]
-ProductName = Annotated[VisibleText, Field(min_length=1, max_length=200)]
-Category = Annotated[VisibleText, Field(min_length=1, max_length=100)]
+ProductName = Annotated[Text, Field(min_length=1, max_length=200)]
+Category = Annotated[Text, Field(min_length=1, max_length=100)]
 
 _CHAT: dict[str, Any] = {
     "message": "and something for the desk, under 60?",

@@ -25,7 +25,7 @@ Email = Annotated[
     AfterValidator(ascii_address),
     Field(
         description="An internationalised domain is answered in its ASCII form (`xn--`).",
-        json_schema_extra={"format": "email", "maxLength": MAX_ADDRESS},
+        json_schema_extra={"maxLength": MAX_ADDRESS},
     ),
 ]
 MAX_PIECES = 1_000_000

@@ -72,8 +72,8 @@ def memory(pid: int, name: str) -> float:
     return int(found[1]) / 1024
 
 
-def memory_at_start(pid: int) -> float:
-    """Let the peak start anew; the resident memory, in MB."""
+def reset_peak(pid: int) -> float:
+    """Reset the peak; return the resident memory, in MB."""
     Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # see proc(5)
     return memory(pid, "VmRSS")
 
@@ -110,7 +110,7 @@ async def test_promise_63_eight_hostile_bodies_at_once_cost_little_memory(
         for call in calls[:: len(calls) // 8]:  # what the first requests load stays
             await send(client, call, chunked=False)
         pid = fleet.pid(service)
-        before = memory_at_start(pid)
+        before = reset_peak(pid)
         wrong: list[str] = []
         for number, call in enumerate(calls):
             chunked = number % 2 == 1

@@ -14,7 +14,7 @@ MAX_STOCK = 1_000_000_000
 
 _PRODUCT = "6568f0a1c2d3e4f5a6b7c8d9"
 
-ProductId = Annotated[Identifier, Field(examples=[_PRODUCT])]
+ProductId = Annotated[Identifier, Field(examples=[_PRODUCT], json_schema_extra={"minLength": 1})]
 ProductName = Annotated[
     VisibleText, Field(min_length=1, max_length=200, examples=["Wireless Headphones"])
 ]

@@ -77,7 +77,7 @@ async def test_items_and_keys_of_an_older_version_keep_working(
 ) -> None:
     """An item under another spelling is renamed, or joined with the one of the canonical id."""
     async with another_database(database_url) as url:
-        await asyncio.to_thread(alembic, url, "upgrade", "0002")
+        await asyncio.to_thread(alembic, url, "upgrade", "0003")
         connection = await asyncpg.connect(driver_url(url))
         await connection.execute(OLD, "cup ", 7, 2)
         await connection.execute(MOVEMENT, "make-1", "cup ", "create", 10)

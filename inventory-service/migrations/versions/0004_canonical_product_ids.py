@@ -1,7 +1,7 @@
 """Product ids in their canonical form; items of one product under two spellings become one.
 
-Revision ID: 0003
-Revises: 0002
+Revision ID: 0004
+Revises: 0003
 """
 
 import json
@@ -12,8 +12,8 @@ from alembic import op
 
 from chassis.types import canonical_id
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

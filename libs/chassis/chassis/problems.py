@@ -123,13 +123,27 @@ def render(error: Problem, instance: str) -> Response:
     )
 
 
+def _release_frames(error: BaseException) -> None:
+    """Drop the tracebacks of a handled error: their frames hold the request's body.
+
+    FastAPI's exit stacks leave error and frames in a reference cycle, and the garbage collector
+    runs rarely (garbage.py): hundreds of refused bodies would wait for it.
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        chain.__traceback__ = None
+        chain = chain.__context__
+
+
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101  registered for this class alone
+    _release_frames(error)
     return render(error, instance_of(request.scope))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
+    _release_frames(error)
     details = {
         404: "There is nothing at this address.",
         405: "This address does not know that method.",
@@ -147,6 +161,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     # FastAPI's own handler echoes the input: personal data, and a crash on NaN.
     assert isinstance(error, RequestValidationError)  # noqa: S101
+    _release_frames(error)
     errors = error.errors()
     detail = [_bounded(item) for item in errors[:MAX_ERRORS]]
     if (rest := len(errors) - MAX_ERRORS) > 0:

@@ -252,8 +252,8 @@ def _is_time(value: object) -> bool:
 def _email(claims: Mapping[str, Any]) -> str | None:
     """Return the verified address in the form in which addresses are compared, or None.
 
-    In an address that no order can have, only A to Z are lowered: the Kelvin sign's lower case is
-    `k`, which is another customer's address.
+    In an address that is not valid, only A to Z are lowered: the Kelvin sign's lower case is `k`,
+    which is in another person's address.
     """
     email = claims.get("email")
     if not _is_name(email) or claims.get("email_verified", True) is not True:

@@ -1,4 +1,4 @@
-"""E-mail addresses in one ASCII form, in which they are stored, compared and mailed to."""
+"""E-mail addresses in the one ASCII form in which they are stored and compared."""
 
 import re
 
@@ -6,7 +6,7 @@ import idna
 
 MAX_ADDRESS = 254
 # The address syntax of HTML's <input type=email> (WHATWG): plain ASCII, no comments, no quoting,
-# nothing that a mail header could trip over; reserved domains such as example.com are welcome.
+# nothing that a header could trip over; reserved domains such as example.com are welcome.
 _LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _ADDRESS = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 
@@ -15,7 +15,7 @@ def ascii_address(text: str) -> str:
     """Return an address with an internationalised domain in its ASCII form (RFC 5890, `xn--`).
 
     The case of an address in ASCII is kept. Letters outside ASCII before the @ are refused: they
-    need SMTPUTF8 (RFC 6531), which few mail servers accept.
+    need SMTPUTF8 (RFC 6531), which few servers accept.
 
     Raises:
         ValueError: this is no address, with a sentence that says why.
@@ -32,7 +32,7 @@ def ascii_address(text: str) -> str:
     if len(text) > MAX_ADDRESS or len(address) > MAX_ADDRESS:
         raise ValueError(f"must have at most {MAX_ADDRESS} characters")
     if not _ADDRESS.fullmatch(address):
-        raise ValueError("must be an e-mail address such as alice@example.com")
+        raise ValueError("must be an address such as alice@example.com")
     return address
 
 

@@ -24,7 +24,10 @@ def _header(scope: Scope, name: bytes) -> str | None:
 
 def route_template(scope: Scope) -> str:
     """`/api/things/{thing_id}` for any of them; `unmatched` where no route took the request."""
-    return getattr(scope.get("route"), "path_format", None) or "unmatched"
+    route = scope.get("route")
+    # `path_format` is a path without its convertors; the gateway's operations have a path alone.
+    path = getattr(route, "path_format", None) or getattr(route, "path", None)
+    return path or "unmatched"
 
 
 class RequestMiddleware:

@@ -166,6 +166,11 @@ class Fleet:
         """What a process has logged."""
         return (self._workshop.folder / "logs" / f"{name}.log").read_text("utf-8", "replace")
 
+    def pid(self, name: str) -> int:
+        """The process id of a running program."""
+        path = self._workshop.folder / "run" / f"{name}.json"
+        return int(json.loads(path.read_text("utf-8"))["pid"])
+
     def trace(self, trace_id: str) -> Trace | None:
         """What has been recorded of a trace so far; None where that is nothing."""
         try:

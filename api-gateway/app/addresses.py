@@ -15,7 +15,11 @@ from app.policy import Operation
 LONGEST = 4096
 _REMEMBERED = 1024
 _PLAIN = re.compile(rb"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%[0-9A-Fa-f]{2})+)+/?")
-_HIDDEN = re.compile(rb"%(?:2f|5c|[01][0-9a-f]|7f)", re.IGNORECASE)  # / \ and control characters
+_HIDDEN = re.compile(rb"%(?:5c|[01][0-9a-f]|7f)", re.IGNORECASE)  # \ and control characters
+_SLASH = re.compile(rb"%2f", re.IGNORECASE)
+# The one place for an encoded slash: an e-mail address before its @. order-service, too, takes all
+# that follows /user/ as the address.
+_SLASH_ALLOWED = re.compile(r"/api/orders/user/[^/@]+@[^/@%]+")
 _QUERY = re.compile(rb"[\x21-\x7e]*")
 
 
@@ -33,8 +37,8 @@ def segments_of(raw_path: bytes) -> tuple[str, ...]:
     """The decoded segments of a path; a slash at its end is one more, empty.
 
     Raises:
-        MalformedAddress: empty or dot segments, `;`, an encoded slash, backslash or control
-            character, bytes that are no UTF-8, or too long.
+        MalformedAddress: empty or dot segments, `;`, an encoded backslash or control character, an
+            encoded slash outside an e-mail address, bytes that are no UTF-8, or too long.
     """
     if len(raw_path) > LONGEST:
         raise MalformedAddress("The address is too long.")
@@ -46,11 +50,16 @@ def segments_of(raw_path: bytes) -> tuple[str, ...]:
         raise MalformedAddress("The path is not UTF-8.") from None
     if not {".", ".."}.isdisjoint(segments):
         raise MalformedAddress("The path holds a dot segment.")
+    if _SLASH.search(raw_path) and not _SLASH_ALLOWED.fullmatch("/" + "/".join(segments)):
+        raise MalformedAddress("The path holds an encoded slash.")
     return segments
 
 
 def _decoded(part: bytes) -> str:
-    return unquote_to_bytes(part).decode() if b"%" in part else part.decode("ascii")
+    """Decode a segment, but for its slashes: they would look like the end of it."""
+    if b"%" not in part:
+        return part.decode("ascii")
+    return "%2F".join(unquote_to_bytes(piece).decode() for piece in _SLASH.split(part))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,15 +27,15 @@ class Forwarder:
     def __init__(self, upstreams: Mapping[str, Upstream], watch: Watch, settings: Settings) -> None:
         self._upstreams = upstreams
         self._watch = watch
-        self._body_bytes = settings.max_body_bytes
+        is_set = "max_body_bytes" in settings.model_fields_set
+        self._max_body_bytes = settings.max_body_bytes if is_set else None
         self._body_seconds = settings.client_body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit: Visit = scope["gateway.visit"]
         operation = _allowed(visit)
-        body = ClientBody(
-            visit.headers, receive, seconds=self._body_seconds, limit=self._body_bytes
-        )
+        limit = self._max_body_bytes or operation.max_body_bytes
+        body = ClientBody(visit.headers, receive, seconds=self._body_seconds, limit=limit)
         headers = for_upstream(
             visit.headers,
             token=visit.caller.token,

@@ -33,16 +33,23 @@ class Operation:
     Attributes:
         path: the template, as the upstream's OpenAPI document has it.
         upstream: the service that answers.
+        max_body_bytes: what the service allows, as `x-max-body-bytes` in its OpenAPI document.
     """
 
     method: str
     path: str
     access: Access
     upstream: str
+    max_body_bytes: int = 16_384
 
 
-def _operations(upstream: str, *rows: tuple[str, str, Access]) -> tuple[Operation, ...]:
-    return tuple(Operation(method, path, access, upstream) for method, path, access in rows)
+_Row = tuple[str, str, Access] | tuple[str, str, Access, int]
+
+
+def _operations(upstream: str, *rows: _Row) -> tuple[Operation, ...]:
+    return tuple(
+        Operation(method, path, access, upstream, *limit) for method, path, access, *limit in rows
+    )
 
 
 TABLE: tuple[Operation, ...] = (
@@ -52,14 +59,14 @@ TABLE: tuple[Operation, ...] = (
         ("GET", "/api/products/search", Access.PUBLIC),
         ("GET", "/api/products/images/{slug}.svg", Access.PUBLIC),
         ("GET", "/api/products/{product_id}", Access.PUBLIC),
-        ("POST", "/api/products", Access.ADMIN),
-        ("POST", "/api/products/prices", Access.ADMIN),  # between services; shops show products
-        ("PUT", "/api/products/{product_id}", Access.ADMIN),
+        ("POST", "/api/products", Access.ADMIN, 131_072),
+        ("POST", "/api/products/prices", Access.ADMIN, 131_072),  # between services
+        ("PUT", "/api/products/{product_id}", Access.ADMIN, 131_072),
         ("DELETE", "/api/products/{product_id}", Access.ADMIN),
     ),
     *_operations(
         "order-service",
-        ("POST", "/api/orders", Access.CUSTOMER),
+        ("POST", "/api/orders", Access.CUSTOMER, 262_144),
         ("GET", "/api/orders", Access.ADMIN),
         ("GET", "/api/orders/me", Access.CUSTOMER),
         ("GET", "/api/orders/user/{email}", Access.CUSTOMER),
@@ -75,14 +82,14 @@ TABLE: tuple[Operation, ...] = (
         ("GET", "/api/inventory/{product_id}", Access.ADMIN),
         ("PUT", "/api/inventory/{product_id}", Access.ADMIN),
         ("DELETE", "/api/inventory/{product_id}", Access.ADMIN),
-        ("PATCH", "/api/inventory/reduce", Access.ADMIN),
+        ("PATCH", "/api/inventory/reduce", Access.ADMIN, 131_072),
         ("PATCH", "/api/inventory/{product_id}/reduce", Access.ADMIN),
         ("PATCH", "/api/inventory/{product_id}/restock", Access.ADMIN),
         ("POST", "/api/inventory/movements/{key}/reverse", Access.ADMIN),
     ),
     *_operations(
         "ai-service",
-        ("POST", "/api/ai/chat", Access.SIGNED_IN),
+        ("POST", "/api/ai/chat", Access.SIGNED_IN, 524_288),
         ("GET", "/api/ai/recommendations", Access.SIGNED_IN),
         ("POST", "/api/ai/suggest", Access.SIGNED_IN),
     ),

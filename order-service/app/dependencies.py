@@ -11,17 +11,16 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import TypeAdapter, ValidationError
 
 from app.caller import Caller
 from app.config import Settings
 from app.errors import IdentityProviderAway, MalformedId, Unauthenticated
 from app.models.order import OrderStatus
 from app.repositories.order_repository import Place
-from app.schemas.order import Email
 from app.services.order_service import OrderCancelling
 from app.services.placing import OrderPlacing
 from chassis.auth import InvalidToken, TokenVerifier, UnverifiableToken, bearer_token
+from chassis.email_address import comparable_address
 from chassis.requests import InvalidCursor, PageLimit, decode_cursor
 
 log = logging.getLogger(__name__)
@@ -60,20 +59,18 @@ async def _order_id(
 
 OrderId = Annotated[UUID, Depends(_order_id)]
 
-_email = TypeAdapter(Email)
-
 
 async def _customer_email(
     email: Annotated[str, Path(description="e-mail address", examples=["alice@example.com"])],
 ) -> str:
     try:
-        return _email.validate_python(email).lower()
-    except ValidationError:
+        return comparable_address(email)
+    except ValueError:
         raise MalformedId("This is not an e-mail address.") from None
 
 
 CustomerEmail = Annotated[str, Depends(_customer_email)]
-"""In lower case, as a token's is."""
+"""In the form in which addresses are compared, as a token's is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A body that an operation takes, made from its own schema, and the same with one value spoilt."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _MARK = "the value that is spoilt"
@@ -22,22 +22,25 @@ def body_of(operation: dict[str, Any], document: dict[str, Any]) -> Any:
     return _sample(content["application/json"]["schema"], document)
 
 
-def spoilt(body: Any, tokens: list[str]) -> Iterator[bytes]:
-    """The body with each value in turn, however deep, replaced by each token of raw JSON."""
-    for marked in _marked(body):
+def spoilt(
+    body: Any, tokens: list[str], chosen: Callable[[Any], bool] = lambda _: True
+) -> Iterator[bytes]:
+    """The body with each chosen value in turn, however deep, replaced by each token of raw JSON."""
+    for marked in _marked(body, chosen):
         text = json.dumps(marked)
         for token in tokens:
             yield text.replace(json.dumps(_MARK), token).encode("utf-8", "surrogatepass")
 
 
-def _marked(body: Any) -> Iterator[Any]:
-    yield _MARK
+def _marked(body: Any, chosen: Callable[[Any], bool]) -> Iterator[Any]:
+    if chosen(body):
+        yield _MARK
     if isinstance(body, dict):
         for name, value in body.items():
-            yield from ({**body, name: marked} for marked in _marked(value))
+            yield from ({**body, name: marked} for marked in _marked(value, chosen))
     elif isinstance(body, list):
         for value in body:
-            yield from ([marked] for marked in _marked(value))
+            yield from ([marked] for marked in _marked(value, chosen))
 
 
 def _sample(schema: dict[str, Any], document: dict[str, Any]) -> Any:
@@ -62,8 +65,10 @@ def _scalar(schema: dict[str, Any]) -> Any:
     if "const" in schema:
         return schema["const"]
     match schema.get("type"):
-        case "integer" | "number":
+        case "integer":
             return max(1, schema.get("minimum", 1))
+        case "number":
+            return float(max(1, schema.get("minimum", 1)))
         case "boolean":
             return True
         case _:

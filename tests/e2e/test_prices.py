@@ -1,6 +1,6 @@
 """What a product costs is the catalogue's word: through the gateway, and while it is away."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
@@ -119,3 +119,34 @@ async def test_without_the_catalogue_known_prices_count_and_others_are_503(
     await fleet.run("up")
     again = await shop.place((new, 1), email=email, price=PRICE, key=f"away-{new}")
     assert again.status_code == 201, "its key was not used up"
+
+
+def wide(text: str) -> str:
+    """The same letters and digits in full width (NFKC makes them ASCII again)."""
+    return "".join(chr(ord(character) + 0xFEE0) for character in text)
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda text: f"{text} ",
+        lambda text: f"\u00a0{text}",
+        lambda text: f"\u200b{text}",
+        lambda text: f"{text[:9]}\u2060{text[9:]}\ufe0f",
+        lambda text: f"{text[:9]} {text[9:]}",
+        str.upper,
+        wide,
+    ],
+    ids=["space", "no-break space", "zero width", "joiner", "space inside", "upper case", "wide"],
+)
+async def test_another_spelling_of_a_products_id_has_the_products_price(
+    shop: Shop, spell: Callable[[str], str]
+) -> None:
+    """Its stock cannot be opened a second time, or it sells at the catalogue's price alone."""
+    product, email = await for_sale(shop), new_email("spelling")
+    other = spell(product)
+    item = {"product_id": other, "product_name": "Test lamp", "quantity": 5}
+    created = await shop.http.post(shop.inventory, json=item)
+    assert created.status_code in (201, 409), created.text
+    refused(await shop.place((other, 1), email=email, price=0.01), 409, "price-changed")
+    assert (await shop.place((other, 1), email=email, price=PRICE)).status_code == 201

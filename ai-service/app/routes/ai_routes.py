@@ -18,7 +18,7 @@ from app.schemas.ai import (
 )
 from app.services.answer import OFFLINE
 from chassis.problems import problem_responses
-from chassis.requests import ExactJsonRoute
+from chassis.requests import ExactJsonRoute, max_body
 
 router = APIRouter(prefix="/api/ai", tags=["assistant"], route_class=ExactJsonRoute)
 
@@ -33,7 +33,11 @@ _CHAT_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.post(
-    "/chat", response_model=ChatOut, summary="Talk about the catalogue", responses=_CHAT_RESPONSES
+    "/chat",
+    response_model=ChatOut,
+    summary="Talk about the catalogue",
+    responses=_CHAT_RESPONSES,
+    openapi_extra=max_body(524_288),  # a long history; its last turns are all that is used
 )
 async def chat(
     body: ChatIn, assistant: Helper, ask_model: MayAskModel, streaming: WantsStream

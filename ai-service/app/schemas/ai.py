@@ -2,25 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.product import Product
-from chassis.types import MultilineText, Text
+from chassis.types import MultilineText, Text, VisibleMultilineText
 
 SOURCE = "the model that answered, or `offline`"
 
 
-def _visible(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be blank")
-    return value
-
-
-Message = Annotated[MultilineText, Field(min_length=1, max_length=2_000), AfterValidator(_visible)]
+Message = Annotated[VisibleMultilineText, Field(min_length=1, max_length=2_000)]
 Query = Annotated[
-    MultilineText,
+    VisibleMultilineText,
     Field(min_length=1, max_length=500, examples=["a gift under 50"]),
-    AfterValidator(_visible),
 ]
 ProductName = Annotated[Text, Field(min_length=1, max_length=200)]
 Category = Annotated[Text, Field(min_length=1, max_length=100)]
@@ -49,7 +42,11 @@ class ChatIn(BaseModel):
     message: Message
     history: Annotated[
         list[Turn] | None,
-        Field(max_length=100, description="oldest first; only the last turns are looked at"),
+        Field(
+            max_length=100,
+            fail_fast=True,
+            description="oldest first; only the last turns are looked at",
+        ),
     ] = None
 
 

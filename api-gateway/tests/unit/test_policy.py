@@ -1,11 +1,15 @@
 """The role table says what contracts.md says, and what it does not say is refused."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from app.addresses import Directory
 from app.policy import TABLE, Access, Operation
 from chassis.auth import Identity
 
+CONTRACTS = Path(__file__).resolve().parents[3] / "contracts/openapi"
 PUBLIC = {
     "GET /api/products",
     "GET /api/products/search",
@@ -91,3 +95,11 @@ def test_a_table_without_a_row_knows_no_operation() -> None:
     address = directory.look_up("GET", b"/api/orders")
     assert address.operation is None
     assert address.known_methods == {"POST"}
+
+
+@pytest.mark.parametrize("operation", TABLE, ids=lambda row: f"{row.method} {row.path}")
+def test_limit_of_a_body_is_the_services_own(operation: Operation) -> None:
+    """As the service's OpenAPI document has it; 16,384 bytes where it has none."""
+    text = (CONTRACTS / f"{operation.upstream}.json").read_text("utf-8")
+    offered = json.loads(text)["paths"][operation.path][operation.method.lower()]
+    assert operation.max_body_bytes == offered.get("x-max-body-bytes", 16_384)

@@ -58,6 +58,7 @@ from chassis.requests import (
     InvalidIdempotencyKey,
     PageLimit,
     link_next,
+    max_body,
 )
 
 items = APIRouter(prefix="/api/inventory", tags=["inventory"], route_class=ExactJsonRoute)
@@ -191,6 +192,7 @@ async def delete_item(
 @movements.patch(
     "/reduce",
     summary="Take several products, all or none",
+    openapi_extra=max_body(131_072),  # a hundred of the longest ids, each character escaped
     response_model=list[Item],
     responses=problem_responses(
         UnknownProduct, InsufficientStock, MissingIdempotencyKey, *_KEYED, DatabaseUnavailable

@@ -7,20 +7,20 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from chassis.types import Quantity, VisibleText
+from chassis.types import Identifier, Quantity, VisibleText, ZeroFraction
 
 MAX_STOCK = 1_000_000_000
 """Pieces of one product that may be entered; far from what the column can hold."""
 
 _PRODUCT = "6568f0a1c2d3e4f5a6b7c8d9"
 
-ProductId = Annotated[VisibleText, Field(min_length=1, max_length=100, examples=[_PRODUCT])]
+ProductId = Annotated[Identifier, Field(examples=[_PRODUCT], json_schema_extra={"minLength": 1})]
 ProductName = Annotated[
     VisibleText, Field(min_length=1, max_length=200, examples=["Wireless Headphones"])
 ]
-StockLevel = Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK, examples=[50])]
+StockLevel = Annotated[int, Field(strict=True, ge=0, le=MAX_STOCK, examples=[50]), ZeroFraction]
 Pieces = Annotated[Quantity, Field(examples=[2])]
-SummedPieces = Annotated[int, Field(strict=True, gt=0, le=100_000_000, examples=[2])]
+SummedPieces = Annotated[int, Field(strict=True, gt=0, le=100_000_000, examples=[2]), ZeroFraction]
 """What a hundred lines of a million each may have been summed to by the caller."""
 
 
@@ -74,7 +74,7 @@ class ReductionLine(_Request):
 class Reduction(_Movement):
     """All of these or none. The same product twice is summed."""
 
-    items: Annotated[list[ReductionLine], Field(min_length=1, max_length=100)]
+    items: Annotated[list[ReductionLine], Field(min_length=1, max_length=100, fail_fast=True)]
 
 
 class Item(_Answer):

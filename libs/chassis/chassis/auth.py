@@ -18,6 +18,7 @@ from jose.exceptions import ExpiredSignatureError, JOSEError
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
+from chassis.email_address import comparable_address
 from chassis.keyset import KeySet, KeysUnavailable
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
@@ -264,11 +265,18 @@ def _is_time(value: object) -> bool:
 
 
 def _email(claims: Mapping[str, Any]) -> str | None:
-    """Only A to Z are lowered: the Kelvin sign's lower case is `k`, which is another's address."""
+    """Return the verified address in the form in which addresses are compared, or None.
+
+    In an address that is not valid, only A to Z are lowered: the Kelvin sign's lower case is `k`,
+    which is in another person's address.
+    """
     email = claims.get("email")
     if not _is_name(email) or claims.get("email_verified", True) is not True:
         return None
-    return str(email).encode().lower().decode()
+    try:
+        return comparable_address(str(email))
+    except ValueError:
+        return str(email).encode().lower().decode()
 
 
 def _roles(claims: Mapping[str, Any]) -> frozenset[str]:

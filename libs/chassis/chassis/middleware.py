@@ -4,9 +4,9 @@ import logging
 import time
 
 from prometheus_client import CollectorRegistry
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.bodies import announced_length, limit_body, too_large
 from chassis.garbage import collect_rarely
 from chassis.problems import instance_of, internal_error, problem_response
 from chassis.request_log import QUIET, Exchange, RequestLog
@@ -24,25 +24,10 @@ def _header(scope: Scope, name: bytes) -> str | None:
 
 def route_template(scope: Scope) -> str:
     """`/api/things/{thing_id}` for any of them; `unmatched` where no route took the request."""
-    return getattr(scope.get("route"), "path", None) or "unmatched"
-
-
-def _too_large(limit: int) -> str:
-    return f"The body is larger than {limit} bytes."
-
-
-def _limited(receive: Receive, limit: int) -> Receive:
-    received = 0
-
-    async def limited() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise HTTPException(413, _too_large(limit))
-        return message
-
-    return limited
+    route = scope.get("route")
+    # `path_format` is a path without its convertors; the gateway's operations have a path alone.
+    path = getattr(route, "path_format", None) or getattr(route, "path", None)
+    return path or "unmatched"
 
 
 class RequestMiddleware:
@@ -115,13 +100,13 @@ class RequestMiddleware:
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (limit := self._max_body) is not None:
-            announced = _header(scope, b"content-length")
-            if announced and announced.isdecimal() and int(announced) > limit:
-                response = problem_response(413, _too_large(limit), instance=instance_of(scope))
+            announced = announced_length(scope)
+            if announced is not None and announced > limit:
+                response = problem_response(413, too_large(limit), instance=instance_of(scope))
                 await response(scope, receive, send)
                 return
             if announced is None:  # none, or in chunks; an announced length is the server's matter
-                receive = _limited(receive, limit)
+                receive = limit_body(receive, limit)
         await self._app(scope, receive, send)
 
     def _watched(self, send: Send, exchange: Exchange) -> Send:

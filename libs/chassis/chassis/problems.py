@@ -21,6 +21,10 @@ from chassis.tracing import current_trace
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 20
+"""Validation errors in one 422."""
+MAX_NAME = 100
+MAX_MESSAGE = 500
 _RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
 """By RFC 9110; Python has the new names from 3.13 on, and an answer should not depend on that."""
 
@@ -125,13 +129,27 @@ def render(error: Problem, instance: str) -> Response:
     )
 
 
+def _release_frames(error: BaseException) -> None:
+    """Drop the tracebacks of a handled error: their frames hold the request's body.
+
+    FastAPI's exit stacks leave error and frames in a reference cycle, and the garbage collector
+    runs rarely (garbage.py): hundreds of refused bodies would wait for it.
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        chain.__traceback__ = None
+        chain = chain.__context__
+
+
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101  registered for this class alone
+    _release_frames(error)
     return render(error, instance_of(request.scope))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
+    _release_frames(error)
     details = {
         404: "There is nothing at this address.",
         405: "This address does not know that method.",
@@ -166,8 +184,18 @@ def with_head(methods: Collection[str]) -> set[str]:
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     # FastAPI's own handler echoes the input: personal data, and a crash on NaN.
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    detail = [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
+    _release_frames(error)
+    errors = error.errors()
+    detail = [_bounded(item) for item in errors[:MAX_ERRORS]]
+    if (rest := len(errors) - MAX_ERRORS) > 0:
+        detail.append({"loc": ["body"], "msg": f"{rest} more errors.", "type": "more_errors"})
     return problem_response(422, detail, instance=instance_of(request.scope))
+
+
+def _bounded(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the public members of a validation error; a name in `loc` may be the client's."""
+    loc = [part if isinstance(part, int) else str(part)[:MAX_NAME] for part in error["loc"]]
+    return {"loc": loc, "msg": error["msg"][:MAX_MESSAGE], "type": error["type"]}
 
 
 def internal_error(instance: str) -> Response:

@@ -9,11 +9,17 @@ from decimal import Decimal
 from typing import Annotated, Any, NoReturn
 from urllib.parse import urlencode
 
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, HTTPException, Query, Request, Response
 from fastapi.routing import APIRoute
 
+from chassis.bodies import announced_length, has_too_many_tokens, limit_body, too_large
 from chassis.content import require_json
 from chassis.problems import Problem
+
+MAX_BODY = "x-max-body-bytes"
+"""The extension member of an operation in the OpenAPI document."""
+
+DEFAULT_MAX_BODY_BYTES = 16_384
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -25,8 +31,15 @@ class _ExactRequest(Request):
         """The body with numbers as Decimal, so that money is never rounded on its way in."""
         if not hasattr(self, "_exact"):
             body = await self.body()
+            if has_too_many_tokens(body):
+                message = "The body has more values than any request here needs."
+                error = {"loc": ["body"], "msg": message, "type": "too_many_values"}
+                raise HTTPException(422, [error])
             try:
-                self._exact = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+                # UTF-8 only, as RFC 8259 demands; the count above is wrong in other encodings.
+                self._exact = json.loads(
+                    body.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant
+                )
             except (ValueError, RecursionError, ArithmeticError) as error:
                 # NaN, 5,000-digit integers, a hundred thousand brackets, bytes that are not UTF-8
                 raise json.JSONDecodeError("not JSON", "", getattr(error, "pos", 0)) from None
@@ -34,18 +47,33 @@ class _ExactRequest(Request):
 
 
 class ExactJsonRoute(APIRoute):
-    """`APIRouter(route_class=ExactJsonRoute)`: every route that reads money."""
+    """`APIRouter(route_class=ExactJsonRoute)`: every route with a JSON body.
+
+    Its body has at most 16,384 bytes, unless `openapi_extra=max_body(...)` says more.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         has_body = self.body_field is not None
+        limit: int = (self.openapi_extra or {}).get(MAX_BODY, DEFAULT_MAX_BODY_BYTES)
 
         async def exact(request: Request) -> Response:
             if has_body:
                 require_json(request.scope["headers"])
-            return await handle(_ExactRequest(request.scope, request.receive))
+            announced = announced_length(request.scope)
+            if announced is not None and announced > limit:
+                raise HTTPException(413, too_large(limit))
+            return await handle(_ExactRequest(request.scope, limit_body(request.receive, limit)))
 
         return exact
+
+
+def max_body(size: int) -> dict[str, int]:
+    """Return the `openapi_extra` of a route whose body may have up to `size` bytes.
+
+    FastAPI's own `max_body_size` answers in plain text, not with a problem document.
+    """
+    return {MAX_BODY: size}
 
 
 class InvalidIdempotencyKey(Problem):

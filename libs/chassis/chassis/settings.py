@@ -17,7 +17,11 @@ class ServiceSettings(BaseSettings):
     service_name: str
     environment: Literal["local", "test", "compose", "production"] = "local"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    max_body_bytes: int = Field(default=1_000_000, gt=0, description="larger bodies get 413")
+    max_body_bytes: int = Field(
+        default=1_000_000,
+        gt=0,
+        description="larger bodies get 413; most routes have a smaller limit of their own",
+    )
     service_version: str = Field(default="1.0.0", description="named in spans")
     otel_exporter_otlp_endpoint: str = Field(
         default="", description="the collector's base URL for OTLP over HTTP; empty: no spans"

@@ -47,9 +47,13 @@ from chassis.requests import (
     InvalidIdempotencyKey,
     encode_cursor,
     link_next,
+    max_body,
 )
 
 router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=ExactJsonRoute)
+
+MAX_ORDER_BYTES = 262_144
+"""A hundred items with the longest names, each character escaped (`\\u65e5`)."""
 
 COMMON = (Unauthenticated, Forbidden, IdentityProviderAway, DatabaseUnavailable)
 
@@ -59,6 +63,7 @@ COMMON = (Unauthenticated, Forbidden, IdentityProviderAway, DatabaseUnavailable)
     status_code=201,
     response_model=OrderOut,
     summary="Place an order",
+    openapi_extra=max_body(MAX_ORDER_BYTES),
     responses=problem_responses(
         *COMMON,
         OutOfStock,
@@ -134,7 +139,7 @@ async def my_orders(
 
 
 @router.get(
-    "/user/{email}",
+    "/user/{email:path}",  # the server decodes %2F before it routes
     response_model=list[OrderOut],
     summary="One customer's orders",
     responses=problem_responses(*COMMON, MalformedId, InvalidCursor),

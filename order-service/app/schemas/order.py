@@ -6,19 +6,26 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app.models.order import OrderStatus
-from chassis.types import MAX_MONEY, Money, MultilineText, PositiveMoney, Quantity, VisibleText
+from chassis.email_address import MAX_ADDRESS, ascii_address
+from chassis.types import (
+    MAX_MONEY,
+    Identifier,
+    Money,
+    MultilineText,
+    PositiveMoney,
+    Quantity,
+    VisibleText,
+)
 
-# The address syntax of HTML's <input type=email> (WHATWG): plain ASCII, no comments, no quoting,
-# nothing that a mail header could trip over; reserved domains such as example.com are welcome.
-_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 Email = Annotated[
     str,
-    StringConstraints(
-        max_length=254,
-        pattern=rf"^[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+$",
+    AfterValidator(ascii_address),
+    Field(
+        description="An internationalised domain is answered in its ASCII form (`xn--`).",
+        json_schema_extra={"maxLength": MAX_ADDRESS},
     ),
 ]
 MAX_PIECES = 1_000_000
@@ -29,7 +36,7 @@ class _Request(BaseModel):
 
 
 class OrderItemIn(_Request):
-    product_id: Annotated[VisibleText, Field(max_length=100)]
+    product_id: Identifier
     product_name: Annotated[VisibleText, Field(max_length=200)]
     quantity: Quantity
     unit_price: PositiveMoney
@@ -59,7 +66,7 @@ class OrderIn(_Request):
 
     customer_name: Annotated[VisibleText, Field(max_length=200)]
     customer_email: Email
-    items: Annotated[tuple[OrderItemIn, ...], Field(min_length=1, max_length=100)]
+    items: Annotated[tuple[OrderItemIn, ...], Field(min_length=1, max_length=100, fail_fast=True)]
 
     @property
     def total_amount(self) -> Decimal:

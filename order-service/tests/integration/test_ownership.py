@@ -116,3 +116,34 @@ async def test_promise_12_with_a_token_a_key_belongs_to_its_subject(
         headers = who | {"Idempotency-Key": "k"}
         ids.add((await client.post("/api/orders", json=body, headers=headers)).json()["id"])
     assert len(ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("token_email", "order_email"),
+    [
+        ("alice@bücher.example", "alice@bücher.example"),
+        ("alice@bücher.example", "alice@xn--bcher-kva.example"),
+        ("Alice@xn--bcher-kva.example", "alice@BU\u0308CHER.example"),
+    ],
+)
+async def test_customer_at_an_internationalised_domain_owns_their_orders(
+    client: httpx2.AsyncClient, token_email: str, order_email: str
+) -> None:
+    """The token and the order may have different forms of the domain."""
+    alice = bearer("alice", "customer", email=token_email)
+    placed = await place(client, alice, order_email)
+    assert placed.status_code == 201, placed.text
+    for listing in ("me", f"user/{order_email}", f"user/{token_email}"):
+        mine = await client.get(f"/api/orders/{listing}", headers=alice)
+        assert [order["id"] for order in mine.json()] == [placed.json()["id"]]
+
+
+@pytest.mark.parametrize("similar", ["bucher", "buecher", "b\u00fccher-", "xn--bcher-kva.xn--a"])
+async def test_customer_at_a_similar_domain_owns_nothing_of_theirs(
+    client: httpx2.AsyncClient, similar: str
+) -> None:
+    alice = bearer("alice", "customer", email="alice@bücher.example")
+    order = (await place(client, alice, "alice@bücher.example")).json()
+    other = bearer("other", "customer", email=f"alice@{similar}.example")
+    assert (await client.get(f"/api/orders/{order['id']}", headers=other)).status_code == 403
+    assert (await client.get("/api/orders/me", headers=other)).json() == []

@@ -1,6 +1,7 @@
 """A product of the catalogue."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -8,6 +9,8 @@ from decimal import Decimal
 from typing import Any, Literal, Self
 
 from bson import ObjectId
+
+from chassis.types import canonical_id
 
 ID_FORM = "[0-9a-fA-F]{24}"
 
@@ -22,6 +25,18 @@ def now() -> datetime:
 def product_id_of(text: str) -> ObjectId | None:
     """The id that a text names; None if it cannot be one of this catalogue's."""
     return ObjectId(text) if re.fullmatch(ID_FORM, text) else None
+
+
+def product_id_like(text: str) -> ObjectId | None:
+    """Return the id that a text names in any spelling, such as with a space or full-width digits.
+
+    For prices: a spelling that reads like a product's id is not sold at another price.
+    """
+    try:
+        plain = unicodedata.normalize("NFKC", canonical_id(text))
+    except ValueError:
+        return None
+    return product_id_of("".join(plain.split()))
 
 
 @dataclass(frozen=True, slots=True)

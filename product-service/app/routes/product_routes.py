@@ -27,10 +27,13 @@ from chassis.conditional import (
     not_modified,
 )
 from chassis.problems import problem_responses
-from chassis.requests import ExactJsonRoute
+from chassis.requests import ExactJsonRoute, max_body
 from chassis.types import VisibleText
 
 router = APIRouter(prefix="/api/products", tags=["products"], route_class=ExactJsonRoute)
+
+MAX_PRODUCT_BYTES = 131_072
+"""The longest description and tags, each character escaped (`\\u65e5`)."""
 
 _AWAY = problem_responses(CatalogueUnavailable)
 _ONE = problem_responses(
@@ -73,6 +76,7 @@ def _json(view: Any, headers: dict[str, str] | None = None) -> Response:
     response_model=ProductView,
     summary="Create a product",
     responses={201: WITH_ETAG, **_AWAY},
+    openapi_extra=max_body(MAX_PRODUCT_BYTES),
 )
 async def create(
     new: Annotated[NewProduct, Body(openapi_examples=_NEW)], products: Products, response: Response
@@ -111,7 +115,13 @@ async def search(
     return _json([product_view(product) for product in await products.search(q, limit)])
 
 
-@router.post("/prices", response_model=ListingsView, summary="Look up many prices", responses=_AWAY)
+@router.post(
+    "/prices",
+    response_model=ListingsView,
+    summary="Look up many prices",
+    responses=_AWAY,
+    openapi_extra=max_body(131_072),  # a hundred of the longest ids, each character escaped
+)
 async def prices(
     question: Annotated[PriceQuestion, Body(openapi_examples=_ASKED)], products: Products
 ) -> dict[str, list[Listing]]:
@@ -146,6 +156,7 @@ async def read(product_id: ProductId, conditions: Conditions, products: Products
     response_model=ProductView,
     summary="Change a product",
     responses={200: WITH_ETAG, **_ONE},
+    openapi_extra=max_body(MAX_PRODUCT_BYTES),
 )
 async def edit(
     product_id: ProductId,

@@ -19,7 +19,13 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from app.models.product import Product
-from chassis.types import MultilineText, PositiveMoney, Text, VisibleText
+from chassis.types import (
+    MultilineText,
+    PositiveMoney,
+    Text,
+    VisibleText,
+    ZeroFraction,
+)
 
 _IMAGE_URL = re.compile(
     r"https?://[^\s/?#\\<>\"]+[^\s\\<>\"]*"  # an address of the web
@@ -55,7 +61,7 @@ Category = Annotated[VisibleText, Field(min_length=1, max_length=100, examples=[
 Tag = Annotated[VisibleText, Field(min_length=1, max_length=50)]
 Tags = Annotated[
     list[Tag],
-    Field(max_length=20, examples=[["lamp", "walnut"]]),
+    Field(max_length=20, fail_fast=True, examples=[["lamp", "walnut"]]),
     BeforeValidator(_strip_each, json_schema_input_type=list[Tag]),
     AfterValidator(_without_duplicates),
 ]
@@ -77,6 +83,7 @@ Stock = Annotated[
         description="what the product's page shows; inventory-service knows what can be sold",
         examples=[25],
     ),
+    ZeroFraction,
 ]
 
 
@@ -186,7 +193,8 @@ class PriceQuestion(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     product_ids: Annotated[
-        list[Annotated[VisibleText, Field(max_length=100)]], Field(min_length=1, max_length=100)
+        list[Annotated[VisibleText, Field(max_length=100)]],
+        Field(min_length=1, max_length=100, fail_fast=True),
     ]
 
 

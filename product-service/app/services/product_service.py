@@ -7,7 +7,7 @@ from datetime import datetime
 from bson import ObjectId
 
 from app.errors import CatalogueUnavailable, ProductNotFound
-from app.models.product import Listing, ListPrice, Product, now, product_id_of
+from app.models.product import Listing, ListPrice, Product, now, product_id_like
 from app.models.search import SearchQuery, rank
 from app.repositories.product_repository import PageRequest, ProductRepository
 from app.schemas.product import NewProduct, ProductChanges
@@ -90,7 +90,7 @@ class ProductService:
 
     async def listings(self, texts: Sequence[str]) -> list[Listing]:
         """What the catalogue says of each text, in this order; one that is no id is unknown."""
-        ids = {text: product_id_of(text) for text in texts}
+        ids = {text: product_id_like(text) for text in texts}
         known = {product_id for product_id in ids.values() if product_id is not None}
         prices = await self._repository.list_prices(known) if known else {}
         return [_listing(text, product_id, prices) for text, product_id in ids.items()]

@@ -1,10 +1,12 @@
 """Problems, health, metrics and the request middleware, through a small app of the test's own."""
 
+import json
+import time
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Body, FastAPI, Query, Request, Response
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +22,7 @@ from chassis.requests import (
     decode_cursor,
     encode_cursor,
     link_next,
+    max_body,
 )
 from chassis.types import Money, Quantity, VisibleText
 
@@ -36,13 +39,14 @@ class Thing(BaseModel):
     name: Annotated[VisibleText, Field(max_length=20)]
     price: Money
     pieces: Quantity = 1
+    parts: Annotated[list[Quantity], Field(max_length=10, fail_fast=True)] = []
 
 
 def build_app(dependencies: tuple[Dependency, ...] = ()) -> FastAPI:
     app = FastAPI(title="things")
     registry = new_registry()
     app.add_middleware(HeadMiddleware)
-    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=1_000)
+    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=200_000)
     install_problem_handlers(app)
     router = APIRouter(prefix="/things", route_class=ExactJsonRoute)
 
@@ -53,6 +57,14 @@ def build_app(dependencies: tuple[Dependency, ...] = ()) -> FastAPI:
         if thing.name == "crash":
             raise RuntimeError("secret-detail")
         return thing
+
+    @router.post("/larger", openapi_extra=max_body(100_000))
+    async def create_larger(thing: Thing) -> Thing:
+        return thing
+
+    @router.post("/text")
+    async def create_text(text: Annotated[str, Body()]) -> str:
+        return text
 
     @router.get("/{thing_id}")
     async def read(
@@ -150,14 +162,108 @@ def test_promise_54_every_kind_of_error_is_a_problem(client: TestClient) -> None
     assert "secret-detail" not in broken.text
 
 
-def test_a_body_over_the_limit_is_413_however_its_length_was_told(client: TestClient) -> None:
-    assert_problem(post(client, b"x" * 1_001), 413)
+@pytest.mark.parametrize(("path", "limit"), [("/things", 16_384), ("/things/larger", 100_000)])
+def test_body_over_the_limit_of_its_route_is_413(client: TestClient, path: str, limit: int) -> None:
+    """With an announced length and in chunks; one byte less is read, and is not JSON."""
 
-    def pieces() -> Iterator[bytes]:
-        yield from (b"x" * 100 for _ in range(11))
+    def pieces(size: int) -> Iterator[bytes]:
+        yield from (b"x" * 100 for _ in range(size // 100))
+        yield b"x" * (size % 100)
 
-    chunked = client.post("/things", content=pieces(), headers={"content-type": "application/json"})
-    assert_problem(chunked, 413)
+    headers = {"content-type": "application/json"}
+    for size, status in ((limit, 422), (limit + 1, 413)):
+        assert_problem(client.post(path, content=b"x" * size, headers=headers), status)
+        assert_problem(client.post(path, content=pieces(size), headers=headers), status)
+
+
+def test_body_over_the_limit_of_the_service_is_413_before_routing(client: TestClient) -> None:
+    assert_problem(client.post("/nowhere", content=b"x" * 200_001), 413)
+
+
+def test_limit_of_a_route_is_in_the_openapi_document(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert paths["/things/larger"]["post"]["x-max-body-bytes"] == 100_000
+
+
+LARGE = [
+    b'{"name":"a","price":1,"parts":[' + b"1," * 3_990 + b"1]}",
+    b'{"name":"a","price":1,"parts":[' + b"[]," * 1_900 + b"1]}",
+    b'{"name":"a","price":1,"parts":[' + b"{}," * 1_900 + b"1]}",
+    b'{"name":"a","price":1,' + b",".join(b'"unknown%d":1' % n for n in range(1_900)) + b"}",
+    b'{"name":"a","price":1,"' + b"n" * 90_000 + b'":1}',
+    b'{"name":"' + b"n" * 90_000 + b'","price":1}',
+    b'{"name":"a","price":' + b"9" * 90_000 + b"}",
+    b'{"name":"a","price":0.' + b"9" * 90_000 + b"}",
+    b"[" * 3_000,
+    b"[" * 400 + b"]" * 400,
+]
+
+
+@pytest.mark.parametrize("content", LARGE, ids=lambda content: repr(content[20:50]))
+def test_promise_63_a_422_lists_at_most_20_errors_in_a_few_kilobytes(
+    client: TestClient, content: bytes
+) -> None:
+    """Promise 63: what comes from the client is cut in each of them."""
+    response = client.post(
+        "/things/larger", content=content, headers={"content-type": "application/json"}
+    )
+    detail = assert_problem(response, 422)["detail"]
+    assert len(response.content) < 10_000
+    assert len(detail) <= 21
+    assert all(item.keys() == {"loc", "msg", "type"} for item in detail)
+
+
+def test_a_422_says_how_many_more_errors_there_are(client: TestClient) -> None:
+    unknown = {f"unknown{n}": 1 for n in range(50)}
+    detail = assert_problem(post(client, json.dumps({"name": "a", "price": 1} | unknown)), 422)
+    assert [item["type"] for item in detail["detail"]] == ["extra_forbidden"] * 20 + ["more_errors"]
+    assert detail["detail"][-1] == {
+        "loc": ["body"],
+        "msg": "30 more errors.",
+        "type": "more_errors",
+    }
+
+
+def test_a_list_is_validated_up_to_its_first_error(client: TestClient) -> None:
+    """One error for a list, however many of its elements are wrong."""
+    detail = assert_problem(post(client, '{"name":"a","price":1,"parts":["a","b","c"]}'), 422)
+    assert [item["loc"] for item in detail["detail"]] == [["body", "parts", 0]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" + b"1," * 4_000 + b"1]",
+        b"[" * 4_001,
+        b"[" + b'"",' * 2_100 + b"1]",
+        b'{"name":"' + b'\\"' * 4_000 + b'",' + b'"a":1,' * 2_100 + b'"b":1}',
+    ],
+)
+def test_body_with_too_many_values_is_refused_before_it_is_parsed(
+    client: TestClient, content: bytes
+) -> None:
+    response = client.post(
+        "/things/larger", content=content, headers={"content-type": "application/json"}
+    )
+    assert [e["type"] for e in assert_problem(response, 422)["detail"]] == ["too_many_values"]
+
+
+@pytest.mark.parametrize("content", [b'"' + b'\\"' * 7_000, b'"' * 16_000, b'"a' * 5_000])
+def test_counting_values_takes_linear_time(client: TestClient, content: bytes) -> None:
+    began = time.process_time()
+    assert_problem(post(client, content), 422)
+    assert time.process_time() - began < 1
+
+
+def test_text_full_of_commas_and_brackets_counts_as_one_value(client: TestClient) -> None:
+    text = '[{,"\\' * 2_000
+    assert client.post("/things/text", json=text).json() == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_json_in_another_encoding_than_utf_8_is_refused(client: TestClient, encoding: str) -> None:
+    """RFC 8259, section 8.1."""
+    assert_problem(post(client, '{"name":"a","price":1}'.encode(encoding)), 422)
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "é", "\x7f"])

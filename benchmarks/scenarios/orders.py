@@ -37,7 +37,7 @@ APPLY = (
     "no error of ours",
     "committed orders are on the topic",
     "events in order for each aggregate",
-    "poison is put aside",
+    "dead letters are explained",
     "one confirmation for each order",
     "one follow-up at most",
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from fleet.mailbox_client import Mailbox
 from tests.compose_stack import ComposeStack
 from tests.fleet_under_test import SERVICES
 from tests.judge.links import Link
@@ -53,12 +54,18 @@ class ComposeFleet:
 
     @property
     def surface(self) -> Surface:
-        """The mailbox keeps its mails in memory: it is paused only."""
+        """The mailbox keeps its mails in memory and has no scripted faults: it is paused only."""
         services = [*SERVICES]
         if self._replicas > 1:
             services += [f"{name}-2" for name in SERVICES]
         broken = [*services, "postgres", "mongo", "kafka"]
-        return Surface(killed=broken, paused=[*broken, "mailbox"], linked=(), places=False)
+        return Surface(
+            killed=broken, paused=[*broken, "mailbox"], linked=(), places=False, mail=False
+        )
+
+    @property
+    def mailbox(self) -> Mailbox:
+        return self._stack.mailbox
 
     async def up(self) -> None:
         await self._stack.run("up")

@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 
 from tests.judge.history import Attempt, History, Kind, Outcome, outcome_of
+from tests.judge.plan import MARKER
 
 PATIENCE = 8.0  # seconds until a customer gives an answer up; placing has 3
 _TRIES = 12  # attempts for one wish
@@ -122,6 +123,8 @@ class Customer(Person):
         chosen = self.chance.sample(list(self.shop.products), count)
         basket = [(product, self.chance.choice((1, 1, 1, 2, 3))) for product in chosen]
         wish = f"Judge {secrets.token_hex(8)}"
+        if self.chance.random() < 0.1:
+            wish += f" {MARKER}"  # a mail server may refuse a mail with this name in it
         key = secrets.token_hex(8) if self.chance.random() < 0.8 else ""
         hurried = self.chance.random() < 0.1
         for number in range(_TRIES if key else 1):

@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from tests.judge.plan import Fault, Planned
+from tests.judge.plan import MAIL_FAULTS, Fault, Planned
 from tests.judge.target import Target
 
 
@@ -37,12 +37,17 @@ class Nemesis:
 
     Attributes:
         poison: what it has put on topics that nobody can read.
+        refuses_content: the mailbox refused mails with the marker word for some time.
     """
 
     target: Target
     now: Callable[[], float]
     done: list[Done] = field(default_factory=list)
     poison: list[bytes] = field(default_factory=list)
+
+    @property
+    def refuses_content(self) -> bool:
+        return any(done.planned.detail == "content-refused" for done in self.done)
 
     async def carry_out(self, plan: Sequence[Planned]) -> None:
         """All of it; returns when the last fault is over."""
@@ -56,13 +61,16 @@ class Nemesis:
         """How many mails may be doubled (docs/order-flow.md).
 
         One is in hand at a time, so a fault of notification-service or of the mailbox explains one,
-        and each reply that the mailbox's link has dropped. One of Kafka's does where another
-        replica can take over what the first has mailed and could not write down.
+        and each reply that the mailbox or its link has lost. Any other scripted fault of the
+        mailbox explains none: a refused mail has not arrived. A fault of Kafka explains one where
+        another replica can take over what the first has mailed and could not write down.
         """
         several = any(part.endswith("-2") for part in self.target.surface.killed)
         count = 0
         for done in self.done:
             fault, part = done.planned.fault, done.planned.part
+            if fault is Fault.MAIL and done.planned.detail != "lost-reply":
+                continue
             at_risk = part.startswith("notification-service") or (part == "kafka" and several)
             if at_risk or (part == "mailbox" and fault is not Fault.SLOW):
                 count += done.hit
@@ -97,6 +105,8 @@ class Nemesis:
                 await target.resume(part)
             case Fault.SLOW | Fault.CUT | Fault.DROP:
                 return await self._link(planned)
+            case Fault.MAIL:
+                return await self._mail_fault(planned)
             case Fault.REPEAT:
                 return await self._repeat(part, int(planned.detail))
             case Fault.POISON:
@@ -123,6 +133,16 @@ class Nemesis:
         await asyncio.sleep(planned.seconds)
         link.heal()
         return link.dropped - before if planned.fault is Fault.DROP else 1
+
+    async def _mail_fault(self, planned: Planned) -> int:
+        """Set a fault at the mailbox for the planned time; how many commands it answered."""
+        mailbox = self.target.mailbox
+        fault = {"preset": planned.detail, **MAIL_FAULTS[planned.detail]}
+        await asyncio.to_thread(mailbox.set_faults, fault)
+        await asyncio.sleep(planned.seconds)
+        (status,) = await asyncio.to_thread(mailbox.faults)
+        await asyncio.to_thread(mailbox.set_faults)
+        return int(status["hits"])
 
     async def _repeat(self, topic: str, count: int) -> bool:
         """The latest events of a topic once more, byte for byte."""

@@ -4,7 +4,7 @@ Pure: nothing here touches the fleet.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +23,7 @@ class Fault(StrEnum):
     DROP = "drop"  # replies of the part are lost after the work was done
     REPEAT = "repeat"  # events on the topics are published once more
     POISON = "poison"  # messages that nobody can read
+    MAIL = "mail"  # the mail server refuses, delays or loses its reply
 
 
 PLACES = {
@@ -44,6 +45,24 @@ PLACES = {
 }
 """Where a process may die, by service: every row of docs/order-flow.md's table."""
 
+MARKER = "REFUSE-THIS"  # a mail with this word is refused by the fault `content-refused`
+MAIL_FAULTS: Mapping[str, Mapping[str, object]] = {
+    "greylisting": {"greylist_seconds": 4.0},
+    "quota": {},
+    "throttling": {},
+    "busy": {},
+    "server-full": {},
+    "mailbox-full": {},
+    "content-refused": {"marker": MARKER},
+    "hang-up": {},
+    "lost-reply": {"times": 2},
+}
+"""Scripted faults of the mailbox: presets of `fleet.mailbox.faults`, and what is set differently.
+
+`content-refused` makes a mail undeliverable, `lost-reply` may double one; with any other the mail
+server is well again after the fault.
+"""
+
 _WEIGHTS = {
     Fault.KILL: 4,
     Fault.TERMINATE: 2,
@@ -54,6 +73,7 @@ _WEIGHTS = {
     Fault.DROP: 4,
     Fault.REPEAT: 2,
     Fault.POISON: 1,
+    Fault.MAIL: 5,
 }
 _LONG_PAUSE = 17.0  # seconds: more than an order's lease
 _FIRST, _LAST = 2.0, 4.0  # no fault in the first and last seconds of a trial
@@ -62,12 +82,17 @@ _GAP = (1.0, 4.0)  # seconds between the beginnings of two faults
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """What of a fleet can be broken: the answer of a target."""
+    """The parts of a fleet that can be broken.
+
+    Attributes:
+        mail: the mailbox has scripted faults.
+    """
 
     killed: Sequence[str]
     paused: Sequence[str]
     linked: Sequence[str]
     places: bool
+    mail: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +103,8 @@ class Planned:
         at: seconds after the beginning of the trial.
         part: whom it befalls; a topic for events.
         seconds: how long it lasts, or until the process is started again.
-        detail: the failpoint's place; seconds of delay; how many replies or messages.
+        detail: the failpoint's place; seconds of delay; how many replies or messages; the mail
+            fault.
     """
 
     at: float
@@ -129,6 +155,8 @@ def _parts(fault: Fault, surface: Surface) -> list[str]:
             return list(surface.paused)
         case Fault.SLOW | Fault.CUT | Fault.DROP:
             return list(surface.linked)
+        case Fault.MAIL:
+            return ["mailbox"] if surface.mail else []
         case _:
             return ["order-placed", "order-cancelled", "ai-notification-ready"]
 
@@ -149,6 +177,9 @@ def _one(chance: random.Random, at: float, fault: Fault, part: str, duration: fl
             return Planned(at, fault, part, min(chance.uniform(0.5, 5.0), rest))
         case Fault.DROP:
             return Planned(at, fault, part, min(4.0, rest), str(chance.randint(1, 5)))
+        case Fault.MAIL:
+            seconds = min(chance.uniform(4.0, 15.0), rest)
+            return Planned(at, fault, part, seconds, chance.choice(list(MAIL_FAULTS)))
         case Fault.REPEAT | Fault.POISON:
             return Planned(at, fault, part, 0.0, str(chance.randint(1, 5)))
         case _:

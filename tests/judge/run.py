@@ -103,6 +103,7 @@ def _trial(
         faults=nemesis.done,
         smtp_windows=nemesis.smtp_windows,
         poison=nemesis.poison,
+        refuses_content=nemesis.refuses_content,
         unsettled=unsettled,
     )
 

@@ -14,6 +14,7 @@ from fleet import launch
 from fleet.composition import Fleet
 from fleet.errors import FleetError
 from fleet.identity_client import IdentityProvider
+from fleet.mailbox_client import Mailbox
 from fleet.program import HOST
 from fleet.runner import Runner
 from fleet.settings import Settings
@@ -83,6 +84,10 @@ class Target(Protocol):
     @property
     def links(self) -> Mapping[str, Link]:
         """The ways that can be disturbed, by the part they lead to."""
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The mail server, and its scripted faults where the surface has them."""
 
     async def up(self) -> None:
         """Start everything."""
@@ -154,7 +159,12 @@ class EmbeddedFleet:
             paused=[*services, *_SERVERS],
             linked=list(self._links),
             places=True,
+            mail=True,
         )
+
+    @property
+    def mailbox(self) -> Mailbox:
+        return Mailbox(HOST, self._ports["MAILBOX_SMTP_PORT"], self.addresses.mailbox)
 
     def url(self, service: str) -> str:
         """A service's own address."""
@@ -220,6 +230,7 @@ class EmbeddedFleet:
             link.heal()
         for part in self._whole.parts:
             await self.resume(part.name)
+        await asyncio.to_thread(self.mailbox.set_faults)
         await asyncio.to_thread(launch.up, self._whole)
 
     async def remove(self) -> None:

@@ -10,10 +10,16 @@ from tests.judge.checks import CHECKS, judge
 from tests.judge.checks.trial import Trial
 from tests.judge.evidence import Mail, Movement, Order, OutboxRow, Record, Shelf, State
 from tests.judge.history import Attempt, History, Kind, Outcome, loaded, outcome_of
-from tests.judge.nemesis import Done
-from tests.judge.plan import Fault, Planned
+from tests.judge.nemesis import Done, Nemesis
+from tests.judge.plan import MARKER, Fault, Planned, Surface
 
 PIECES = {"lamp": 2}
+
+
+class BareTarget:
+    """A fleet of which nothing can be broken."""
+
+    surface = Surface(killed=(), paused=(), linked=(), places=False, mail=True)
 
 
 def answered(kind: Kind, status: int, **fields: object) -> Attempt:
@@ -101,7 +107,7 @@ def test_a_good_trial_passes_every_check() -> None:
 def test_an_empty_history_is_no_pass() -> None:
     empty = Trial(History(), State(), {})
     passed = [verdict.name for verdict in judge(empty) if verdict.passed]
-    assert passed == ["poison is put aside"]  # nothing was put aside, and that is right
+    assert passed == ["dead letters are explained"]  # there is none to explain
 
 
 BREAKS: dict[str, tuple[set[str], Callable[[Trial], None]]] = {}
@@ -270,14 +276,33 @@ def events_of_one_aggregate_on_two_partitions(trial: Trial) -> None:
     trial.state.records.append(replace(trial.state.records[0], partition=1))
 
 
-@breaks("poison is put aside")
+@breaks("dead letters are explained")
 def poison_that_is_no_dead_letter(trial: Trial) -> None:
     trial.poison = [b"not json"]
 
 
-@breaks("poison is put aside")
+@breaks("dead letters are explained")
 def a_good_event_among_the_dead_letters(trial: Trial) -> None:
     trial.state.records.append(replace(trial.state.records[0], topic="order-placed.dlq"))
+
+
+@breaks("one confirmation for each order")
+def a_mail_with_the_marker_that_is_neither_there_nor_a_dead_letter(trial: Trial) -> None:
+    refuse_the_first_mail(trial)
+    trial.state.records.pop()
+
+
+@breaks("one confirmation for each order", "dead letters are explained")
+def a_refusal_of_one_mail_that_made_anothers_a_dead_letter(trial: Trial) -> None:
+    refuse_the_first_mail(trial)
+    trial.state.records.append(replace(trial.state.records[1], topic="order-placed.dlq"))
+    del trial.state.mails[0]
+
+
+@breaks("one confirmation for each order", "dead letters are explained")
+def a_dead_letter_though_the_mail_server_refused_no_content(trial: Trial) -> None:
+    refuse_the_first_mail(trial)
+    trial.refuses_content = False
 
 
 @breaks("one confirmation for each order")
@@ -346,6 +371,30 @@ def test_a_fault_explains_a_doubled_mail() -> None:
     assert wrong(trial) == set()
     trial.state.mails.append(trial.state.mails[0])
     assert wrong(trial) == {"one confirmation for each order"}
+
+
+def refuse_the_first_mail(trial: Trial) -> None:
+    """Make the confirmation of the first order a dead letter, for its content."""
+    trial.refuses_content = True
+    marked = f"one {MARKER}"
+    trial.state.orders[0] = replace(trial.state.orders[0], wish=marked)
+    for attempt in trial.history.attempts[:2]:
+        attempt.wish = marked
+    trial.state.records.append(replace(trial.state.records[0], topic="order-placed.dlq"))
+    del trial.state.mails[0]
+
+
+def test_a_mail_refused_for_its_content_may_be_a_dead_letter() -> None:
+    trial = good()
+    refuse_the_first_mail(trial)
+    assert wrong(trial) == set()
+
+
+def test_mail_faults_explain_a_doubled_mail_only_where_a_reply_is_lost() -> None:
+    for fault, windows in (("quota", 0), ("greylisting", 0), ("lost-reply", 2)):
+        planned = Planned(1.0, Fault.MAIL, "mailbox", 5.0, fault)
+        nemesis = Nemesis(BareTarget(), lambda: 0.0, [Done(planned, 1.0, 6.0, hit=2)])  # type: ignore[arg-type]
+        assert nemesis.smtp_windows == windows
 
 
 def test_a_fault_explains_why_an_order_was_half_done_for_longer() -> None:

@@ -4,11 +4,16 @@ from itertools import pairwise
 
 import pytest
 
+from fleet.mailbox.faults import Fault as MailboxFault
 from tests.fleet_under_test import ROOT, SERVICES
-from tests.judge.plan import PLACES, Fault, Surface, draw
+from tests.judge.plan import MAIL_FAULTS, PLACES, Fault, Surface, draw
 
 WHOLE = Surface(
-    killed=[*SERVICES, "postgres"], paused=[*SERVICES, "kafka"], linked=["postgres"], places=True
+    killed=[*SERVICES, "postgres"],
+    paused=[*SERVICES, "kafka"],
+    linked=["postgres"],
+    places=True,
+    mail=True,
 )
 
 
@@ -23,6 +28,7 @@ def test_over_some_seeds_every_fault_befalls_every_part_and_every_place_is_reach
     assert {each.part for each in planned if each.fault is Fault.KILL} == set(WHOLE.killed)
     reached = {(each.part, each.detail) for each in planned if each.fault is Fault.FAILPOINT}
     assert reached == {(part, place) for part, places in PLACES.items() for place in places}
+    assert {each.detail for each in planned if each.fault is Fault.MAIL} == set(MAIL_FAULTS)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -38,7 +44,7 @@ def test_no_part_has_two_faults_at_a_time_and_all_are_over_before_the_load(seed:
 def test_only_the_faults_that_were_asked_for_and_that_the_fleet_allows() -> None:
     asked = draw(7, 60, WHOLE, [Fault.KILL, Fault.SLOW])
     assert {each.fault for each in asked} == {Fault.KILL, Fault.SLOW}
-    bare = Surface(killed=["kafka"], paused=[], linked=(), places=False)
+    bare = Surface(killed=["kafka"], paused=[], linked=(), places=False, mail=False)
     assert {each.fault for each in draw(7, 60, bare)} <= {Fault.KILL, Fault.REPEAT, Fault.POISON}
 
 
@@ -48,3 +54,8 @@ def test_every_place_of_the_plan_is_in_the_code_of_its_service() -> None:
         own = "".join(path.read_text() for path in (ROOT / service / "app").rglob("*.py"))
         for place in places:
             assert f'reach("{place}")' in chassis + own, f"{service}: {place}"
+
+
+def test_every_mail_fault_of_the_plan_is_one_that_the_mailbox_accepts() -> None:
+    for preset, changes in MAIL_FAULTS.items():
+        MailboxFault.model_validate({"preset": preset, **changes})

@@ -25,7 +25,7 @@ CHECKS: dict[str, Check] = {
     "no error of ours": orders.no_internal_error,
     "committed orders are on the topic": events.committed_if_and_only_if_published,
     "events in order for each aggregate": events.in_order_for_each_aggregate,
-    "poison is put aside": events.poison_is_put_aside,
+    "dead letters are explained": events.dead_letters_are_explained,
     "one confirmation for each order": mails.one_confirmation_each,
     "one cancellation mail each": mails.one_cancellation_each,
     "one follow-up at most": mails.one_follow_up_each,

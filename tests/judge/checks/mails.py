@@ -3,6 +3,7 @@
 from collections import Counter
 
 from tests.judge.checks.trial import Finding, Trial
+from tests.judge.evidence import MAILED_AS
 
 
 def one_confirmation_each(trial: Trial) -> Finding:
@@ -29,15 +30,23 @@ def doubled(trial: Trial) -> int:
 
 
 def _one_each(trial: Trial, kind: str, topic: str) -> Finding:
+    """A mail of this kind for each event of the topic; or a dead letter, if it was refused."""
     found = Finding()
     wanted = {row.key for row in trial.state.outbox if row.topic == topic}
-    recipients = {order.number: order.email for order in trial.state.orders if order.id in wanted}
+    orders = {order.number: order for order in trial.state.orders if order.id in wanted}
     mails = [mail for mail in trial.state.mails if mail.kind == kind]
     counts = Counter(mail.order_number for mail in mails)
-    for number in recipients:
-        found.require(counts[number] >= 1, f"order {number} has no {kind}")
+    refused = {
+        record.key
+        for record in trial.state.records
+        if record.topic == f"{MAILED_AS[kind]}.dlq" and trial.may_be_undeliverable(record.key)
+    }
+    for number, order in orders.items():
+        arrived = counts[number] >= 1 or order.id in refused
+        found.require(arrived, f"order {number} has no {kind}")
     for mail in mails:
-        recipient = recipients.get(mail.order_number, "nobody")
+        order_or_none = orders.get(mail.order_number)
+        recipient = order_or_none.email if order_or_none else "nobody"
         found.require(
             mail.recipient == recipient,
             f"the {kind} of {mail.order_number} is for {recipient} and went to {mail.recipient}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from tests.judge.evidence import State
 from tests.judge.history import History
 from tests.judge.nemesis import Done
+from tests.judge.plan import MARKER
 
 
 @dataclass(slots=True)
@@ -17,6 +18,7 @@ class Trial:
         faults: what was broken, and when.
         smtp_windows: how many mails may be doubled (docs/order-flow.md).
         poison: values put on topics that nobody can read.
+        refuses_content: the mail server refused mails with the marker word for some time.
         unsettled: what was still to be done when waiting ended; empty if nothing was.
     """
 
@@ -26,7 +28,13 @@ class Trial:
     faults: Sequence[Done] = ()
     smtp_windows: int = 0
     poison: Sequence[bytes] = ()
+    refuses_content: bool = False
     unsettled: str = ""
+
+    def may_be_undeliverable(self, order_id: str) -> bool:
+        """Return True if the mail server may have refused the order's mails permanently."""
+        marked = {order.id for order in self.state.orders if MARKER in order.wish}
+        return self.refuses_content and order_id in marked
 
 
 @dataclass(slots=True)

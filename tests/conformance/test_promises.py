@@ -9,7 +9,7 @@ PROMISES = [*range(1, 69)]
 TABLES = (ROOT / "tests" / "README.md").read_text()
 PROMISE = re.compile(r"^\| (\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
 REPORT = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \| (.+) \|$", re.MULTILINE)
-TEST = re.compile(r"`([\w./-]+\.py)(?:::(\w+))?(?:\[[^`]+\])?`")
+TEST = re.compile(r"`([\w./-]+\.py)((?:::\w+)*)(?:\[[^`]+\])?`")
 
 
 def test_every_promise_has_one_row() -> None:
@@ -18,13 +18,14 @@ def test_every_promise_has_one_row() -> None:
 
 def test_every_row_names_a_test() -> None:
     for number, _, shown in PROMISE.findall(TABLES) + REPORT.findall(TABLES):
-        assert any(name for _, name in TEST.findall(shown)), number
+        assert any(names for _, names in TEST.findall(shown)), number
 
 
 def test_every_test_that_is_named_exists() -> None:
-    for path, name in TEST.findall(TABLES):
+    for path, names in TEST.findall(TABLES):
         source = (ROOT / path).read_text()
-        assert not name or f"def {name}(" in source, f"{path}::{name}"
+        for name in names.split("::")[1:]:
+            assert f"def {name}(" in source or f"class {name}" in source, f"{path}::{name}"
 
 
 def test_every_reported_input_has_one_row() -> None:

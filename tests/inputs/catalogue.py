@@ -1,9 +1,9 @@
-"""Reported inputs: lost updates and deletions of products and stock."""
+"""Reported inputs: filters and search of the catalogue, lost updates, identity of products."""
 
 from typing import Any
 
 from tests.inputs.bodies import PRODUCT_BODY, order_of
-from tests.inputs.matching import Contains
+from tests.inputs.matching import Contains, Excludes
 from tests.inputs.steps import INVENTORY, ORDER, PRODUCT, Case, Request
 
 
@@ -14,12 +14,62 @@ def product(**about: Any) -> Request:
     )
 
 
+def prices(query: str, *found: float) -> Request:
+    """Return the request for a page of the category's products, which have these prices."""
+    path = f"/api/products?category=c-{{unique}}&sort=price&{query}"
+    answer = {"products": [{"price": price} for price in found], "total": len(found)}
+    return Request("GET", path, at=PRODUCT, answer=answer)
+
+
+def search(text: str, answer: Any) -> Request:
+    """Return the request for a search."""
+    return Request("GET", f"/api/products/search?q={text}", at=PRODUCT, answer=answer)
+
+
 STALE = {"If-Match": '"no-such"'}
 CURRENT = {"If-Match": "{etag}"}
 ONE_PRODUCT, ONE_STOCK = "/api/products/{product}", "/api/inventory/{product}"
 KEEP_ETAG = {"etag": ":etag"}
 
 ROWS = [
+    Case(
+        "K1",
+        "an upper bound of the price together with a category",
+        [
+            *(product(price=price, category="c-{unique}") for price in (10, 20, 30)),
+            prices("max_price=20", 10, 20),
+            prices("min_price=10&max_price=20", 10, 20),
+            prices("min_price=20&max_price=20", 20),
+            prices("min_price=20", 20, 30),
+            prices("max_price=30", 10, 20, 30),
+        ],
+    ),
+    Case(
+        "K2",
+        "a search without the strokes and accents of a name",
+        [
+            product(name="Smørrebrød{unique} Kniv"),
+            product(name="Łódź{unique}"),
+            product(name="Straße{unique}"),
+            search("smorrebrod{unique}", [{"name": "Smørrebrød{unique} Kniv"}]),
+            search("SMØRREBRØD{unique}", [{"name": "Smørrebrød{unique} Kniv"}]),
+            search("lodz{unique}", [{"name": "Łódź{unique}"}]),
+            search("strasse{unique}", [{"name": "Straße{unique}"}]),
+        ],
+    ),
+    Case(
+        "K3",
+        "a search for kana whose voicing marks tell two words apart",
+        [
+            product(name="ハス茶 {unique}"),
+            product(name="バス時刻表 {unique}"),
+            search(
+                "バス",
+                (Contains({"name": "バス時刻表 {unique}"}), Excludes({"name": "ハス茶 {unique}"})),
+            ),
+            Request("DELETE", ONE_PRODUCT, at=PRODUCT),  # a later run finds its own
+        ],
+    ),
     Case(
         "H4",
         "an update with an If-Match that does not match",

@@ -65,6 +65,12 @@ PRODUCT_CASES = [
         200,
         answer=A_PAGE | {"products": [LAMP], "total": 1},
     ),
+    product_call(
+        "GET",
+        "/api/products?category=Lamps%20{unique}&min_price=40&max_price=49.99",
+        200,
+        answer={"products": [{"id": "{product}", "price": 49.99}]},
+    ),
     product_call("GET", "/api/products?page=0", 422, answer=INVALID),
     product_call("GET", "/api/products?page_size=101", 422, answer=INVALID),
     product_call("GET", "/api/products/search?q=lamp%20{unique}", 200, answer=Contains(LAMP)),

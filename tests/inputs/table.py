@@ -1,5 +1,5 @@
 """All reported inputs that the fleet can show over HTTP."""
 
-from tests.inputs import catalogue
+from tests.inputs import catalogue, http, mails
 
-ROWS = [*catalogue.ROWS]
+ROWS = [*catalogue.ROWS, *http.ROWS, *mails.ROWS]

@@ -188,7 +188,7 @@ AN_ORDER_ITEM = {
 }
 AN_ORDER = {
     "id": UUID,
-    "order_number": re.compile(r"^ORD-\d{8}-[A-Z0-9]{8}"),
+    "order_number": re.compile(r"^ORD-\d{8}-[A-Z0-9]{8}$"),
     "customer_name": str,
     "customer_email": str,
     "total_amount": NUMBER,

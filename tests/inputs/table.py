@@ -1,5 +1,5 @@
 """All reported inputs that the fleet can show over HTTP."""
 
-from tests.inputs import catalogue, http, mails
+from tests.inputs import bodies, catalogue, http, mails, orders
 
-ROWS = [*catalogue.ROWS, *http.ROWS, *mails.ROWS]
+ROWS = [*bodies.ROWS, *catalogue.ROWS, *http.ROWS, *orders.ROWS, *mails.ROWS]

@@ -1,9 +1,28 @@
 """What every service's settings begin with. The environment is the only configuration."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load_settings(settings_type: type[S]) -> S:
+    """Read the settings from the environment.
+
+    Raises SystemExit with one line for each invalid or missing variable. The line never holds the
+    variable's value, which may be a secret.
+    """
+    try:
+        return settings_type()
+    except ValidationError as error:
+        lines = [
+            f"{str(wrong['loc'][0]).upper() if wrong['loc'] else 'Settings'}: {wrong['msg']}. "
+            "Set the environment variable and start again."
+            for wrong in error.errors(include_input=False, include_url=False)
+        ]
+        raise SystemExit("\n".join(lines)) from None
 
 
 class ServiceSettings(BaseSettings):

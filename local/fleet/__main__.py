@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(fleet: Fleet, options: argparse.Namespace) -> int:
     match options.command:
         case "up" | "down" | "reset" as command:
+            _refuse_name(command, options.name)
             getattr(launch, command)(fleet)
         case "status":
             from fleet.status import status
@@ -40,7 +41,7 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
         case "logs":
             from fleet.logs import show
 
-            parts = [fleet.part(options.name)] if options.name else fleet.parts
+            parts = [fleet.part_by_prefix(options.name)] if options.name else fleet.parts
             show(parts, options.lines, follow=not options.no_follow)
         case "seed":
             from fleet.seed import seed
@@ -70,6 +71,15 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_name(command: str, name: str) -> None:
+    """Refuse `make reset s=order-service`, which would reset everything."""
+    if name:
+        raise FleetError(
+            f"{command} acts on the whole fleet and takes no s=. "
+            "For one part: make restart, kill, pause or resume s=<name>."
+        )
+
+
 def _traces_port(fleet: Fleet) -> int:
     if fleet.traces is None:
         raise FleetError("Traces go to your own collector: OTEL_EXPORTER_OTLP_ENDPOINT names it.")
@@ -79,9 +89,13 @@ def _traces_port(fleet: Fleet) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fleet", description="The local fleet without Docker.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start what is not running, until everything answers")
-    commands.add_parser("down", help="stop everything; the data stays")
-    commands.add_parser("reset", help="stop everything and throw the data away")
+    for command, text in (
+        ("up", "start what is not running, until everything answers"),
+        ("down", "stop everything; the data stays"),
+        ("reset", "stop everything and throw the data away"),
+    ):
+        whole = commands.add_parser(command, help=text)
+        whole.add_argument("name", nargs="?", default="", help="refused: it acts on everything")
     commands.add_parser("status", help="a table of every process and what it needs")
     commands.add_parser("seed", help="fill the catalogue and its stock")
     demo = commands.add_parser("demo", help="start, order, show the mail, stay until Ctrl-C")

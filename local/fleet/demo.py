@@ -137,9 +137,7 @@ def _watch(fleet: Fleet, ended: threading.Event) -> None:
 
 
 def _report_death(part: Part) -> None:
-    complain(f"\n{paint(part.name + ' has died.', 'red')} The end of its log:")
-    complain(part.runner.log_tail())
-    complain(f"Start it again with: make restart s={part.name}\n")
+    complain(f"\n{part.runner.describe_death()}\n")
 
 
 @contextmanager

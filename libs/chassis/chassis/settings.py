@@ -11,8 +11,8 @@ S = TypeVar("S", bound=BaseSettings)
 def load_settings(settings_type: type[S]) -> S:
     """Read the settings from the environment.
 
-    Raises SystemExit with one line for each invalid or missing variable. The line never holds the
-    variable's value, which may be a secret.
+    Raises SystemExit with one line for each invalid or missing variable. Pydantic's own text would
+    print the values of all variables, secrets included.
     """
     try:
         return settings_type()

@@ -39,10 +39,7 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
 
             return status(fleet)
         case "logs":
-            from fleet.logs import show
-
-            parts = [fleet.part_by_prefix(options.name)] if options.name else fleet.parts
-            show(parts, options.lines, follow=not options.no_follow)
+            _logs(fleet, options)
         case "seed":
             from fleet.seed import seed
 
@@ -69,6 +66,16 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
         case command:
             getattr(control, command)(fleet, options.name)
     return 0
+
+
+def _logs(fleet: Fleet, options: argparse.Namespace) -> None:
+    from fleet.logs import show, show_matching
+
+    parts = [fleet.part_by_prefix(options.name)] if options.name else fleet.parts
+    if options.trace:
+        show_matching(parts, options.trace)
+    else:
+        show(parts, options.lines, follow=not options.no_follow)
 
 
 def _refuse_name(command: str, name: str) -> None:
@@ -110,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("name", nargs="?", default="", help="whose; all without a name")
     logs.add_argument("-n", "--lines", type=int, default=40, help="how many to begin with")
     logs.add_argument("--no-follow", action="store_true", help="end after those")
+    logs.add_argument("-t", "--trace", default="", help="only lines with this trace id or text")
     traces = commands.add_parser("traces", help="print a trace as a tree")
     traces.add_argument("wanted", nargs="?", default="", help="order number or trace id")
     add_dlq(commands)

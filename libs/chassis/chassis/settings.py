@@ -45,6 +45,11 @@ class ServiceSettings(BaseSettings):
         default=SecretStr(""), description="such as `authorization=Bearer%20...`, commas between"
     )
     otel_sdk_disabled: bool = Field(default=False, description="no spans, whatever else is set")
+    otel_export_retry_max_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="longest wait before an unreachable collector is tried again",
+    )
     otel_traces_sampler_arg: float = Field(
         default=0.05, ge=0, le=1, description="how many of the traces that begin here are recorded"
     )

@@ -53,7 +53,7 @@ async def _seed(products: str, inventory: str) -> tuple[int, list[Product]]:
 
     gate = asyncio.Semaphore(_AT_ONCE)
     try:
-        async with httpx2.AsyncClient(timeout=10) as client:
+        async with httpx2.AsyncClient(timeout=10, trust_env=False) as client:
             there = {product["name"]: product for product in await _existing(client, products)}
             wanted = catalogue()
             missing = [product for product in wanted if product["name"] not in there]

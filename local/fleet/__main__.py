@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from fleet import control, launch
+from fleet.addresses import show_addresses
 from fleet.composition import Fleet
 from fleet.dead_letters.options import add_dlq
 from fleet.errors import FleetError
@@ -32,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(fleet: Fleet, options: argparse.Namespace) -> int:
     match options.command:
         case "up" | "down" | "reset" as command:
-            _refuse_name(command, options.name)
-            getattr(launch, command)(fleet)
+            _whole_fleet(fleet, command, options.name)
         case "status":
             from fleet.status import status
 
@@ -78,13 +78,16 @@ def _logs(fleet: Fleet, options: argparse.Namespace) -> None:
         show(parts, options.lines, follow=not options.no_follow)
 
 
-def _refuse_name(command: str, name: str) -> None:
-    """Refuse `make reset s=order-service`, which would reset everything."""
+def _whole_fleet(fleet: Fleet, command: str, name: str) -> None:
+    """Run up, down or reset; refuse `make reset s=order-service`, which would reset everything."""
     if name:
         raise FleetError(
             f"{command} acts on the whole fleet and takes no s=. "
             "For one part: make restart, kill, pause or resume s=<name>."
         )
+    getattr(launch, command)(fleet)
+    if command == "up":
+        show_addresses(fleet)
 
 
 def _traces_port(fleet: Fleet) -> int:

@@ -96,6 +96,11 @@ class Fleet:
         self.identity = self._compose_identity()
         self.traces = self._compose_traces()
         self._compose_limits()
+        self._addresses |= {
+            "mailbox_url": self._mailbox.url if self._mailbox else "",
+            "kafka_ui_url": self.topics_page.url,
+            "traces_url": self.traces.url if self.traces else "",
+        }
         for service in present(settings.root):
             for number in self._numbers:
                 self._compose_service(service.replica(number))

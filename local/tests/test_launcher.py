@@ -42,7 +42,18 @@ def test_up_starts_what_is_missing_and_says_where_it_is(
     assert "product-service" in said
     assert "kafka                  yours, 127.0.0.1" in said
     assert main(["up"]) == 0
-    assert capsys.readouterr().out == "Everything is running already.\n"
+    said = capsys.readouterr().out
+    assert said.startswith("Everything is running already.\n")
+    gateway = stopped.service("api-gateway").url
+    mailbox = stopped.mailbox()
+    assert mailbox is not None
+    assert stopped.traces is not None
+    addresses = (
+        *(f"{gateway}/", f"{gateway}/docs", mailbox.url, stopped.topics_page.url),
+        *(stopped.traces.url, f"{stopped.service('product-service').url}/docs"),
+    )
+    for address in addresses:
+        assert f" {address} " in said.replace("\n", " \n")
 
 
 def test_a_service_is_told_the_address_of_its_server(running: Fleet) -> None:
@@ -159,8 +170,8 @@ def test_command_that_disturbs_refuses_other_than_whole_name_and_suggests_it(
         assert f"Did you mean {meant}?" in said
     assert [part.runner.identity for part in running.parts] == before
     assert all(part.runner.alive() for part in running.parts)
-    paused = [part for part in running.parts if part.runner.identity.paused()]
-    assert not paused
+    identities = [part.runner.identity for part in running.parts]
+    assert not [each for each in identities if each is not None and each.paused()]
 
 
 @pytest.mark.parametrize("command", ["up", "down", "reset"])

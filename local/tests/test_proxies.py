@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,7 @@ NAMES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 @pytest.fixture(params=["lower", "upper"])
-def proxies(
-    request: pytest.FixtureRequest, checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
+def proxies(request: pytest.FixtureRequest, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Name a proxy that does not exist, in all variables of one case."""
     proxy = f"http://127.0.0.1:{free_port()}"
     for name in (*NAMES, "no_proxy"):

@@ -96,8 +96,9 @@ class Fleet:
         self.identity = self._compose_identity()
         self.traces = self._compose_traces()
         self._compose_limits()
+        mailbox = self.mailbox()
         self._addresses |= {
-            "mailbox_url": self._mailbox.url if self._mailbox else "",
+            "mailbox_url": mailbox.url if mailbox else "",
             "kafka_ui_url": self.topics_page.url,
             "traces_url": self.traces.url if self.traces else "",
         }

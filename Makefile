@@ -26,7 +26,7 @@ reset: tools  ## Stop everything and throw all local data away
 status: tools  ## Show every process and what each service needs
 	@$(FLEET) status
 
-logs: tools  ## Follow the logs: s=order-service (all without), n=40 lines; t=<trace id> shows a request's lines
+logs: tools  ## Follow the logs: s=order-service, n=40 lines to begin with; t=<trace id>: a request in all logs
 	@$(FLEET) logs $(s) $(if $(n),-n $(n)) $(if $(t),-t "$(t)")
 
 traces: tools  ## Print the latest order's way through all services (t=an order's number or a trace's id)

@@ -26,7 +26,7 @@ EXAMPLE = {
     "name": "Wireless Headphones",
     "stock_quantity": 1_000,
 }
-"""The product of the OpenAPI examples of orders and stock: inventory knows it, the catalogue not."""
+"""The product of the OpenAPI examples of orders and stock. Only inventory knows it."""
 
 
 def catalogue() -> list[Product]:

@@ -83,7 +83,7 @@ async def test_service_starts_with_uvicorn_and_app_name(service: str, tmp_path: 
                     answer = await client.get(f"http://127.0.0.1:{port}/health")
                 except httpx2.TransportError:
                     return False
-                return answer.json() == answer.json() | {"status": "UP", "service": service}
+                return bool(answer.json() == answer.json() | {"status": "UP", "service": service})
 
             await until(healthy, 60, f"{service} answers /health")
         assert process.returncode in (0, -15), log.read_text()

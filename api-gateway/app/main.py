@@ -1,7 +1,4 @@
-"""api-gateway, put together: `python -m app` serves it.
-
-What is below /api/ never meets FastAPI: its layers cost more than the forwarding itself.
-"""
+"""Build api-gateway, served by `python -m app`; requests below /api/ skip FastAPI's layers."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

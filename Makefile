@@ -15,19 +15,19 @@ demo: setup  ## Start everything, place an order, show its mail; stays until Ctr
 	@$(FLEET) demo $(if $(once),--once)
 
 up: setup  ## Start what is not running, until every API answers
-	@$(FLEET) up
+	@$(FLEET) up $(s)
 
 down: tools  ## Stop everything; the data stays
-	@$(FLEET) down
+	@$(FLEET) down $(s)
 
 reset: tools  ## Stop everything and throw all local data away
-	@$(FLEET) reset
+	@$(FLEET) reset $(s)
 
 status: tools  ## Show every process and what each service needs
 	@$(FLEET) status
 
-logs: tools  ## Follow the logs: s=order-service (all without), n=40 lines to begin with
-	@$(FLEET) logs $(s) $(if $(n),-n $(n))
+logs: tools  ## Follow the logs: s=order-service, n=40 lines to begin with; t=<trace id>: a request in all logs
+	@$(FLEET) logs $(s) $(if $(n),-n $(n)) $(if $(t),-t "$(t)")
 
 traces: tools  ## Print the latest order's way through all services (t=an order's number or a trace's id)
 	@$(FLEET) traces $(t)
@@ -45,7 +45,7 @@ token:  ## Print an access token: u=alice (else bob, admin; p=... if the passwor
 doctor: setup  ## Why is a token refused? token=... or u=alice (without: does the gateway fit its provider?)
 	@$(FLEET) doctor $(if $(u),-u "$(u)") $(if $(token),"$(token)")
 
-##@ Break it (s=<service>, or a server: s=kafka, postgres, mongo, mailbox, identity, traces, topics)
+##@ Break it (s=<whole name> of a service or server: kafka, postgres, mongo, mailbox, identity, ...)
 
 .PHONY: restart kill pause resume
 restart: tools  ## Stop it if it runs, and start it

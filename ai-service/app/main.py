@@ -1,4 +1,4 @@
-"""ai-service, put together: `uvicorn app.main:create_app --factory`."""
+"""Build ai-service: `uvicorn app.main:app`."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,11 +22,12 @@ from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.service_app import add_routes, service_app
+from chassis.settings import load_settings
 from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    settings = settings or Settings()
+    settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
     registry, languages = new_registry(), load_languages()
     products, model = CatalogueClient(settings, registry), ModelClient(settings, registry)
@@ -56,3 +57,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     operations = health_router(settings.service_name, dependencies(app)), metrics_router(registry)
     add_routes(app, ai_routes.router, *operations)
     return app
+
+
+app = create_app()

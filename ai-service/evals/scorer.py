@@ -107,6 +107,10 @@ def _judge_products(verdict: Verdict) -> None:
             wrong(f"none of {case['top3']} in {names[:3]}")
     if "first" in case and names[:1] != [case["first"]]:
         wrong(f"first is {names[:1]}")
+    if missing := set(case.get("all", ())) - set(names):
+        wrong(f"missing: {missing}")
+    if case.get("some") and not names:
+        wrong("no product came")
     if shown := set(names) & set(case.get("never", ())):
         wrong(f"must not come: {shown}")
     if "max" in case and any(p.price > case["max"] for p in reply.products):

@@ -4,19 +4,21 @@ import argparse
 import sys
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from app.config import Settings
-from app.main import create_app
 from app.protocol import BoundedHttpProtocol
+from chassis.settings import load_settings
 
 _GRACE_SECONDS = 8
 
 
-def server_config(settings: Settings, host: str, port: int) -> uvicorn.Config:
-    """How uvicorn serves this app and no other: bounded heads, no banner, no forged addresses."""
+def server_config(
+    settings: Settings, host: str, port: int, app: ASGIApp | str = "app.main:app"
+) -> uvicorn.Config:
+    """Configure uvicorn: bounded request heads, no Server header, trusted proxies only."""
     return uvicorn.Config(
-        lambda: create_app(settings),
-        factory=True,
+        app,
         host=host,
         port=port,
         http=BoundedHttpProtocol.bounded(
@@ -49,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         from app import doctor
 
         return doctor.run(options.token)
-    uvicorn.Server(server_config(Settings(), options.host, options.port)).run()
+    uvicorn.Server(server_config(load_settings(Settings), options.host, options.port)).run()
     return 0
 
 

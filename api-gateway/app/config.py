@@ -60,6 +60,9 @@ class Settings(ServiceSettings, AuthSettings):
         default=(), description="addresses or networks whose X-Forwarded-For is believed"
     )
     cors_origins: Listed = Field(default=(), description="the storefront's origins")
+    mailbox_url: str = Field(default="", description="linked on the start page; empty: no link")
+    kafka_ui_url: str = Field(default="", description="linked on the start page; empty: no link")
+    traces_url: str = Field(default="", description="linked on the start page; empty: no link")
     metrics_token: str = Field(
         default="", description="bearer token that /metrics asks for; empty: there is no /metrics"
     )
@@ -82,6 +85,13 @@ class Settings(ServiceSettings, AuthSettings):
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
             ipaddress.ip_network(network)
+        return value
+
+    @field_validator("mailbox_url", "kafka_ui_url", "traces_url")
+    @classmethod
+    def _is_link(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("not an http:// or https:// address")
         return value
 
     @field_validator(

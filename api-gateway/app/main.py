@@ -1,7 +1,4 @@
-"""api-gateway, put together: `python -m app` serves it.
-
-What is below /api/ never meets FastAPI: its layers cost more than the forwarding itself.
-"""
+"""Build api-gateway, served by `python -m app`; requests below /api/ skip FastAPI's layers."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,12 +21,13 @@ from chassis.head import HeadMiddleware
 from chassis.logging import configure_logging
 from chassis.metrics import new_registry
 from chassis.middleware import RequestMiddleware
+from chassis.settings import load_settings
 from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None, verifier: TokenVerifier | None = None) -> ASGIApp:
     """The ASGI app; with a verifier of its own (another clock) in tests."""
-    settings = settings or Settings()
+    settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
     registry, verifier = new_registry(), verifier or TokenVerifier(settings)
     quota = Quota(settings, registry, shared_by_gateways(settings))
@@ -60,3 +58,6 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     app = with_cors(door, settings)
     # bodies.py bounds them: a refusal there counts, and has the headers that every answer has.
     return RequestMiddleware(app, registry=registry, max_body_bytes=None, public=True)
+
+
+app = create_app()

@@ -11,6 +11,7 @@ from app.config import Settings
 from app.document_store import DocumentStore
 from app.operations import private_metrics_router
 from app.quota import Quota
+from app.start_page import install_start_page
 from app.upstreams import Upstream
 from chassis.auth import TokenVerifier
 from chassis.health import Dependency, health_router
@@ -40,6 +41,7 @@ def pages_of(
         title="api-gateway", lifespan=lifespan, redirect_slashes=False, openapi_url=None
     )
     install_problem_handlers(pages)
+    install_start_page(pages, settings)
     install_api_page(pages, documents, settings.oidc_issuer)
     pages.include_router(health_router(settings.service_name, needs, {"auth_enabled": True}))
     pages.include_router(private_metrics_router(registry, settings.metrics_token))

@@ -21,7 +21,7 @@ from yarl import URL
 from app.errors import UpstreamAway, UpstreamBroken, UpstreamBusy, UpstreamTimeout
 from app.headers import is_clean
 from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
-from chassis.http import plain_session
+from chassis.http import is_refused_connection, plain_session
 from chassis.problems import Problem
 from chassis.retry import ClientPolicy, RetryBudget
 from chassis.tracing import Kind, is_recording, span, traceparent
@@ -92,8 +92,13 @@ class _Target:
         alone: bool,
     ) -> None:
         self.url = url
-        is_failure = _is_silence if alone else _is_long_silence
-        self.circuit = AsyncBreaker(label, policy.breaker, registry, is_failure=is_failure)
+        self.circuit = AsyncBreaker(
+            label,
+            policy.breaker,
+            registry,
+            is_failure=_is_silence if alone else _is_long_silence,
+            is_refused=is_refused_connection,
+        )
 
 
 class Slots:
@@ -297,10 +302,7 @@ def _is_long_silence(error: BaseException) -> bool:
     Where there are other addresses a refused connection is none: it is a restart more often than
     not, and an open circuit would keep calls away from who is back while another restarts.
     """
-    refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(
-        error.os_error, ConnectionRefusedError
-    )
-    return _is_silence(error) and not refused
+    return _is_silence(error) and not is_refused_connection(error)
 
 
 def _doubt(outgoing: Outgoing) -> str:

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.__main__ import server_config
 from app.config import Settings
+from app.main import create_app
 
 SCRAPE_TOKEN = "scrape-token-of-tests"
 SERVICE = Path(__file__).parent.parent
@@ -157,7 +158,7 @@ def serving(settings: Settings) -> Iterator[Gateway]:
     """The gateway in a thread of this process, on a free port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     port = listener.getsockname()[1]
-    config = server_config(settings, "127.0.0.1", port)
+    config = server_config(settings, "127.0.0.1", port, app=create_app(settings))
     # A connection that is idle then stays open for its keep-alive time (chassis.drain).
     config.timeout_keep_alive, config.timeout_graceful_shutdown = 1, 2
     server = uvicorn.Server(config)

@@ -1,4 +1,4 @@
-"""inventory-service, put together: `uvicorn app.main:create_app --factory`."""
+"""Build inventory-service: `uvicorn app.main:app`."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,11 +18,12 @@ from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.relay import OutboxRelay
 from chassis.service_app import add_routes, service_app
+from chassis.settings import load_settings
 from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    settings = settings or Settings()
+    settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
     registry = new_registry()
     database = Database(settings, registry)
@@ -49,3 +50,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     operations = health_router(settings.service_name, needs), metrics_router(registry)
     add_routes(app, items, movements, *operations)
     return app
+
+
+app = create_app()

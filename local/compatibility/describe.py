@@ -19,7 +19,7 @@ def openapi(others: dict[str, Any]) -> Any:
     """The service's OpenAPI document."""
     if importlib.util.find_spec("app.published") is not None:
         return importlib.import_module("app.published").openapi(others)
-    return importlib.import_module("app.main").create_app().openapi()
+    return importlib.import_module("app.main").app.openapi()
 
 
 def events() -> list[dict[str, Any]]:

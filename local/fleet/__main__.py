@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from fleet import control, launch
+from fleet.addresses import show_addresses
 from fleet.composition import Fleet
 from fleet.dead_letters.options import add_dlq
 from fleet.errors import FleetError
@@ -32,16 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(fleet: Fleet, options: argparse.Namespace) -> int:
     match options.command:
         case "up" | "down" | "reset" as command:
-            getattr(launch, command)(fleet)
+            _whole_fleet(fleet, command, options.name)
         case "status":
             from fleet.status import status
 
             return status(fleet)
         case "logs":
-            from fleet.logs import show
-
-            parts = [fleet.part(options.name)] if options.name else fleet.parts
-            show(parts, options.lines, follow=not options.no_follow)
+            _logs(fleet, options)
         case "seed":
             from fleet.seed import seed
 
@@ -70,6 +68,28 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
     return 0
 
 
+def _logs(fleet: Fleet, options: argparse.Namespace) -> None:
+    from fleet.logs import show, show_matching
+
+    parts = [fleet.part_by_prefix(options.name)] if options.name else fleet.parts
+    if options.trace:
+        show_matching(parts, options.trace)
+    else:
+        show(parts, options.lines, follow=not options.no_follow)
+
+
+def _whole_fleet(fleet: Fleet, command: str, name: str) -> None:
+    """Run up, down or reset; refuse `make reset s=order-service`, which would reset everything."""
+    if name:
+        raise FleetError(
+            f"{command} acts on the whole fleet and takes no s=. "
+            "For one part: make restart, kill, pause or resume s=<name>."
+        )
+    getattr(launch, command)(fleet)
+    if command == "up":
+        show_addresses(fleet)
+
+
 def _traces_port(fleet: Fleet) -> int:
     if fleet.traces is None:
         raise FleetError("Traces go to your own collector: OTEL_EXPORTER_OTLP_ENDPOINT names it.")
@@ -79,9 +99,13 @@ def _traces_port(fleet: Fleet) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fleet", description="The local fleet without Docker.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start what is not running, until everything answers")
-    commands.add_parser("down", help="stop everything; the data stays")
-    commands.add_parser("reset", help="stop everything and throw the data away")
+    for command, text in (
+        ("up", "start what is not running, until everything answers"),
+        ("down", "stop everything; the data stays"),
+        ("reset", "stop everything and throw the data away"),
+    ):
+        whole = commands.add_parser(command, help=text)
+        whole.add_argument("name", nargs="?", default="", help="refused: it acts on everything")
     commands.add_parser("status", help="a table of every process and what it needs")
     commands.add_parser("seed", help="fill the catalogue and its stock")
     demo = commands.add_parser("demo", help="start, order, show the mail, stay until Ctrl-C")
@@ -96,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("name", nargs="?", default="", help="whose; all without a name")
     logs.add_argument("-n", "--lines", type=int, default=40, help="how many to begin with")
     logs.add_argument("--no-follow", action="store_true", help="end after those")
+    logs.add_argument("-t", "--trace", default="", help="only lines with this trace id or text")
     traces = commands.add_parser("traces", help="print a trace as a tree")
     traces.add_argument("wanted", nargs="?", default="", help="order number or trace id")
     add_dlq(commands)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -95,23 +96,41 @@ class Fleet:
         self.identity = self._compose_identity()
         self.traces = self._compose_traces()
         self._compose_limits()
+        mailbox = self.mailbox()
+        self._addresses |= {
+            "mailbox_url": mailbox.url if mailbox else "",
+            "kafka_ui_url": self.topics_page.url,
+            "traces_url": self.traces.url if self.traces else "",
+        }
         for service in present(settings.root):
             for number in self._numbers:
                 self._compose_service(service.replica(number))
 
     def part(self, name: str) -> Part:
-        """A part by its name, or by the beginning of it when only one begins so.
+        """Return the part with this whole name; the error for another name suggests one."""
+        found = next((part for part in self.parts if part.name == name), None)
+        if found is None:
+            raise FleetError(self._unknown(name))
+        return found
 
-        Of replicas it is the first: the others are meant by their whole name only.
-        """
-        exact = [part for part in self.parts if part.name == name]
-        begun = [part for part in self.parts if name and part.name.startswith(name)]
-        found = exact or [part for part in begun if not part.is_replica]
-        if len(found) != 1:
-            known = ", ".join(part.name for part in self.parts)
-            wrong = f"There is no {name!r} to act on" if name else "Say which one with s=<name>"
-            raise FleetError(f"{wrong}. Known here: {known}.")
-        return found[0]
+    def part_by_prefix(self, name: str) -> Part:
+        """Return the part with this name or, if exactly one first replica starts with it, that."""
+        started = [
+            part
+            for part in self.parts
+            if name and part.name.startswith(name) and not part.is_replica
+        ]
+        exact = any(part.name == name for part in self.parts)
+        return started[0] if len(started) == 1 and not exact else self.part(name)
+
+    def _unknown(self, name: str) -> str:
+        names = [part.name for part in self.parts]
+        known = f"Known here: {', '.join(names)}."
+        if not name:
+            return f"Say which one with s=<name>. {known}"
+        close = [each for each in names if each.startswith(name)] or get_close_matches(name, names)
+        suggestion = f" Did you mean {' or '.join(close)}?" if close else ""
+        return f"There is no {name!r} to act on; the whole name is needed.{suggestion} {known}"
 
     def runs_itself(self, name: str) -> bool:
         """Whether a server is embedded here, not one that the user has named."""
@@ -255,6 +274,10 @@ class Fleet:
             env[_COLLECTOR] = self.traces.url
             # Here every trace is wanted; what is left to a service is one of twenty.
             env["OTEL_TRACES_SAMPLER_ARG"] = self.settings.given("OTEL_TRACES_SAMPLER_ARG") or "1"
+            # Services may start before the receiver, and `make traces` waits 5 s at most.
+            env["OTEL_EXPORT_RETRY_MAX_SECONDS"] = (
+                self.settings.given("OTEL_EXPORT_RETRY_MAX_SECONDS") or "1"
+            )
         if self.settings.given("KAFKA_BOOTSTRAP_SERVERS") is None:
             env["KAFKA_ENABLE_IDEMPOTENCE"] = "false"  # the embedded broker does not speak it
             # There a join takes half of the session's time, every time: 3 s instead of 15.

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from fleet.addresses import show_addresses
 from fleet.composition import Fleet, Part
 from fleet.identity import Identity
 from fleet.launch import down, up
 from fleet.mailbox_client import Message
 from fleet.orders import USER, await_mail, basket, place
 from fleet.seed import seed
-from fleet.services import present
 from fleet.terminal import complain, paint, say
 
 _LOOK_EVERY = 0.5
@@ -36,7 +36,7 @@ def demo(fleet: Fleet, *, once: bool) -> None:
             up(fleet)
             _order(fleet, began)
             if not once:
-                _show_addresses(fleet)
+                _show_what_to_try(fleet)
                 _watch(fleet, ended)
         except KeyboardInterrupt:
             say()
@@ -83,19 +83,10 @@ def _show_mail(mail: Message, after_order: float, after_start: float) -> None:
         say(f"  {paint('|', 'dim')} {line}")
 
 
-def _show_addresses(fleet: Fleet) -> None:
-    mailbox = fleet.mailbox()
-    say()
-    if mailbox is not None:
-        say(f"Mailbox       {mailbox.url}")
-    say(f"Topics        {fleet.topics_page.url}  (what is on Kafka)")
-    if fleet.traces is not None:
-        say(f"Traces        {fleet.traces.url}  (the order's way: make traces)")
+def _show_what_to_try(fleet: Fleet) -> None:
     gateway = fleet.service("api-gateway").url
-    say(f"Everything    {gateway}/docs  (all services, behind one door)")
-    for service in present(fleet.settings.root):
-        if service.api:
-            say(f"API           {fleet.service(service.name).url}/docs  ({service.name})")
+    say()
+    show_addresses(fleet)
     say("\nTry it:")
     say(f"  TOKEN=$(make -s token u={USER})   # valid for five minutes")
     say(f"  curl '{gateway}/api/products/search?q=coffee'")
@@ -137,9 +128,7 @@ def _watch(fleet: Fleet, ended: threading.Event) -> None:
 
 
 def _report_death(part: Part) -> None:
-    complain(f"\n{paint(part.name + ' has died.', 'red')} The end of its log:")
-    complain(part.runner.log_tail())
-    complain(f"Start it again with: make restart s={part.name}\n")
+    complain(f"\n{part.runner.describe_death()}\n")
 
 
 @contextmanager

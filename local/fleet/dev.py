@@ -33,7 +33,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def dev(fleet: Fleet, name: str) -> None:
     """Start what is not running, then this service on each change, until Ctrl-C."""
-    part = fleet.part(name)
+    part = fleet.part_by_prefix(name)
     program = fleet.service(part.name)
     up(fleet, without=part)
     folders = sources(fleet.settings.root, program)

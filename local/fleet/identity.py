@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -104,18 +106,39 @@ class PidFile:
 
     def read(self) -> Identity | None:
         """The process that was written, alive or not; None when there is none."""
+        fields = self._fields()
         try:
-            fields = json.loads(self.path.read_text(encoding="utf-8"))
             return Identity(pid=int(fields["pid"]), birth=str(fields["birth"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
 
     def write(self, identity: Identity) -> None:
+        """Record a started process."""
+        self._replace(asdict(identity))
+
+    def _fields(self) -> dict[str, Any]:
+        try:
+            fields = json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return fields if isinstance(fields, dict) else {}
+
+    def _replace(self, fields: Mapping[str, object]) -> None:
         """Replace the file in one step: a command killed half-way leaves the old or the new."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(asdict(identity)) + "\n", encoding="utf-8")
+        draft.write_text(json.dumps(fields) + "\n", encoding="utf-8")
         draft.replace(self.path)
+
+    def mark_killed(self) -> None:
+        """Record that the user killed the process that the file names."""
+        identity = self.read()
+        if identity is not None:
+            self._replace({**asdict(identity), "killed": True})
+
+    def killed(self) -> bool:
+        """Return whether the user killed the process that the file names."""
+        return bool(self._fields().get("killed"))
 
     def clear(self) -> None:
         """Forget the process: it was stopped on purpose."""

@@ -10,6 +10,7 @@ import urllib.request
 from typing import Any
 
 from fleet.errors import FleetError
+from fleet.local_http import open_url
 from fleet.runner import Runner
 from fleet.servers.identity import REALM, IdentityServer
 
@@ -55,7 +56,7 @@ class IdentityProvider:
         data = urllib.parse.urlencode(form | {"username": user, "password": password}).encode()
         request = urllib.request.Request(f"{self.endpoints}/token", data)  # noqa: S310 - our own URL
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            with open_url(request, timeout=30) as response:
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
             with error:

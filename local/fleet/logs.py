@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fleet.composition import Part
+from fleet.errors import FleetError
 from fleet.logline import pretty
 from fleet.terminal import paint, say
 
@@ -54,6 +56,38 @@ def show(parts: Sequence[Part], lines: int, *, follow: bool) -> None:
         for name, tail in tails:
             _print(name, width, tail.new())
         time.sleep(_PAUSE)
+
+
+def show_matching(parts: Sequence[Part], text: str) -> None:
+    """Print the lines of all logs that contain a text, such as a trace id, in order of time."""
+    found = sorted(
+        (_timestamp(line), part.name, line)
+        for part in parts
+        for line in _all_lines(part.runner.log)
+        if text in line
+    )
+    if not found:
+        raise FleetError(f"No log line contains {text!r}.")
+    width = max(len(name) for _, name, _ in found)
+    for _, name, line in found:
+        _print(name, width, [line])
+
+
+def _all_lines(log: Path) -> Iterator[str]:
+    """Yield the lines of a log, those from before its rotation first."""
+    for path in (log.with_suffix(".log.1"), log):
+        if path.exists():
+            with path.open(encoding="utf-8", errors="replace") as lines:
+                yield from (line.rstrip("\n") for line in lines)
+
+
+def _timestamp(line: str) -> str:
+    """Return the time of a JSON line; empty for another line."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return ""
+    return str(record.get("timestamp", "")) if isinstance(record, dict) else ""
 
 
 def _print(name: str, width: int, lines: Iterator[str] | list[str]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fleet.errors import FleetError
+from fleet.local_http import open_url
 from fleet.runner import Runner, wait_until
 from fleet.servers.mailbox import MailboxServer
 
@@ -102,6 +103,6 @@ class Mailbox:
         request = urllib.request.Request(  # noqa: S310 - our own URL
             self.url + path, data, {"Content-Type": "application/json"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        with open_url(request, timeout=10) as response:
             content = response.read()
         return json.loads(content) if content.startswith((b"{", b"[")) else None

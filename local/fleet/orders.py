@@ -39,7 +39,7 @@ def place(fleet: Fleet, body: dict[str, Any], token: str) -> dict[str, Any]:
     url = fleet.service("api-gateway").url + "/api/orders"
     headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid.uuid4())}
     try:
-        answer = httpx2.post(url, json=body, headers=headers, timeout=10)
+        answer = httpx2.post(url, json=body, headers=headers, timeout=10, trust_env=False)
     except httpx2.TransportError as error:
         raise FleetError(f"api-gateway did not answer ({error}). See: make status") from error
     if answer.status_code != 201:

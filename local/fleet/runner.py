@@ -130,6 +130,7 @@ class Runner(Generic[P]):
         """SIGKILL to the process and its descendants; it counts as dead, not as stopped."""
         identity = self.identity
         if identity is not None:
+            self.pid_file.mark_killed()  # first: `make demo` looks for dead processes all the time
             self._await_end(identity.signal_family(signal.SIGKILL))
 
     def pause(self) -> None:
@@ -144,6 +145,13 @@ class Runner(Generic[P]):
         """Stop the program if it runs, and start it."""
         self.stop()
         self.start()
+
+    def describe_death(self) -> str:
+        """Say how a dead process ended: killed by the user, or else the end of its log."""
+        again = f"Start it again with: make restart s={self.name}"
+        if self.pid_file.killed():
+            return f"{self.name} was killed by you. {again}"
+        return f"{self.name} has died. The end of its log:\n{self.log_tail()}\n{again}"
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of the log, indented for a report."""

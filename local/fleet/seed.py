@@ -21,6 +21,13 @@ Product = dict[str, Any]
 
 _AT_ONCE = 4
 
+EXAMPLE = {
+    "id": "6568f0a1c2d3e4f5a6b7c8d9",
+    "name": "Wireless Headphones",
+    "stock_quantity": 1_000,
+}
+"""The product of the OpenAPI examples of orders and stock. Only inventory knows it."""
+
 
 def catalogue() -> list[Product]:
     """The products to sell; each has a picture that product-service draws itself."""
@@ -53,7 +60,7 @@ async def _seed(products: str, inventory: str) -> tuple[int, list[Product]]:
 
     gate = asyncio.Semaphore(_AT_ONCE)
     try:
-        async with httpx2.AsyncClient(timeout=10) as client:
+        async with httpx2.AsyncClient(timeout=10, trust_env=False) as client:
             there = {product["name"]: product for product in await _existing(client, products)}
             wanted = catalogue()
             missing = [product for product in wanted if product["name"] not in there]
@@ -65,6 +72,7 @@ async def _seed(products: str, inventory: str) -> tuple[int, list[Product]]:
                     return served
 
             served = await asyncio.gather(*(offer(product) for product in wanted))
+            await _stock(client, inventory, EXAMPLE)
     except httpx2.TransportError as error:
         raise FleetError(f"A service did not answer ({error}). See: make status") from error
     return len(missing), list(served)

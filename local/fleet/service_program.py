@@ -72,13 +72,13 @@ class ServiceProgram(Program):
             raise FleetError(f"{self.name}: its migrations failed. The end of its log:\n{tail}")
 
     def command(self) -> Command:
-        """uvicorn with the app's factory; eight seconds for requests in hand when it must stop."""
+        """Serve the app with uvicorn, which has 8 seconds to finish requests when it must stop."""
         address = ("--host", HOST, "--port", str(self.port))
         if self._own_server:
             argv = [str(self._python), "-m", "app", *address]
         else:
             argv = [
-                *(str(self._python), "-m", "uvicorn", "app.main:create_app", "--factory"),
+                *(str(self._python), "-m", "uvicorn", "app.main:app"),
                 *(*address, "--http", "chassis.drain:DrainingProtocol", "--loop", "uvloop"),
                 *("--no-access-log", "--no-proxy-headers", "--timeout-graceful-shutdown", "8"),
             ]

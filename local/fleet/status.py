@@ -44,7 +44,7 @@ def status(fleet: Fleet) -> int:
     say(f"   total memory {_megabytes(total)} RSS; {once_said}")
     broken = [row for row in rows if row.state == "dead"]
     for row in broken:
-        complain(f"\n{row.part.name} has died. The end of its log:\n{row.part.runner.log_tail()}")
+        complain(f"\n{row.part.runner.describe_death()}")
     return 1 if broken else 0
 
 

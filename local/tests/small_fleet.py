@@ -11,24 +11,22 @@ SERVICE = dedent('''
     import json
     import os
 
-    def create_app():
-        async def app(scope, receive, send):
-            if scope["type"] != "http":
-                await receive()
-                return await send({"type": "lifespan.startup.complete"})
-            body = b'{"status": "UP", "dependencies": {"database": {"status": "UP"}}}'
-            if scope["path"] == "/env":
-                shown = {key.lower(): value for key, value in os.environ.items()}
-                body = json.dumps(shown).encode()
-            headers = [(b"content-type", b"application/json")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
-        return app
+    async def app(scope, receive, send):
+        if scope["type"] != "http":
+            await receive()
+            return await send({"type": "lifespan.startup.complete"})
+        body = b'{"status": "UP", "dependencies": {"database": {"status": "UP"}}}'
+        if scope["path"] == "/env":
+            shown = {key.lower(): value for key, value in os.environ.items()}
+            body = json.dumps(shown).encode()
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
     ''')
 OWN_SERVER = dedent("""
     import sys
     import uvicorn
-    sys.argv[1:1] = ["app.main:create_app", "--factory"]
+    sys.argv[1:1] = ["app.main:app"]
     uvicorn.main()
     """)
 PORTS = (

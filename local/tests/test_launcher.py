@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fleet.__main__ import main
 from fleet.composition import Fleet
 from fleet.launch import down
 from fleet.ports import free_port
+from fleet.runner import wait_until
 from fleet.settings import Settings
 
 
@@ -40,7 +42,18 @@ def test_up_starts_what_is_missing_and_says_where_it_is(
     assert "product-service" in said
     assert "kafka                  yours, 127.0.0.1" in said
     assert main(["up"]) == 0
-    assert capsys.readouterr().out == "Everything is running already.\n"
+    said = capsys.readouterr().out
+    assert said.startswith("Everything is running already.\n")
+    gateway = stopped.service("api-gateway").url
+    mailbox = stopped.mailbox()
+    assert mailbox is not None
+    assert stopped.traces is not None
+    addresses = (
+        *(f"{gateway}/", f"{gateway}/docs", mailbox.url, stopped.topics_page.url),
+        *(stopped.traces.url, f"{stopped.service('product-service').url}/docs"),
+    )
+    for address in addresses:
+        assert f" {address} " in said.replace("\n", " \n")
 
 
 def test_a_service_is_told_the_address_of_its_server(running: Fleet) -> None:
@@ -106,17 +119,75 @@ def test_status_shows_every_process_and_its_needs(
         assert name in said
 
 
-def test_a_killed_service_is_reported_with_its_log_and_starts_again(
+def test_status_of_service_killed_by_user_says_so_without_log(
     running: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["kill", "product"]) == 0
+    assert main(["kill", "product-service"]) == 0
     assert main(["status"]) == 1
     said = capsys.readouterr()
     assert "dead" in said.out
+    assert said.err == (
+        "\nproduct-service was killed by you. Start it again with: make restart s=product-service\n"
+    )
+    assert main(["restart", "product-service"]) == 0
+    assert main(["status"]) == 0
+
+
+def test_status_of_service_that_died_shows_its_log(
+    running: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["kill", "product-service"]) == 0
+    assert main(["restart", "product-service"]) == 0  # an earlier kill must not count
+    runner = running.part("product-service").runner
+    identity = runner.identity
+    assert identity is not None
+    identity.signal(signal.SIGKILL)
+    assert wait_until(lambda: not runner.alive(), 10)
+    assert main(["status"]) == 1
+    said = capsys.readouterr()
     assert "product-service has died. The end of its log:" in said.err
     assert "Application startup complete" in said.err
     assert main(["restart", "product-service"]) == 0
     assert main(["status"]) == 0
+
+
+@pytest.mark.parametrize("command", ["kill", "pause", "resume", "restart"])
+def test_command_that_disturbs_refuses_other_than_whole_name_and_suggests_it(
+    running: Fleet, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    before = [part.runner.identity for part in running.parts]
+    for wrong, meant in {
+        "mong": "mongo",
+        "m": "mongo or mailbox",
+        "product": "product-service",
+        "prodcut-service": "product-service",
+        "mongo ": "mongo",
+        "Mongo": "mongo",
+    }.items():
+        assert main([command, wrong]) == 1
+        said = capsys.readouterr().err
+        assert f"There is no {wrong!r}" in said
+        assert f"Did you mean {meant}?" in said
+    assert [part.runner.identity for part in running.parts] == before
+    assert all(part.runner.alive() for part in running.parts)
+    identities = [part.runner.identity for part in running.parts]
+    assert not [each for each in identities if each is not None and each.paused()]
+
+
+@pytest.mark.parametrize("command", ["up", "down", "reset"])
+def test_command_for_whole_fleet_refuses_a_name(
+    running: Fleet, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, "product-service"]) == 1
+    assert f"{command} acts on the whole fleet" in capsys.readouterr().err
+    assert all(part.runner.alive() for part in running.parts)
+
+
+def test_logs_accept_a_prefix(running: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", "prod", "--no-follow", "-n", "1"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+    assert main(["logs", "m", "--no-follow"]) == 1
+    assert "Did you mean mongo or mailbox?" in capsys.readouterr().err
 
 
 def test_a_paused_server_is_seen_and_goes_on(
@@ -207,9 +278,9 @@ def test_of_replicas_each_is_known_by_its_name_and_told_of_all_others(
     store = f"redis://127.0.0.1:{os.environ['VALKEY_PORT']}"
     assert [env["rate_limit_storage_uri"] for env in told] == [store] * 2
     assert main(["kill", "product-service-2"]) == 0
-    assert main(["kill", "prod"]) == 0  # the first
+    assert main(["kill", "product-service"]) == 0  # the first, although the other's name is longer
     assert main(["status"]) == 1
-    assert "product-service-2 has died" in capsys.readouterr().err
+    assert "product-service-2 was killed by you" in capsys.readouterr().err
     assert main(["restart", "product-service-2"]) == 0
     assert main(["logs", "product-service-2", "--no-follow"]) == 0
     monkeypatch.setenv("REPLICAS", "1")

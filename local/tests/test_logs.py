@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
+from fleet.composition import Leftover, Part
+from fleet.errors import FleetError
 from fleet.logline import pretty
-from fleet.logs import Tail
-from fleet.runner import LOG_LIMIT, _rotate
+from fleet.logs import Tail, show_matching
+from fleet.runner import LOG_LIMIT, Runner, _rotate
 
 
 def test_a_json_line_becomes_a_sentence() -> None:
@@ -20,6 +25,33 @@ def test_a_json_line_becomes_a_sentence() -> None:
 def test_anything_else_stays_as_it_is() -> None:
     for line in ("INFO: started", "{broken", "[1, 2]", "", '{"message": "no level"}'):
         assert line in (pretty(line), '{"message": "no level"}')
+
+
+def test_lines_of_a_trace_are_found_in_all_logs_in_order_of_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = []
+    for name, clock in (("order-service", "12:00:02"), ("api-gateway", "12:00:01")):
+        part = Part(Runner(Leftover(name, []), tmp_path), (), is_service=True)
+        part.runner.log.parent.mkdir(exist_ok=True)
+        lines = [
+            {"timestamp": f"2026-11-23T{clock}Z", "level": "info", "message": m, "trace_id": t}
+            for m, t in ((f"wanted of {name}", "ab" * 16), ("another", "cd" * 16))
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        part.runner.log.write_text(text + "no JSON\n")
+        parts.append(part)
+    rotated = {"timestamp": "2026-11-23T12:00:00Z", "message": "rotated", "trace_id": "ab" * 16}
+    parts[0].runner.log.with_suffix(".log.1").write_text(json.dumps(rotated) + "\n")
+    show_matching(parts, "ab" * 16)
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 3
+    assert shown[0].startswith("order-service")
+    assert "rotated" in shown[0]
+    assert "wanted of api-gateway" in shown[1]
+    assert "wanted of order-service" in shown[2]
+    with pytest.raises(FleetError, match="No log line contains"):
+        show_matching(parts, "ef" * 16)
 
 
 def test_a_tail_shows_the_end_then_what_comes(tmp_path: Path) -> None:

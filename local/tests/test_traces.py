@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -147,7 +149,28 @@ def test_what_is_exported_is_shown_by_page_command_and_json(
     assert b"ORD-1" in call(server, "GET", "/")[1]
     assert b"confirm" in call(server, "GET", f"/trace/{TOP.trace_id}")[1]
     with pytest.raises(FleetError, match="no trace of 'ORD-2'"):
-        show(server.port, "ORD-2")
+        show(server.port, "ORD-2", seconds=0)
+
+
+def test_trace_that_arrives_late_is_waited_for_and_shown_whole(
+    server: TracesServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Services export their spans up to 2 seconds after the request, each at its own time."""
+    now = time.time_ns()
+    top = replace(TOP, trace_id="cd" * 16, started=now, ended=now + 1_000_000)
+    later = replace(top, span_id="02" * 8, parent_id=top.span_id, service="order")
+    timers = [
+        threading.Timer(seconds, call, (server, "POST", "/v1/traces", exported(span)))
+        for seconds, span in ((0.5, top), (1.2, later))
+    ]
+    for timer in timers:
+        timer.start()
+    show(server.port, top.trace_id)
+    for timer in timers:
+        timer.join()
+    printed = capsys.readouterr().out
+    assert "is not here yet; waiting up to 5 s" in printed
+    assert "2 spans" in printed
 
 
 def test_what_is_no_export_is_refused(server: TracesServer) -> None:

@@ -18,11 +18,12 @@ from chassis.kafka.producer import EventProducer
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.service_app import add_routes, service_app
+from chassis.settings import load_settings
 from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    settings = settings or Settings()
+    settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
     registry = new_registry()
 
@@ -57,3 +58,6 @@ async def open_resources(
     state.consumer = build_consumer(settings, service, sent, producer, registry)
     state.consumer.start()
     stack.push_async_callback(state.consumer.stop, timeout=6.0)
+
+
+app = create_app()

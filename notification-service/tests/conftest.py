@@ -46,7 +46,7 @@ class Replica:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory"]
+        command = [sys.executable, "-m", "uvicorn", "app.main:app"]
         command += ["--port", str(self.port), "--http", "httptools", "--no-access-log"]
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(

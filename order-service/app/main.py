@@ -1,4 +1,4 @@
-"""order-service, put together: `uvicorn app.main:create_app --factory`."""
+"""Build order-service: `uvicorn app.main:app`."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,11 +20,12 @@ from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.relay import OutboxRelay
 from chassis.service_app import add_routes, service_app
+from chassis.settings import load_settings
 from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    settings = settings or Settings()
+    settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
     registry, verifier = new_registry(), TokenVerifier(settings)
     database, metrics = Database(settings, registry), OrderMetrics(registry)
@@ -56,3 +57,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     operations = health_router(settings.service_name, needs), metrics_router(registry)
     add_routes(app, order_routes.router, *operations)
     return app
+
+
+app = create_app()

@@ -1,4 +1,4 @@
-"""product-service: the catalogue. Run with `uvicorn app.main:create_app --factory`."""
+"""product-service: the catalogue. Run with `uvicorn app.main:app`."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +14,7 @@ from chassis.health import Dependency, health_router
 from chassis.logging import configure_logging
 from chassis.metrics import metrics_router, new_registry
 from chassis.service_app import add_routes, service_app
+from chassis.settings import load_settings
 from chassis.telemetry import exported_spans
 
 TAGS = [
@@ -24,7 +25,7 @@ TAGS = [
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    settings = settings or Settings()
+    settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
     registry = new_registry()
 
@@ -53,3 +54,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     operations = health_router(settings.service_name, dependencies), metrics_router(registry)
     add_routes(app, product_routes.router, image_routes.router, *operations)
     return app
+
+
+app = create_app()

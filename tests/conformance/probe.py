@@ -52,7 +52,7 @@ async def call(app: Any, method: str, target: str, headers: dict[str, str], leng
 
 async def main() -> None:
     """All calls, one after the other, of one app."""
-    app = importlib.import_module("app.main").create_app()
+    app = importlib.import_module("app.main").app
     print(json.dumps([await call(app, *each) for each in json.load(sys.stdin)]))
 
 

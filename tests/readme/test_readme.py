@@ -15,7 +15,16 @@ import pytest
 from tests.fleet_under_test import ROOT, Fleet
 from tests.readme.commands import Block, blocks, named
 
+OWN_PORT = "tests/e2e/test_first_steps.py::test_own_port_of_order_service_asks_for_a_token"
 NOT_RUN: Mapping[str, tuple[str, str]] = {
+    "curl localhost:8002/api/orders": (
+        "it is shown with the setting that changes its answer",
+        OWN_PORT,
+    ),
+    "AUTH_REQUIRED=true make up": (
+        "it would start the fleet once more",
+        OWN_PORT,
+    ),
     "make test": (
         "it is what runs this",
         "local/tests/test_run_tests.py::test_all_suites_are_found_and_each_has_tests",

@@ -1,11 +1,13 @@
 """The wire to the model's server: Groq's SDK, kept from its own retries and from a dead pool."""
 
 import asyncio
+import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from app.config import Settings
 from chassis.retry import retry_after_seconds
@@ -73,12 +75,14 @@ class Connections:
         from groq import AsyncGroq, DefaultAsyncHttpxClient
 
         settings = self._settings
+        # Requests to this machine must not leave it: httpx would send them to `http_proxy`.
+        use_proxy = not _is_loopback(settings.groq_base_url)
         return AsyncGroq(
             api_key=settings.groq_api_key.get_secret_value() or _KEYLESS,
             base_url=settings.groq_base_url.rstrip("/") or None,
             timeout=settings.model_budget_seconds,
             max_retries=0,  # ours know the budget
-            http_client=DefaultAsyncHttpxClient(verify=tls),
+            http_client=DefaultAsyncHttpxClient(verify=tls, trust_env=use_proxy),
         )
 
     async def stream(
@@ -118,6 +122,14 @@ class Connections:
         if groq and model.startswith("openai/gpt-oss"):
             body["reasoning_effort"] = "low"
         return body
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _load() -> ssl.SSLContext:

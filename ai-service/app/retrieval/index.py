@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, partial
+from itertools import zip_longest
 
 import bm25s  # type: ignore[import-untyped]
 import numpy as np
@@ -29,6 +30,8 @@ _SAME_CATEGORY = 1.15
 _SOLD_OUT = 0.7
 _FIELD_WEIGHTS = (("name", 3), ("tags", 2), ("category", 1), ("description", 1))
 _NAME_LIKE = 0.85
+FIRM = 0.5  # of what was wanted: with less than this a hit is only the closest
+_FITS_LIST = 0.6  # of a list's words: a product with these and a word of each part is meant
 _REMEMBERED = 200  # products of which it is known what is like them; some 8 kB each
 _NOBODY = np.array([], dtype=np.int32)
 
@@ -51,6 +54,8 @@ class Found:
     """The answer to a wish.
 
     Attributes:
+        parts: how many things of a list the first hits stand for, one each.
+        complete: false when one of a list's things was not found, or not at its price.
         unknown: wanted words of which no product has anything.
         nearest_price: nothing fits the price; what fits otherwise comes nearest to it at this.
     """
@@ -58,6 +63,8 @@ class Found:
     hits: tuple[Hit, ...] = ()
     unknown: tuple[str, ...] = ()
     nearest_price: Decimal | None = None
+    parts: int = 1
+    complete: bool = True
 
     @property
     def products(self) -> tuple[Product, ...]:
@@ -119,7 +126,45 @@ class CatalogueIndex:
     # -- search
 
     def search(self, wish: Wish, limit: int) -> Found:
-        """What fits a wish, best first. Every constraint holds for every hit."""
+        """Return the products that fit a wish, best first.
+
+        Where no product fits a list as a whole, each of its things is searched by itself, with its
+        own price; the best product for each comes first.
+        """
+        whole = self._search_one(wish, limit)
+        things = [part for part in wish.parts if self._is_thing(part)]
+        if sum(map(self._is_known, things)) < 2 or self._fits_list(whole, wish):
+            return whole
+        each = [self._search_one(part, limit).hits for part in things]
+        firm = [hits for hits in each if hits and hits[0].coverage >= FIRM]
+        if not firm:
+            return whole
+        hits = {hit.product.id: hit for row in zip_longest(*firm) for hit in row if hit is not None}
+        return Found(
+            tuple(hits.values())[:limit], parts=len(firm), complete=len(firm) == len(things)
+        )
+
+    def _is_thing(self, wish: Wish) -> bool:
+        """Return whether a wish has more than colours, sizes and moods."""
+        return any(self._term(word).required for word in wish.wanted)
+
+    def _is_known(self, wish: Wish) -> bool:
+        """Return whether a wish has a word of the catalogue that is no colour, size or mood."""
+        return any(
+            term.required and self._languages.vocabulary.term(term.word) in self._holders
+            for term in map(self._term, wish.wanted)
+        )
+
+    def _fits_list(self, found: Found, wish: Wish) -> bool:
+        """Return whether the best hit has something of each part, and most of the whole."""
+        if not found.hits or found.hits[0].coverage < _FITS_LIST:
+            return False
+        number = self._by_id[found.hits[0].product.id]
+        terms = ([self._languages.vocabulary.term(w) for w in p.wanted] for p in wish.parts)
+        return all(any(number in self._holders.get(t, _NOBODY) for t in part) for part in terms)
+
+    def _search_one(self, wish: Wish, limit: int) -> Found:
+        """Return the products that fit one thing. Every constraint holds for every hit."""
         if self._bm25 is None or wish.price.impossible:
             return Found()
         terms = [self._term(word) for word in wish.wanted]

@@ -26,6 +26,9 @@ _NUMBER_WORDS = {
 _SPELT = re.compile(rf"(?<!\w)(?:a |one )?({'|'.join(_NUMBER_WORDS)})(?!\w)")
 _SPREAD = Decimal("0.2")  # "around 30" is 24 to 36
 _LEAST_WEAK = 10  # "dinner for 2" is no price
+_NOT_MONEY = re.compile(
+    r"(?:ages?|aged|sizes?|years?|from|alter|grosse|ans|taille|talla|taglia)\s+$"
+)
 _MAX_DIGITS = 15
 
 
@@ -71,7 +74,10 @@ class PriceReader:
             )
         )
         self._between = re.compile(between)
-        self._span = re.compile(rf"(?<![\w-])(?P<l>{number})\s?(?:-|to|bis)\s?(?P<h>{number}){end}")
+        through = r"(?:-|\u2013|\u2014|to|till|until|bis|a)"
+        self._span = re.compile(
+            rf"(?<![\w-])(?P<l>{number})\s?{through}\s?(?P<h>{number}){end}(?!-\d)"
+        )
 
         def words(key: str) -> str:
             return "|".join(language[key] for language in languages if language.get(key))
@@ -99,12 +105,15 @@ class PriceReader:
         text = _SPELT.sub(lambda match: str(_NUMBER_WORDS[match[1]]), folded)
         for pattern in (self._between, self._span):
             if match := pattern.search(text):
-                found = [value for value in match.groups() if value]
-                if pattern is self._span and not re.search(_NAME, text):
-                    break  # "3-5 people", "7 to 12": no word of money
-                low, high = sorted(map(amount, found[:2]))
+                low, high = _ends_of(match)
+                if pattern is self._span and not _is_price_span(text, match):
+                    break
                 return PriceRange(low, high), _cut(text, match)
         return self._bounds(text)
+
+    def without_joins(self, folded: str) -> str:
+        """Return the text with "between 20 and 25" as "20-25 eur", which holds no "and"."""
+        return self._between.sub(lambda match: "{}-{} eur".format(*_ends_of(match)), folded)
 
     def _bounds(self, text: str) -> tuple[PriceRange, str]:
         low = high = None
@@ -126,6 +135,19 @@ class PriceReader:
         if (match := self._weak.search(text)) and amount(match["n"]) >= _LEAST_WEAK:
             return PriceRange(high=amount(match["n"])), _cut(text, match)
         return PriceRange(), text
+
+
+def _ends_of(match: re.Match[str]) -> tuple[Decimal, Decimal]:
+    low, high = sorted(amount(value) for value in match.groups() if value)
+    return low, high
+
+
+def _is_price_span(text: str, match: re.Match[str]) -> bool:
+    """Return whether "20 to 25" is a price: money is named, or nothing says that it is not one."""
+    if re.search(_NAME, text):
+        return True
+    low, _ = _ends_of(match)  # "3-5 people", "7 to 12": small numbers are seldom a price
+    return low >= _LEAST_WEAK and not _NOT_MONEY.search(text[: match.start()])
 
 
 def _cut(text: str, match: re.Match[str]) -> str:

@@ -12,6 +12,8 @@ from app.retrieval.words import fold, split
 
 _MAX_TEXT = 2_000
 _MAX_TERMS = 40
+_MAX_PARTS = 6
+_MAX_LIST_TEXT = 300  # characters; a longer text is a story, and each part costs a reading
 _SPAN = 3  # words that a negation reaches over
 _CLAUSE = re.compile(r"[.,;:!?()\n]")
 
@@ -27,6 +29,8 @@ class Wish:
         unwanted: groups of words; a product that has all words of one group is not meant.
         refers_back: it speaks of what was said before ("a cheaper one").
         cheaper: it asks for less than what was said before.
+        parts: one wish for each thing of a list ("a lamp under 30 and headphones"); empty for one
+            thing.
     """
 
     text: str
@@ -38,6 +42,7 @@ class Wish:
     order: Order = "best"
     refers_back: bool = False
     cheaper: bool = False
+    parts: tuple["Wish", ...] = ()
 
     @property
     def about_products(self) -> bool:
@@ -50,11 +55,12 @@ class Wish:
             wanted=earlier.wanted + self.wanted,
             unwanted=earlier.unwanted + self.unwanted,
             price=self.price or earlier.price,
+            parts=(),
         )
 
     def below(self, price: Decimal) -> "Wish":
         """This wish, for less than `price`."""
-        return replace(self, price=PriceRange(self.price.low, price - Decimal("0.01")))
+        return replace(self, price=PriceRange(self.price.low, price - Decimal("0.01")), parts=())
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class _Grammar:
     ends: frozenset[str]
     back: re.Pattern[str]
     cheaper: re.Pattern[str]
+    separator: re.Pattern[str]
 
 
 def _grammar(language: Language, english: Language) -> _Grammar:
@@ -93,6 +100,7 @@ def _grammar(language: Language, english: Language) -> _Grammar:
         ends=frozenset(data["and"].split("|")),
         back=phrases(data["back"]),
         cheaper=phrases(data["cheaper_one"]),
+        separator=re.compile(rf"[,;.!?&+]\s|\n|(?<!\w)(?:{data['list']})(?!\w)"),
     )
 
 
@@ -116,6 +124,34 @@ class Understanding:
         folded = fold(text[:_MAX_TEXT])
         code = self._languages.detect(split(folded), language or ENGLISH)
         grammar = self._grammars[code]
+        wish = self._read_one(text, folded, grammar)
+        return replace(wish, parts=self._parts(wish, folded, grammar))
+
+    def _parts(self, whole: Wish, folded: str, grammar: _Grammar) -> tuple[Wish, ...]:
+        """Return one wish for each thing of a list.
+
+        A piece that names nothing ("a lamp over 20 and under 60") belongs to the one before it. A
+        price behind the last thing is meant for all, unless an earlier one has a price of its own.
+        """
+        if not whole.wanted or len(folded) > _MAX_LIST_TEXT:
+            return ()
+        text = grammar.prices.without_joins(folded)
+        if whole.unwanted:
+            _, text = self._negations(grammar, text)
+        pieces: list[str] = []
+        for piece in grammar.separator.split(text):
+            if self._read_one(piece, piece, grammar).wanted or not pieces:
+                pieces.append(piece)
+            else:
+                pieces[-1] += f" {piece}"
+        parts = [self._read_one(piece, piece, grammar) for piece in pieces[:_MAX_PARTS]]
+        if len(parts) < 2:
+            return ()
+        if not any(part.price for part in parts[:-1]):
+            parts = [replace(part, price=parts[-1].price) for part in parts]
+        return tuple(replace(p, order=whole.order, unwanted=whole.unwanted) for p in parts)
+
+    def _read_one(self, text: str, folded: str, grammar: _Grammar) -> Wish:
         price, rest = grammar.prices.read(folded)
         order, rest = self._order(grammar, rest)
         unwanted, rest = self._negations(grammar, rest)
@@ -123,7 +159,7 @@ class Understanding:
             rest = pattern.sub(" ", rest)
         return Wish(
             text=text,
-            language=code,
+            language=grammar.language.code,
             intents=self._intents(grammar.language, folded),
             wanted=tuple(self._words(grammar.language, rest)),
             unwanted=tuple(unwanted),

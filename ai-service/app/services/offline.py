@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from app.retrieval.index import CatalogueIndex, Found
+from app.retrieval.index import FIRM, CatalogueIndex, Found
 from app.retrieval.language import Languages
 from app.retrieval.understanding import Wish
 from app.services.answer import Answer, money, one_line, priced
 
 _SHOWN = 4
 _CATEGORIES = 12
-_FIRM = 0.5  # of what was wanted: with less than this a hit is only the closest
 _SERVICE = ("order", "delivery", "returns", "payment")
 _SMALL_TALK = ("help", "greeting", "thanks")
 _MAX_QUOTED = 60
@@ -32,8 +31,8 @@ class OfflineEngine:
         """One reply with what was found, or with what can be said without it."""
         replies = self._replies(wish)
         service = _service(wish)
-        shown = found.products[:_SHOWN]
-        firm = bool(found.hits) and found.hits[0].coverage >= _FIRM
+        shown = found.products[: max(_SHOWN, found.parts)]
+        firm = bool(found.hits) and found.hits[0].coverage >= FIRM
         if service and not (wish.about_products and firm):
             return Answer(replies[service])
         if not wish.about_products:
@@ -48,7 +47,7 @@ class OfflineEngine:
         return Answer(f"{replies[service]} {text}" if service else text, shown)
 
     def _lead(self, wish: Wish, found: Found, firm: bool) -> str:
-        if not firm:
+        if not firm or not found.complete:
             return "closest"
         if wish.order != "best":
             return wish.order

@@ -98,6 +98,17 @@ async def test_promise_31_every_failure_is_answered_offline_within_the_budget(
     assert answered.json()["source"] == "offline"
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+async def test_model_on_this_machine_is_asked_without_a_proxy(
+    start: Start, groq: FakeGroq, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    client = await begin(start, groq)
+    assert (await chat(client, "a lamp"))["source"] != "offline"
+
+
 @pytest.mark.parametrize("mode", ["error", "garbage", "html", "empty", "hang", "drop"])
 async def test_promise_34_the_circuit_opens_and_a_single_probe_closes_it(
     start: Start, groq: FakeGroq, mode: str

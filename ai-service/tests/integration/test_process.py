@@ -39,7 +39,7 @@ async def service(
         "LOG_LEVEL": "WARNING",
         **more,
     }
-    command = [sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory"]
+    command = [sys.executable, "-m", "uvicorn", "app.main:app"]
     command += ["--port", str(port), "--http", "httptools", "--no-access-log"]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: ASYNC220  waits for nothing

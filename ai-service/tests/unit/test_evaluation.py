@@ -26,6 +26,14 @@ async def test_the_offline_engine_meets_every_threshold(player: Player) -> None:
     assert {verdict.reply.source for verdict in verdicts} == {"offline"}
 
 
+@pytest.mark.parametrize("group", ["lists", "ranges"])
+async def test_every_case_of_group_passes(player: Player, group: str) -> None:
+    chosen = [case for case in cases() if case["group"] == group]
+    verdicts = await play(player.ask, chosen, player.catalogue, player.languages)
+    assert len(verdicts) >= 8
+    assert not [fault for verdict in verdicts for fault in verdict.faults]
+
+
 async def test_nothing_is_invented_in_five_hundred_generated_queries(player: Player) -> None:
     asked = list(queries(500))
     assert len(set(asked)) > 400

@@ -1,6 +1,9 @@
 """What browsers and operators ask of the gateway itself."""
 
+import base64
+import hashlib
 import json
+import re
 
 import pytest
 
@@ -164,3 +167,42 @@ async def test_labels_come_from_closed_sets(gateway: Gateway) -> None:
     assert after.body.count(b"\n") - before.body.count(b"\n") < 100
     assert b"/api/products/{product_id}" in after.body
     assert b"unknown/" not in after.body
+
+
+async def test_start_page_links_to_documentation_state_and_configured_tools(
+    gateway_of: MakeGateway, upstream: FakeUpstream
+) -> None:
+    gateway = gateway_of(mailbox_url="http://localhost:8025/?a=1&b=<2>")
+    answer = await gateway.ask("/")
+    assert answer.status == 200
+    assert answer.header("content-type") == "text/html; charset=utf-8"
+    page = answer.body.decode()
+    links = re.findall(r'href="([^"]*)"', page)
+    assert links == [
+        "data:,",
+        "docs",
+        "api/products",
+        "health/ready",
+        "http://localhost:8025/?a=1&amp;b=&lt;2&gt;",
+    ]
+    for path in links[1:4]:
+        assert (await gateway.ask(f"/{path}")).status == 200
+    head = await gateway.ask("/", method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert (await gateway.ask("/", method="POST", body=b"")).status == 405
+
+
+async def test_start_page_is_allowed_only_its_own_style(gateway: Gateway) -> None:
+    answer = await gateway.ask("/")
+    style = re.search(r"<style>(.*?)</style>", answer.body.decode(), re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policy = str(answer.header("content-security-policy"))
+    assert f"default-src 'none'; style-src 'sha256-{digest}';" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "<script" not in answer.body.decode()
+
+
+async def test_start_page_counts_against_the_rate_limit(gateway_of: MakeGateway) -> None:
+    gateway = gateway_of(rate_limit_default="2/hour")
+    assert [(await gateway.ask("/")).status for _ in range(3)] == [200, 200, 429]

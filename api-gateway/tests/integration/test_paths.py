@@ -46,7 +46,6 @@ REFUSED = {
     b"http://gateway/../metrics": 400,
     b"http:///api/products": 400,
     b"ftp:/api/products": 400,
-    b"/": 404,
     b"/api": 404,
     b"/api/": 404,
     b"/API/products": 404,

@@ -207,6 +207,20 @@ async def test_promise_34_the_circuit_opens_probes_once_and_closes(
     assert (await order(gateway, provider)).status == 200
 
 
+async def test_service_is_reached_within_a_second_of_its_restart(
+    gateway_of: MakeGateway,
+) -> None:
+    """The circuit opens while the service is stopped, and its usual rest is 5 seconds."""
+    url = nobody()
+    gateway = gateway_of(product_service_url=(url,))
+    while await gateway.metric("circuit_state", target="product-service") != 2:
+        assert (await gateway.ask("/api/products")).status == 503
+    with FakeUpstream().serve(int(url.rpartition(":")[2])):
+        async with asyncio.timeout(1.0):
+            while (await gateway.ask("/api/products")).status != 200:
+                await asyncio.sleep(0.02)
+
+
 def _bearer(provider: FakeProvider) -> dict[str, str]:
     return {"Authorization": f"Bearer {provider.token()}"}
 

@@ -26,7 +26,7 @@ async def serving(
     """The process and a client of it, once it answers; it is stopped as an operator would."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "app.main:create_app", "--factory"),
+        *(sys.executable, "-m", "uvicorn", "app.main:app"),
         *("--port", str(port), "--http", "httptools"),
         cwd=SERVICE,
         env={**os.environ, "KAFKA_ENABLE_IDEMPOTENCE": "false", **environment},

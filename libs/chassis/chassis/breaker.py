@@ -32,6 +32,9 @@ class BreakerPolicy:
     rate_window: int = 10
     rate_calls: int = 20  # with fewer calls in the window a rate says nothing
     reset_timeout: float = 5.0
+    refused_reset_timeout: float = (
+        0.5  # after a refused connection; another try costs almost nothing
+    )
 
 
 class CircuitOpen(Exception):
@@ -69,7 +72,8 @@ class Ballot:
     ) -> None:
         if error is not None:
             self.vote = Vote.FAILURE if self._breaker.is_failure(error) else Vote.NONE
-        self._breaker.count(self.vote, self._epoch)
+        refused = error is not None and self._breaker.is_refused(error)
+        self._breaker.count(self.vote, self._epoch, refused=refused)
 
 
 class _Failed(Exception):
@@ -90,6 +94,8 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
         target: the peer's name, the metrics' label.
         is_failure: which exceptions speak against the peer. All others, CancelledError among them,
             are no vote.
+        is_refused: which of those failures are a refused connection. The circuit probes sooner
+            after one: a peer that restarts must not be refused long after it is back.
         clock: monotonic seconds.
     """
 
@@ -100,11 +106,14 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
         registry: CollectorRegistry,
         *,
         is_failure: Callable[[BaseException], bool] = lambda error: isinstance(error, Exception),
+        is_refused: Callable[[BaseException], bool] = lambda error: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
         self._policy = policy
         self.is_failure = is_failure
+        self.is_refused = is_refused
+        self._reset_timeout = policy.reset_timeout
         self._clock = clock
         self._metrics = UpstreamMetrics.of(registry)
         self._metrics.circuit_state.labels(target).set(0)
@@ -146,7 +155,7 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
             CircuitOpen: not now.
         """
         if self.state == pybreaker.STATE_OPEN:
-            wait = self._opened_at + self._policy.reset_timeout - self._clock()
+            wait = self._opened_at + self._reset_timeout - self._clock()
             if wait > 0:
                 self._refuse(wait)
             self._circuit.half_open()
@@ -160,8 +169,12 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
         self._metrics.circuit_refused.labels(self._target).inc()
         raise CircuitOpen(self._target, retry_after)
 
-    def count(self, vote: Vote, epoch: int) -> None:
-        """What a call that began in `epoch` says."""
+    def count(self, vote: Vote, epoch: int, *, refused: bool = False) -> None:
+        """Count the vote of a call that began in `epoch`.
+
+        Args:
+            refused: the call failed with a refused connection.
+        """
         if epoch != self._epoch:
             return
         probe, self._probing = self._probing, False
@@ -170,6 +183,9 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
         if vote is Vote.NONE:
             return
         failed = vote is Vote.FAILURE
+        self._reset_timeout = self._policy.reset_timeout
+        if refused:
+            self._reset_timeout = min(self._reset_timeout, self._policy.refused_reset_timeout)
         self._note(failed)
         if not failed and not probe and self._circuit.fail_counter == 0:
             return  # nothing that pybreaker would have to write down

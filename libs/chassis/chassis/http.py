@@ -48,6 +48,7 @@ __all__ = [
     "Reply",
     "ResilientClient",
     "UpstreamUnavailable",
+    "is_refused_connection",
     "plain_session",
     "segment",
 ]
@@ -91,6 +92,18 @@ def plain_session(
     # Else aiohttp sends GET, PUT and DELETE again by itself, unseen and unpaid.
     session._retry_connection = False
     return session
+
+
+def is_refused_connection(error: BaseException | None) -> bool:
+    """Return whether the peer's address refused the connection, or its host name is unknown.
+
+    Both are what a caller sees while the peer restarts, and both cost almost no time.
+    """
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return True
+    return isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, ConnectionRefusedError
+    )
 
 
 class _PoolExhausted(Exception):
@@ -150,7 +163,12 @@ class ResilientClient:
         self._retries = self._metrics.retries.labels(name)
         self._budget = RetryBudget(policy, clock)
         self._breaker = AsyncBreaker(
-            name, policy.breaker, registry, is_failure=is_peers_failure, clock=clock
+            name,
+            policy.breaker,
+            registry,
+            is_failure=is_peers_failure,
+            is_refused=lambda error: is_refused_connection(error.__cause__),
+            clock=clock,
         )
         self._replicas = deque(url.strip().rstrip("/") for url in base_url.split(","))
         self._connections = asyncio.Semaphore(policy.max_connections)

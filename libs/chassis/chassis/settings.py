@@ -1,9 +1,28 @@
 """What every service's settings begin with. The environment is the only configuration."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load_settings(settings_type: type[S]) -> S:
+    """Read the settings from the environment.
+
+    Raises SystemExit with one line for each invalid or missing variable. Pydantic's own text would
+    print the values of all variables, secrets included.
+    """
+    try:
+        return settings_type()
+    except ValidationError as error:
+        lines = [
+            f"{str(wrong['loc'][0]).upper() if wrong['loc'] else 'Settings'}: {wrong['msg']}. "
+            "Set the environment variable and start again."
+            for wrong in error.errors(include_input=False, include_url=False)
+        ]
+        raise SystemExit("\n".join(lines)) from None
 
 
 class ServiceSettings(BaseSettings):
@@ -30,6 +49,11 @@ class ServiceSettings(BaseSettings):
         default=SecretStr(""), description="such as `authorization=Bearer%20...`, commas between"
     )
     otel_sdk_disabled: bool = Field(default=False, description="no spans, whatever else is set")
+    otel_export_retry_max_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="longest wait before an unreachable collector is tried again",
+    )
     otel_traces_sampler_arg: float = Field(
         default=0.05, ge=0, le=1, description="how many of the traces that begin here are recorded"
     )

@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 QUEUE = 2048  # spans that wait, at most; some 1 kB each
 _BATCH = 512
 _INTERVAL = 1.0  # seconds that a span waits for company
-_LONGEST_WAIT = 30.0  # seconds between tries of a collector that is away
 _GRACE = 0.5  # seconds that the end of a process may take for its last spans
 
 Send = Callable[[Sequence[Span]], bool]
@@ -37,10 +36,17 @@ class SpanExport:
     Args:
         connect: makes what sends; called in the thread when there are spans, because there and then
             its imports delay nobody.
+        retry_max_seconds: longest wait before a collector that is away is tried again.
     """
 
-    def __init__(self, connect: Callable[[], Send], registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Send],
+        registry: CollectorRegistry,
+        retry_max_seconds: float = 30.0,
+    ) -> None:
         self._connect = connect
+        self._retry_max_seconds = retry_max_seconds
         self._send: Send | None = None
         self._spans: deque[Span] = deque()
         self._wake = threading.Event()
@@ -76,7 +82,7 @@ class SpanExport:
     def _run(self) -> None:
         while not self._stop.is_set():
             if self._failures:
-                self._stop.wait(min(_LONGEST_WAIT, 2.0**self._failures))
+                self._stop.wait(min(self._retry_max_seconds, 2.0**self._failures))
             else:
                 self._wake.wait(_INTERVAL)
                 self._wake.clear()
@@ -119,7 +125,9 @@ async def exported_spans(
     if not settings.otel_exporter_otlp_endpoint or settings.otel_sdk_disabled:
         yield
         return
-    export = SpanExport(lambda: _collector(settings), registry)
+    export = SpanExport(
+        lambda: _collector(settings), registry, settings.otel_export_retry_max_seconds
+    )
     export.start()
     record_to(export.take, settings.otel_traces_sampler_arg)
     try:

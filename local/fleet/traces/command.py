@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -13,11 +14,17 @@ from fleet.terminal import paint, say
 from fleet.traces.store import Row, Span, Trace
 
 _BAR = 30
+_WAIT_SECONDS = 5.0  # for a trace that is not here yet
+_SETTLED_SECONDS = 2.0  # services export a span within this time after its end
+_POLL_SECONDS = 0.1
 
 
-def show(port: int, wanted: str) -> None:
-    """Print a trace by its id or its order's number; the latest order's where none is named."""
-    trace = fetch(port, wanted or _latest(port))
+def show(port: int, wanted: str, seconds: float = _WAIT_SECONDS) -> None:
+    """Print a trace by its id or its order's number; the latest order's where none is named.
+
+    Waits up to `seconds` for a trace that is not here yet.
+    """
+    trace = await_trace(port, wanted or _latest(port), seconds)
     rows = trace.rows()
     services = max(len(row.span.service) for row in rows)
     names = max(2 * row.depth + len(row.span.name) for row in rows)
@@ -32,11 +39,38 @@ def show(port: int, wanted: str) -> None:
         say(f"{paint(text, 'red') if row.span.failed else text}  {_bar(row, trace)}")
 
 
+def await_trace(port: int, wanted: str, seconds: float) -> Trace:
+    """Fetch a trace, and wait for one whose spans have not been exported yet.
+
+    Raises FleetError when there is no span of it after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    told = False
+    while True:
+        try:
+            trace = fetch(port, wanted)
+            if time.time() - trace.ended / 1e9 >= _SETTLED_SECONDS or time.monotonic() >= deadline:
+                return trace
+        except NoTrace:
+            if time.monotonic() >= deadline:
+                raise
+            if not told:
+                say(f"The trace of {wanted!r} is not here yet; waiting up to {seconds:.0f} s.")
+                told = True
+        time.sleep(_POLL_SECONDS)
+
+
+class NoTrace(FleetError):
+    """The receiver has no span of the trace."""
+
+
 def fetch(port: int, wanted: str) -> Trace:
-    """A trace by its id or its order's number; an error that says so where there is none."""
+    """Return a trace by its id or its order's number; raise NoTrace where there is none."""
     answer = _get(port, f"/api/traces/{quote(wanted, safe='')}")
     if answer is None:
-        raise FleetError(f"There is no trace of {wanted!r} (only the latest are kept).")
+        raise NoTrace(
+            f"There is no trace of {wanted!r}: its spans have not arrived, or are no longer kept."
+        )
     trace = Trace(answer["trace_id"])
     trace.spans = {span["span_id"]: Span(**span) for span in answer["spans"]}
     return trace

@@ -105,10 +105,10 @@ class ScriptedPeer:
 
 
 @asynccontextmanager
-async def scripted_peer(script: Script) -> AsyncIterator[ScriptedPeer]:
+async def scripted_peer(script: Script, port: int = 0) -> AsyncIterator[ScriptedPeer]:
     """Serve `script` on 127.0.0.1 for the length of the block."""
     peer = ScriptedPeer(script)
-    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.start_server(peer.serve, "127.0.0.1", port, backlog=1024)
     peer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield peer

@@ -1,6 +1,8 @@
 """A peer with several addresses: taken in turn, and past the ones that are not there."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -40,6 +42,22 @@ async def two(
 
 def well(_: object) -> Answer:
     return Answer()
+
+
+async def test_peer_is_called_within_a_second_of_its_restart() -> None:
+    """The circuit that refused connections have opened must not outlast the peer's return."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with client_of(f"http://127.0.0.1:{port}", policy=ClientPolicy(backoff=0.001)) as client:
+        while client.circuit == "closed":
+            with pytest.raises(UpstreamUnavailable):
+                await client.request("GET", "/a")
+        async with scripted_peer(well, port=port), asyncio.timeout(1.0):
+            while True:
+                with contextlib.suppress(UpstreamUnavailable):
+                    await client.request("GET", "/a")
+                    break
+                await asyncio.sleep(0.02)
 
 
 async def test_calls_go_to_each_replica_in_turn() -> None:

@@ -14,6 +14,10 @@ class Down(Exception):
     pass
 
 
+class Refused(Down):
+    pass
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -33,6 +37,7 @@ class Circuit:
             policy or BreakerPolicy(),
             self.registry,
             is_failure=lambda error: isinstance(error, Down | TimeoutError),
+            is_refused=lambda error: isinstance(error, Refused),
             clock=self.clock,
         )
 
@@ -44,10 +49,10 @@ class Circuit:
         with self.breaker.guard() as ballot:
             ballot.vote = Vote.REFUSAL
 
-    def fail(self, times: int = 1) -> None:
+    def fail(self, times: int = 1, error: type[Down] = Down) -> None:
         for _ in range(times):
-            with pytest.raises(Down), self.breaker.guard():
-                raise Down
+            with pytest.raises(error), self.breaker.guard():
+                raise error
 
     def open(self) -> None:
         self.fail(5)
@@ -162,6 +167,32 @@ def test_a_probe_that_fails_opens_it_for_the_whole_time_again(circuit: Circuit) 
     circuit.clock.now += 0.1
     circuit.succeed()
     assert circuit.breaker.state == "closed"
+
+
+def test_circuit_opened_by_refused_connections_probes_after_half_a_second(
+    circuit: Circuit,
+) -> None:
+    circuit.fail(5, Refused)
+    with pytest.raises(CircuitOpen) as refused, circuit.breaker.guard():
+        pytest.fail("entered")
+    assert refused.value.retry_after == pytest.approx(0.5)
+    circuit.clock.now += 0.5
+    circuit.fail(1, Refused)  # the probe
+    with pytest.raises(CircuitOpen), circuit.breaker.guard():
+        pytest.fail("entered")
+    circuit.clock.now += 0.5
+    circuit.succeed()
+    assert circuit.breaker.state == "closed"
+
+
+def test_circuit_whose_last_failure_is_no_refused_connection_stays_open_for_whole_time(
+    circuit: Circuit,
+) -> None:
+    circuit.fail(4, Refused)
+    circuit.fail()
+    circuit.clock.now += 4.9
+    with pytest.raises(CircuitOpen), circuit.breaker.guard():
+        pytest.fail("entered")
 
 
 async def test_a_cancelled_probe_closes_nothing_and_lets_the_next_one_go(circuit: Circuit) -> None:

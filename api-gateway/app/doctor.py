@@ -295,7 +295,7 @@ async def _verdict(token: str, settings: Settings) -> Finding:
         return Finding(Mark.BAD, f"The gateway refuses it: {_shown(error.reason)}", advice)
     finally:
         await verifier.aclose()
-    roles = ", ".join(sorted(_shown(role) for role in identity.roles)) or "none"
+    roles = _shown(", ".join(sorted(identity.roles)) or "none")
     email = _shown(identity.email) if identity.email else "no verified e-mail address"
     text = f"The gateway accepts it: {_shown(identity.subject)}, {email}, roles: {roles}."
     return Finding(Mark.OK, text)

@@ -106,6 +106,14 @@ async def test_token_that_is_too_large_is_told_with_the_setting_to_change(
     assert bad(findings) == [], text_of(findings)
 
 
+async def test_many_roles_are_cut_short(provider: StandIn, settings: Settings) -> None:
+    roles = [f"role-{number:03d}" for number in range(300)]
+    presented = token(FORGER.key, claims_of("alice", *roles, iss=provider.issuer))
+    verdict = str((await examine(settings, presented))[-1])
+    assert "roles: role-000, role-001" in verdict
+    assert len(verdict) < 300
+
+
 async def test_header_type_is_told(provider: StandIn, settings: Settings) -> None:
     mine = claims(iss=provider.issuer)
     accepted = await examine(settings, token(FORGER.key, mine, typ="at+jwt"))

@@ -1,5 +1,6 @@
 """Problems, health, metrics and the request middleware, through a small app of the test's own."""
 
+import gc
 import json
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Body, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -258,6 +260,22 @@ def test_counting_values_takes_linear_time(client: TestClient, content: bytes) -
 def test_text_full_of_commas_and_brackets_counts_as_one_value(client: TestClient) -> None:
     text = '[{,"\\' * 2_000
     assert client.post("/things/text", json=text).json() == text
+
+
+@pytest.mark.parametrize("content", [b'{"name":"a","unknown":1}', b"[" * 3_000])
+def test_refused_body_is_released_without_the_garbage_collector(
+    client: TestClient, content: bytes
+) -> None:
+    """The collector runs rarely in a service; errors hold the body that they are about."""
+    post(client, content)
+    gc.collect()
+    gc.disable()
+    try:
+        assert_problem(post(client, content), 422)
+        held = [one for one in gc.get_objects() if isinstance(one, RequestValidationError)]
+    finally:
+        gc.enable()
+    assert held == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])

@@ -10,6 +10,7 @@ _SCHEMAS = "order-service/app/schemas/order.py"
 _CHECK = "order-service/app/services/order_check.py"
 _DATABASE = "order-service/app/database.py"
 _HTTP = "libs/chassis/chassis/http.py"
+_IDEMPOTENCY = "libs/chassis/chassis/idempotency.py"
 
 _PLACE = "tests/integration/test_placing.py"
 _KEYS = "tests/integration/test_idempotency.py"
@@ -84,6 +85,16 @@ ORDERS = [
         (10,),
         f"{_KEYS}::test_promise_10_fifty_requests_with_one_key_make_one_order",
         Edit(_ORDERS, "claimed='FROM claimed'", "claimed=''"),
+    ),
+    _mutant(
+        "requests-are-compared-as-text",
+        (65,),
+        f"{_KEYS}::test_key_of_the_last_release_replays_after_an_optional_field_was_added",
+        Edit(
+            _IDEMPOTENCY,
+            "    return _comparable(earlier) == _comparable(request)\n",
+            "    return bool(earlier) and stored == request.model_dump_json()\n",
+        ),
     ),
     _mutant(
         "reduce-retried-under-another-key",

@@ -263,20 +263,25 @@ async def test_a_get_is_tried_again_where_a_kept_connection_was_dropped(
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "large"),
     [
-        ("POST", "/api/orders"),
-        ("PATCH", "/api/orders/1/cancel"),
-        ("PUT", "/api/products/1"),
-        ("DELETE", "/api/products/1"),
+        ("POST", "/api/orders", 100_000),
+        ("PATCH", "/api/orders/1/cancel", 16_384),
+        ("PUT", "/api/products/1", 100_000),
+        ("DELETE", "/api/products/1", 16_384),
     ],
 )
 async def test_promise_33_what_may_have_run_is_sent_once(
-    gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider, method: str, path: str
+    gateway: Gateway,
+    upstream: FakeUpstream,
+    provider: FakeProvider,
+    method: str,
+    path: str,
+    large: int,
 ) -> None:
-    """On a new connection and on a kept one, small or streamed."""
+    """On a new connection and on a kept one, small and large; 100,000 bytes are streamed."""
     token = provider.token("admin", "admin")
-    for body, is_kept in [(b"{}", False), (b"{}", True), (b"a" * 100_000, True)]:
+    for body, is_kept in [(b"{}", False), (b"{}", True), (b"a" * large, True)]:
         upstream.reset()
         if is_kept:
             await gateway.ask(path, method=method, body=b"{}", token=token)

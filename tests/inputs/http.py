@@ -166,4 +166,16 @@ ROWS = [
             for service, size in ((GATEWAY, 40_000), (ORDER, 33_000))
         ],
     ),
+    Case(
+        "N8",
+        "a browser at the gateway's first page",
+        [
+            Request(
+                "GET",
+                "/",
+                headers={"Accept": "text/html"},
+                answer_headers={"content-type": re.compile(r"^text/html")},
+            )
+        ],
+    ),
 ]

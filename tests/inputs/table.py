@@ -1,5 +1,12 @@
 """All reported inputs that the fleet can show over HTTP."""
 
-from tests.inputs import bodies, catalogue, http, mails, orders
+from tests.inputs import assistant, bodies, catalogue, http, mails, orders
 
-ROWS = [*bodies.ROWS, *catalogue.ROWS, *http.ROWS, *orders.ROWS, *mails.ROWS]
+ROWS = [
+    *bodies.ROWS,
+    *catalogue.ROWS,
+    *http.ROWS,
+    *orders.ROWS,
+    *assistant.ROWS,
+    *mails.ROWS,
+]

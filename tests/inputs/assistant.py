@@ -7,7 +7,13 @@ from tests.inputs.steps import AI, Case, Request, Seeded
 def asked(question: str, products: object) -> Request:
     """Return the question, answered by these products."""
     return Request(
-        "POST", "/api/ai/suggest", 200, {"query": question}, at=AI, answer={"products": products}
+        "POST",
+        "/api/ai/suggest",
+        200,
+        {"query": question},
+        at=AI,
+        answer={"products": products},
+        within=40.0,  # ai-service reads the catalogue that was just seeded
     )
 
 

@@ -32,7 +32,7 @@ ROWS = [
         [
             stock(100),
             MailServer([{"preset": "quota", "duration_seconds": 10.0}]),
-            orders(20, ALICE),
+            *[orders(4, ALICE)] * 5,
             Refused(1),
             Confirmed(ALICE, 20),
         ],
@@ -56,7 +56,7 @@ ROWS = [
         [
             stock(100),
             MailServer([{"preset": "content-refused", "marker": MARKER}]),
-            orders(21, BOB, f"Bob {MARKER}"),
+            *[orders(3, BOB, f"Bob {MARKER}")] * 7,
             Refused(1),
             orders(1, ALICE),
             Confirmed(ALICE, 1, seconds=30.0),

@@ -74,6 +74,8 @@ class Request:
         at: the service that is called; the gateway unless set.
         user: whose access token is sent; none unless set.
         times: how many are sent at once; each must get the answer.
+        within: seconds in which the answer must become right, where a service reads another's data
+            from time to time; the request is repeated until then.
         answer, answer_headers: expectations, see matching.py; ABSENT: there is no such header.
         keep: names of values for later steps, each with its place in the answer: "products.0.id",
             or a header after a colon: ":etag".
@@ -87,11 +89,22 @@ class Request:
     at: str = GATEWAY
     user: str = ""
     times: int = 1
+    within: float = 0.0
     answer: Any = None
     answer_headers: Mapping[str, Any] = field(default_factory=dict)
     keep: Mapping[str, str] = field(default_factory=dict)
 
     async def run(self, shop: Shop, values: Values) -> None:
+        deadline = asyncio.get_running_loop().time() + self.within
+        while True:
+            try:
+                return await self._run_once(shop, values)
+            except AssertionError:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+            await asyncio.sleep(0.5)  # between two tries
+
+    async def _run_once(self, shop: Shop, values: Values) -> None:
         requests = (self._send(shop, values) for _ in range(self.times))
         for answer in await asyncio.gather(*requests):
             self._check(answer, values)

@@ -74,8 +74,8 @@ class Request:
         at: the service that is called; the gateway unless set.
         user: whose access token is sent; none unless set.
         times: how many are sent at once; each must get the answer.
-        within: seconds in which the answer must become right, where a service reads another's data
-            from time to time; the request is repeated until then.
+        within: seconds during which the request is repeated until its answer is right; for a
+            service that polls the data of another service.
         answer, answer_headers: expectations, see matching.py; ABSENT: there is no such header.
         keep: names of values for later steps, each with its place in the answer: "products.0.id",
             or a header after a colon: ":etag".

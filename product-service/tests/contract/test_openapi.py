@@ -24,12 +24,12 @@ from app.config import Settings
 from app.main import create_app
 
 CALLS = {
-    ("/api/products", "post"): {"201", "422", "503"},
+    ("/api/products", "post"): {"201", "415", "422", "503"},
     ("/api/products", "get"): {"200", "422", "503"},
-    ("/api/products/prices", "post"): {"200", "422", "503"},
+    ("/api/products/prices", "post"): {"200", "415", "422", "503"},
     ("/api/products/search", "get"): {"200", "422", "503"},
     ("/api/products/{product_id}", "get"): {"200", "304", "400", "404", "412", "422", "503"},
-    ("/api/products/{product_id}", "put"): {"200", "400", "404", "412", "422", "503"},
+    ("/api/products/{product_id}", "put"): {"200", "400", "404", "412", "415", "422", "503"},
     ("/api/products/{product_id}", "delete"): {"200", "400", "404", "412", "422", "503"},
     ("/api/products/images/{slug}.svg", "get"): {"200", "400", "422"},
 }

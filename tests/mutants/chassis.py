@@ -88,6 +88,42 @@ CHASSIS = [
         ),
     ),
     _mutant(
+        "deferred-message-is-lost-while-the-broker-is-away",
+        (64,),
+        f"{_MESSAGES}"
+        "::test_a_deferred_message_moves_to_the_retry_topic_before_its_offset_is_committed",
+        Edit(
+            _HANDLING,
+            """\
+                self._note_wait(record, error, attempt)
+                await lane.rest(self._policy.delay(attempt))
+            else:
+                seconds =""",
+            """\
+                self._note_wait(record, error, attempt)
+                return
+            else:
+                seconds =""",
+        ),
+    ),
+    _mutant(
+        "every-error-of-a-body-is-listed",
+        (63,),
+        "tests/unit/test_web.py::test_promise_63_a_422_lists_at_most_20_errors_in_a_few_kilobytes",
+        Edit("libs/chassis/chassis/problems.py", "MAX_ERRORS = 20\n", "MAX_ERRORS = 100_000\n"),
+    ),
+    _mutant(
+        "body-behind-an-upgrade-offer-is-skipped",
+        (68,),
+        "tests/integration/test_upgrade_offers.py"
+        "::TestEachOffer::test_post_with_an_offer_keeps_its_body",
+        Edit(
+            "libs/chassis/chassis/http_parser.py",
+            "                rest = rest[stop.args[0] :]\n",
+            "                return\n",
+        ),
+    ),
+    _mutant(
         "half-open-lets-everybody-through",
         (34,),
         "tests/unit/test_breaker.py::test_of_a_hundred_callers_at_half_open_one_is_the_probe",

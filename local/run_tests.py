@@ -1,7 +1,9 @@
 """All test suites, each with the interpreter of its own environment.
 
 Two at a time, for many tests wait (for a broker's group, for the end of an outage): first the
-parts, then the two suites of the whole fleet, each with fleets of its own.
+parts, then the two suites of the whole fleet, each with fleets of its own. Tests with the marker
+``timing`` compare CPU time with a bound; they run last, one suite after the other, beside nothing
+else.
 
 .venv/bin/python local/run_tests.py                 everything
 .venv/bin/python local/run_tests.py order-service   only that suite
@@ -32,6 +34,7 @@ class Suite:
     folder: Path
     python: Path
     chosen: tuple[str, ...] = ("tests",)
+    timing: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,13 @@ def suites() -> list[Suite]:
     """The libraries first, then the services, then what only the whole fleet can show."""
     own = [CHASSIS, *service_folders()]
     found = [Suite("local", ROOT / "local", TOOLS / "bin" / "python")]
-    found += [Suite(folder.name, folder, folder / "venv" / "bin" / "python") for folder in own]
+    for folder in own:
+        python = folder / "venv" / "bin" / "python"
+        if '"timing:' not in (folder / "pyproject.toml").read_text("utf-8"):
+            found.append(Suite(folder.name, folder, python))
+            continue
+        found.append(Suite(folder.name, folder, python, ("tests", "-m", "not timing")))
+        found.append(Suite(folder.name, folder, python, ("tests", "-m", "timing"), timing=True))
     if (ROOT / "tests").is_dir():
         python = TOOLS / "bin" / "python"
         restarts = "tests/e2e/test_rolling_restart.py"  # its fleet of twelve is its own, too
@@ -81,13 +90,14 @@ def run(suite: Suite) -> Result:
 
 
 def run_all(chosen: list[Suite]) -> list[Result]:
-    """The parts two at a time, the longest first; then what concerns the whole, side by side."""
-    parts = [suite for suite in chosen if suite.folder != ROOT]
+    """The parts two at a time, the longest first; then the whole fleet's; timing tests alone."""
+    parts = [suite for suite in chosen if suite.folder != ROOT and not suite.timing]
     parts.sort(key=lambda suite: suite.folder != CHASSIS)
     wholes = [suite for suite in chosen if suite.folder == ROOT]
     with ThreadPoolExecutor(max_workers=2) as pool:
         results = list(pool.map(run, parts))
-        return results + list(pool.map(run, wholes))
+        results += pool.map(run, wholes)
+    return results + [run(suite) for suite in chosen if suite.timing]
 
 
 def main(names: list[str]) -> int:

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
 from urllib.parse import quote
 
 import httpx2
 import psutil  # type: ignore[import-untyped]
+import pytest
 from evals.generated import queries
 
 from fleet.ports import free_port
@@ -23,7 +25,8 @@ from tests.samples import many_rows, seed_rows
 HERE = Path(__file__).parent.parent.parent
 PRODUCTS = 2_000
 CLIENTS, CALLS = 16, 1_200
-P95, MEGABYTES = 0.050, 120.0  # measured: 17 to 25 ms, 103 MB (91 with the seed)
+MOST_LIVENESS_REQUESTS = 35  # CPU of a call; measured: 15
+MEGABYTES = 120.0  # measured: 103 to 112 (91 with the seed)
 NAMES = [product["name"] for product in seed_rows()]
 
 
@@ -81,12 +84,15 @@ def requests() -> list[bytes]:
     return made
 
 
-async def load(port: int) -> list[float]:
+HEALTH = [b"GET /health HTTP/1.1\r\nhost: ai\r\n\r\n"] * CALLS
+
+
+async def load(port: int, made: list[bytes] | None = None) -> list[float]:
     """The seconds of each call, from so many clients; every answer must be a 200.
 
     By hand: a real client costs as much as the service, on the same two cores.
     """
-    left, seconds = iter(requests()), list[float]()
+    left, seconds = iter(made or requests()), list[float]()
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -104,23 +110,31 @@ async def load(port: int) -> list[float]:
     return seconds
 
 
+@pytest.mark.timing
 async def test_sixteen_clients_are_answered_quickly_from_two_thousand_products(
     products: FakeCatalogue, tmp_path: Path
 ) -> None:
     """And within the memory that six services on one small machine leave for this one.
 
-    Held to is its own time: each of sixteen clients waits for sixteen calls. The clock on the wall
-    says the same on a machine of its own (see ai-docs.md), and anything on one that is busy.
+    The bound is CPU time relative to a liveness request of the same process, because the speed of
+    machines differs: the same code took 1.3 ms a call on one and 4.0 ms on another.
     """
     products.rows = many_rows(PRODUCTS)
     async with service(products, tmp_path / "log") as (port, process):
         await load(port)  # warm
-        before = sum(process.cpu_times()[:2])
-        runs = [quantiles(await load(port), n=20)[18] for _ in range(3)]
-        seconds = (sum(process.cpu_times()[:2]) - before) / (3 * CALLS)
+        spent = [sum(process.cpu_times()[:2])]
+        runs = []
+        for _ in range(3):
+            runs.append(quantiles(await load(port), n=20)[18])
+            spent.append(sum(process.cpu_times()[:2]))
+            await load(port, HEALTH)
+            spent.append(sum(process.cpu_times()[:2]))
+        steps = [after - before for before, after in pairwise(spent)]
+        seconds, liveness = sum(steps[::2]) / (3 * CALLS), sum(steps[1::2]) / (3 * CALLS)
         print([f"{run * 1000:.1f} ms" for run in runs])
         print(f"{seconds * 1000:.2f} ms each, {process.memory_info().rss / 2**20:.0f} MB")
-        assert CLIENTS * seconds < P95
+        print(f"{seconds / liveness:.1f} times a liveness request of {liveness * 1000:.2f} ms")
+        assert seconds < MOST_LIVENESS_REQUESTS * liveness
         assert process.memory_info().rss / 2**20 < MEGABYTES
 
 

@@ -101,9 +101,15 @@ async def test_examples_of_order_and_stock_operations_work_on_a_seeded_fleet(
     gateway = fleet.url(GATEWAY)
     document = (await shop.http.get(f"{gateway}/openapi.json")).json()
     schemas = document["components"]["schemas"]
+    example = schemas["OrderIn"]["example"]
+    product = example["items"][0]["product_id"]  # earlier tests may have sold its stock
+    restocked = await shop.http.patch(
+        f"{gateway}/api/inventory/{product}/restock", json={"quantity": 10}, headers=admin(fleet)
+    )
+    assert restocked.status_code == 200, restocked.text
     placed = await shop.http.post(
         f"{gateway}/api/orders",
-        json=schemas["OrderIn"]["example"],
+        json=example,
         headers={**admin(fleet), "Idempotency-Key": str(uuid.uuid4())},
     )
     assert placed.status_code == 201, placed.text

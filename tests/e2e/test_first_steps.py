@@ -1,4 +1,4 @@
-"""What a new user does first: follow one request, restart a service, log in, try the examples."""
+"""The first steps of a new user: follow one request, restart a service, log in, try the examples."""
 
 import re
 import uuid

@@ -1,4 +1,4 @@
-"""The first steps of a new user: follow one request, restart a service, log in, try the examples."""
+"""First steps of a new user: follow a request, restart a service, log in, try the examples."""
 
 import re
 import uuid

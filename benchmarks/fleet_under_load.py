@@ -15,7 +15,7 @@ from fleet.composition import Fleet
 from fleet.program import HOST
 from fleet.seed import seed
 from fleet.settings import Settings
-from fleet.workshop import Workshop
+from fleet.test_servers import Workshop
 from tests.fleet_under_test import GATEWAY, NO_LIMIT, PORTS, ROOT, SERVICES, free_ports, url_of
 from tests.judge.target import Addresses
 

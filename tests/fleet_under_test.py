@@ -21,9 +21,9 @@ from fleet.errors import FleetError
 from fleet.identity_client import IdentityProvider
 from fleet.mailbox_client import Mailbox
 from fleet.ports import free_port
+from fleet.test_servers import Workshop
 from fleet.traces.command import fetch
 from fleet.traces.store import Trace
-from fleet.workshop import Workshop
 
 ROOT = Path(__file__).parent.parent
 PORTS = (

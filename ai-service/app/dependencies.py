@@ -13,7 +13,7 @@ from slowapi.util import get_remote_address
 from app.config import Settings
 from app.schemas.product import Product
 from app.services.assistant import Assistant
-from chassis.health import Dependency
+from chassis.app.health import Dependency
 
 Recommend = Callable[[str | None, str | None, int], list[Product]]
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from chassis.field_types import Money
 from chassis.kafka.events import Envelope, Event
-from chassis.types import Money
 
 ORDER_PLACED = "order-placed"
 AI_NOTIFICATION_READY = "ai-notification-ready"

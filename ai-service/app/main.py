@@ -17,13 +17,13 @@ from app.services.assistant import Assistant
 from app.services.catalogue import LiveCatalogue
 from app.services.follow_up import FollowUps
 from app.services.recommending import Recommending
-from chassis.health import health_router
+from chassis.app.factory import add_routes, service_app
+from chassis.app.health import health_router
 from chassis.kafka.producer import EventProducer
-from chassis.logging import configure_logging
-from chassis.metrics import metrics_router, new_registry
-from chassis.service_app import add_routes, service_app
+from chassis.observability.logging import configure_logging
+from chassis.observability.metrics import metrics_router, new_registry
+from chassis.observability.telemetry import exported_spans
 from chassis.settings import load_settings
-from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -11,7 +11,7 @@ from app.retrieval.language import Languages, load_languages
 from app.schemas.ai import Turn
 from app.schemas.product import Product
 from app.services.assistant import Assistant
-from app.services.habits import BoughtTogether
+from app.services.co_purchases import BoughtTogether
 from app.services.recommending import Recommending
 from evals.scorer import Reply, rows
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from app.retrieval.language import Languages
 from app.retrieval.prices import AMOUNT, amount
-from app.retrieval.words import fold, split
+from app.retrieval.text_normalisation import fold, split
 from app.schemas.product import Product
 
 HERE = Path(__file__).parent

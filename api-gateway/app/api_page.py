@@ -4,7 +4,7 @@ from fastapi import FastAPI, Response
 
 from app.api_document import SCOPES
 from app.document_store import DocumentStore
-from chassis.docs import PageLogin, install_docs
+from chassis.app.docs import PageLogin, install_docs
 
 CLIENT_ID = "storefront"  # public, with PKCE: a page in a browser keeps no secret
 

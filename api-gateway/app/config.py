@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
 from app.rate_limit import RateLimit
-from chassis.auth import AuthSettings
+from chassis.security.token_verifier import AuthSettings
 from chassis.settings import ServiceSettings
 
 

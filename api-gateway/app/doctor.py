@@ -19,8 +19,8 @@ import aiohttp
 from pydantic import ValidationError
 
 from app.config import Settings
-from chassis.auth import InvalidToken, TokenVerifier, is_token_type
-from chassis.keyset import signing_keys
+from chassis.security.jwks import signing_keys
+from chassis.security.token_verifier import InvalidToken, TokenVerifier, is_token_type
 
 _FETCH_SECONDS = 5.0
 _NOTABLE_SKEW = 5.0  # seconds

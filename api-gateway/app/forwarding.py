@@ -9,14 +9,14 @@ from collections.abc import Mapping
 import aiohttp
 from starlette.types import Receive, Scope, Send
 
-from app.admission import Visit
-from app.bodies import ClientBody, ClientGone
 from app.config import Settings
+from app.disconnect_watcher import Watch
+from app.edge_middleware import Visit
 from app.errors import Forbidden, MethodUnknown, NothingHere, Unauthenticated
 from app.headers import for_client, for_upstream
 from app.policy import Access, Operation
+from app.request_body import ClientBody, ClientGone
 from app.upstreams import Outgoing, Upstream
-from app.watch import Watch
 
 log = logging.getLogger(__name__)
 

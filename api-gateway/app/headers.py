@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from multidict import CIMultiDict
 
 from app.errors import RequestRefused
-from chassis.tracing import TraceContext, current_trace, parse_traceparent
+from chassis.observability.tracing import TraceContext, current_trace, parse_traceparent
 
 RawHeaders = list[tuple[bytes, bytes]]
 

@@ -6,23 +6,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from app.addresses import Directory
-from app.admission import Admission
 from app.config import Settings
+from app.disconnect_watcher import Watch
 from app.document_store import DocumentStore
+from app.edge_middleware import Admission
 from app.forwarding import Forwarder
 from app.operations import shared_by_gateways, upstreams_of, with_cors
-from app.pages import needs_of, pages_of
+from app.own_endpoints import needs_of, pages_of
 from app.policy import TABLE
-from app.quota import Quota
-from app.watch import Watch
-from chassis.auth import TokenVerifier
-from chassis.head import HeadMiddleware
-from chassis.logging import configure_logging
-from chassis.metrics import new_registry
-from chassis.middleware import RequestMiddleware
+from app.rate_limiter import Quota
+from app.routing import Directory
+from chassis.app.head import HeadMiddleware
+from chassis.app.middleware import RequestMiddleware
+from chassis.observability.logging import configure_logging
+from chassis.observability.metrics import new_registry
+from chassis.observability.telemetry import exported_spans
+from chassis.security.token_verifier import TokenVerifier
 from chassis.settings import load_settings
-from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None, verifier: TokenVerifier | None = None) -> ASGIApp:
@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
         registry=registry,
     )
     app = with_cors(door, settings)
-    # bodies.py bounds them: a refusal there counts, and has the headers that every answer has.
+    # request_body.py limits bodies, so that its refusals have the headers of every response.
     return RequestMiddleware(app, registry=registry, max_body_bytes=None, public=True)
 
 

@@ -13,10 +13,10 @@ from starlette.types import ASGIApp
 from app.config import Settings
 from app.errors import NothingHere
 from app.headers import FORWARDED, RETURNED
-from app.quota import Shared
+from app.rate_limiter import Shared
 from app.upstreams import Upstream, UpstreamPolicy
-from chassis.breaker import BreakerPolicy
-from chassis.metrics import exposition
+from chassis.http_client.breaker import BreakerPolicy
+from chassis.observability.metrics import exposition
 from chassis.problems import problem_response
 
 _CORS: Mapping[str, Any] = {
@@ -99,6 +99,8 @@ def shared_by_gateways(settings: Settings) -> Shared | None:
     """The count of all gateways together, where there are several."""
     if settings.rate_limit_storage_uri.startswith("memory:"):
         return None
-    from app.shared_quota import SharedWindows  # only here: 19 MB that one gateway does without
+    from app.shared_rate_limiter import (
+        SharedWindows,  # only here: 19 MB that one gateway does without
+    )
 
     return SharedWindows(settings.rate_limit_storage_uri, settings.rate_limit_storage_timeout)

@@ -8,7 +8,7 @@ judge, by the same token.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chassis.auth import Identity
+from chassis.security.token_verifier import Identity
 
 
 class Access(StrEnum):

@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from chassis.drain import DrainingProtocol
+from chassis.app.graceful_shutdown import DrainingProtocol
 
 _DRAIN_SECONDS = 5.0
 _LINGER_SECONDS = 1.0

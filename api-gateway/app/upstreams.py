@@ -20,12 +20,12 @@ from yarl import URL
 
 from app.errors import UpstreamAway, UpstreamBroken, UpstreamBusy, UpstreamTimeout
 from app.headers import is_clean
-from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
-from chassis.http import is_refused_connection, plain_session
+from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
+from chassis.http_client.client import is_refused_connection, plain_session
+from chassis.http_client.response import Reason, UpstreamMetrics
+from chassis.http_client.retry import ClientPolicy, RetryBudget
+from chassis.observability.tracing import Kind, is_recording, span, traceparent
 from chassis.problems import Problem
-from chassis.retry import ClientPolicy, RetryBudget
-from chassis.tracing import Kind, is_recording, span, traceparent
-from chassis.upstream import Reason, UpstreamMetrics
 
 CONNECT_SECONDS = 1.0
 KEEPALIVE_SECONDS = 3.0  # below uvicorn's 5: else a POST meets a connection just being closed

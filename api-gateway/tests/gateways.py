@@ -159,7 +159,7 @@ def serving(settings: Settings) -> Iterator[Gateway]:
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     port = listener.getsockname()[1]
     config = server_config(settings, "127.0.0.1", port, app=create_app(settings))
-    # A connection that is idle then stays open for its keep-alive time (chassis.drain).
+    # An idle connection stays open for its keep-alive time (chassis.app.graceful_shutdown).
     config.timeout_keep_alive, config.timeout_graceful_shutdown = 1, 2
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="gateway", daemon=True)

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message
 
 from app.config import Settings
 from app.main import create_app
-from chassis.auth import TokenVerifier
+from chassis.security.token_verifier import TokenVerifier
 from tests.gateways import Reply
 
 

@@ -28,7 +28,7 @@ from fleet.ports import free_port
 from fleet.program import Port
 from fleet.servers.identity import IdentityServer
 from fleet.servers.traces import TracesServer
-from fleet.workshop import Workshop
+from fleet.test_servers import Workshop
 from tests.fleet_under_test import ROOT
 
 _BASELINES = Path(baselines.__file__).parent

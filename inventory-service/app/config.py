@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from chassis.database import DatabaseSettings
+from chassis.postgres.database import DatabaseSettings
 from chassis.settings import KafkaSettings, ServiceSettings
 
 

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chassis.database import Connection, Database
 from chassis.failpoints import reach
+from chassis.postgres.database import Connection, Database
 
 
 @asynccontextmanager

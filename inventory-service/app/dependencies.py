@@ -14,7 +14,7 @@ from app.metrics import StockMetrics
 from app.services.inventory_service import InventoryReader, InventoryService
 from app.services.low_stock import LowStockWatch
 from app.services.stock_service import StockService
-from chassis.database import Database
+from chassis.postgres.database import Database
 
 
 def provide(app: FastAPI, settings: Settings, database: Database, metrics: StockMetrics) -> None:

@@ -9,17 +9,17 @@ from starlette.middleware import Middleware
 from app.config import Settings
 from app.dependencies import provide
 from app.metrics import StockMetrics
-from app.parameters import EncodedPaths
+from app.path_params import EncodedPaths
 from app.routes.inventory_routes import items, movements
-from chassis.database import Database
-from chassis.health import Dependency, health_router
+from chassis.app.factory import add_routes, service_app
+from chassis.app.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
-from chassis.logging import configure_logging
-from chassis.metrics import metrics_router, new_registry
-from chassis.relay import OutboxRelay
-from chassis.service_app import add_routes, service_app
+from chassis.observability.logging import configure_logging
+from chassis.observability.metrics import metrics_router, new_registry
+from chassis.observability.telemetry import exported_spans
+from chassis.postgres.database import Database
+from chassis.postgres.relay import OutboxRelay
 from chassis.settings import load_settings
-from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -1,3 +1,3 @@
-from chassis.migrations import run_migrations
+from chassis.postgres.migrations import run_migrations
 
 run_migrations()

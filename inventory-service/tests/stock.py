@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import httpx2
 
-from chassis.database import Database
+from chassis.postgres.database import Database
 
 _SUMS = """
     SELECT i.product_id, i.quantity, i.reserved_qty, coalesce(sum(m.delta), 0)::bigint AS ledger

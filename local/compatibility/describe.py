@@ -3,7 +3,7 @@
 It starts nothing and needs nothing: the app is made and not run, with no settings but its own.
 
 openapi: what the app serves at /openapi.json. A service that publishes others' APIs has an
-    ``app/published.py``, which makes its document of theirs; they come on standard input, by name.
+    ``app/openapi_snapshot.py``, which makes its document of theirs; they come on standard input, by name.
 events: the event classes of ``app/events.py``, by their event_type: is it one that this service
     makes or one that it reads, and the JSON schema of it.
 """
@@ -17,8 +17,8 @@ from typing import Any
 
 def openapi(others: dict[str, Any]) -> Any:
     """The service's OpenAPI document."""
-    if importlib.util.find_spec("app.published") is not None:
-        return importlib.import_module("app.published").openapi(others)
+    if importlib.util.find_spec("app.openapi_snapshot") is not None:
+        return importlib.import_module("app.openapi_snapshot").openapi(others)
     return importlib.import_module("app.main").app.openapi()
 
 

@@ -51,7 +51,7 @@ def describe(folders: Sequence[Path]) -> dict[str, Described]:
 
 
 def _publishes_others(folder: Path) -> bool:
-    return (folder / "app" / "published.py").exists()
+    return (folder / "app" / "openapi_snapshot.py").exists()
 
 
 def _asked(folder: Path, others: Mapping[str, Any]) -> Described:

@@ -13,10 +13,10 @@ from typing import Any
 
 from fleet.addresses import show_addresses
 from fleet.composition import Fleet, Part
-from fleet.identity import Identity
 from fleet.launch import down, up
 from fleet.mailbox_client import Message
 from fleet.orders import USER, await_mail, basket, place
+from fleet.process_identity import Identity
 from fleet.seed import seed
 from fleet.terminal import complain, paint, say
 

@@ -19,11 +19,11 @@ from watchfiles import DefaultFilter, watch
 
 from fleet.composition import Fleet, Part
 from fleet.errors import Busy, FleetError, NotReady
-from fleet.identity import Identity
 from fleet.launch import ensure_startable, up
 from fleet.lock import exclusive
 from fleet.logline import pretty
 from fleet.logs import Tail
+from fleet.process_identity import Identity
 from fleet.service_program import ServiceProgram
 from fleet.terminal import complain, paint, say
 

@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 import psutil
 
 from fleet.errors import Died, FleetError, NotReady
-from fleet.identity import Identity, PidFile
 from fleet.logline import pretty
+from fleet.process_identity import Identity, PidFile
 from fleet.program import Program
 
 P = TypeVar("P", bound=Program)

@@ -79,7 +79,13 @@ class ServiceProgram(Program):
         else:
             argv = [
                 *(str(self._python), "-m", "uvicorn", "app.main:app"),
-                *(*address, "--http", "chassis.drain:DrainingProtocol", "--loop", "uvloop"),
+                *(
+                    *address,
+                    "--http",
+                    "chassis.app.graceful_shutdown:DrainingProtocol",
+                    "--loop",
+                    "uvloop",
+                ),
                 *("--no-access-log", "--no-proxy-headers", "--timeout-graceful-shutdown", "8"),
             ]
         return Command(argv, self._env, self.folder)

@@ -29,7 +29,7 @@ from fleet.servers.mailbox import MailboxServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer, drop_database, ensure_databases
 from fleet.servers.valkey import ValkeyServer
-from fleet.workshop import Workshop
+from fleet.test_servers import Workshop
 
 
 @pytest.fixture(scope="session")

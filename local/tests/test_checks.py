@@ -217,12 +217,12 @@ PLANTED = {
         "app is not allowed to import tests",
     ),
     "a chassis that knows a service": (
-        *("libs/chassis", "chassis/tracing.py", "import app.main"),
+        *("libs/chassis", "chassis/observability/tracing.py", "import app.main"),
         "chassis is not allowed to import app",
     ),
     "a trace that knows what is traced": (
-        *("libs/chassis", "chassis/tracing.py", "import chassis.problems"),
-        "chassis.tracing is not allowed to import chassis.problems",
+        *("libs/chassis", "chassis/observability/tracing.py", "import chassis.problems"),
+        "chassis.observability.tracing is not allowed to import chassis.problems",
     ),
 }
 

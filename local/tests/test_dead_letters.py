@@ -25,8 +25,8 @@ from fleet.printable import for_terminal, moment_of, pretty
 from fleet.program import Port, run_async
 from fleet.runner import Runner, wait_until
 from fleet.servers.kafka import KafkaServer, create_topics
+from fleet.test_servers import Workshop
 from fleet.topic_reader import Record, topic_reader
-from fleet.workshop import Workshop
 
 Say = Callable[..., str]
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from fleet.identity import Identity, PidFile
+from fleet.process_identity import Identity, PidFile
 from fleet.runner import wait_until
 
 

@@ -32,7 +32,7 @@ from fleet.ports import free_port
 from fleet.program import Port
 from fleet.runner import Runner
 from fleet.servers.identity import REALM_FILE, IdentityServer
-from fleet.workshop import Workshop
+from fleet.test_servers import Workshop
 
 ALICE = {"grant_type": "password", "username": "alice", "password": "alice"}
 USER = next(user for user in read_realm(REALM_FILE).users if user.username == "alice")

@@ -73,7 +73,7 @@ def test_health_check_of_containers_uses_no_proxy(proxies: str) -> None:
     root = Path(__file__).parents[2]
     for port, expected in ((fleet.service("product-service").port, 0), (free_port(), 1)):
         done = subprocess.run(
-            [sys.executable, "-m", "chassis.healthcheck", str(port), "/health"],
+            [sys.executable, "-m", "chassis.app.healthcheck", str(port), "/health"],
             env={**os.environ, "PYTHONPATH": str(root / "libs" / "chassis")},
             check=False,
         )

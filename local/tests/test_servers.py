@@ -16,7 +16,6 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from fleet.broker import Connection, text
 from fleet.errors import NotReady
 from fleet.mailbox_client import Mailbox
 from fleet.program import run_async
@@ -25,6 +24,7 @@ from fleet.servers.kafka import KafkaServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer
 from fleet.servers.valkey import ValkeyServer
+from fleet.tansu_workaround import Connection, text
 from fleet.topics import TOPICS
 
 

@@ -24,8 +24,8 @@ from fleet.program import Port, run_async
 from fleet.runner import Runner
 from fleet.servers.kafka import KafkaServer, create_topics
 from fleet.servers.topics_page import TopicsPageServer
+from fleet.test_servers import Workshop
 from fleet.topics import DEAD_LETTERS_DONE, TOPICS
-from fleet.workshop import Workshop
 
 Headers = Sequence[tuple[str, bytes]]
 

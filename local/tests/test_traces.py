@@ -18,10 +18,10 @@ from fleet.errors import FleetError
 from fleet.ports import free_port
 from fleet.program import Port
 from fleet.servers.traces import TracesServer
+from fleet.test_servers import Workshop
 from fleet.traces import page
 from fleet.traces.command import fetch, show
 from fleet.traces.store import ORDER_NUMBER, Span, Store, Trace
-from fleet.workshop import Workshop
 
 TOP = Span("ab" * 16, "01" * 8, "", "gateway", "POST /api/orders", "server", 1_000_000, 9_000_000)
 MIDDLE = replace(TOP, span_id="02" * 8, parent_id="01" * 8, service="order", started=2_000_000)

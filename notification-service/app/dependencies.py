@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from chassis.health import Dependency
+from chassis.app.health import Dependency
 
 
 def dependencies(app: FastAPI) -> tuple[Dependency, ...]:

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from chassis.field_types import Money
 from chassis.kafka.events import Envelope
-from chassis.types import Money
 
 # The syntax of HTML's <input type=email>, which order-service accepts: no blanks, no quotes, no
 # brackets, so nothing that could end an SMTP command or a header.

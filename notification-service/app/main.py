@@ -10,16 +10,16 @@ from app.clients.smtp_client import mailer
 from app.config import Settings
 from app.dependencies import dependencies
 from app.kafka.consumer import build_consumer
-from app.kafka.sent_mails import SentMailsTopic
-from app.services.letters import Letters
+from app.kafka.delivery_log import SentMailsTopic
+from app.services.email_templates import Letters
 from app.services.notification_service import NotificationService
-from chassis.health import health_router
+from chassis.app.factory import add_routes, service_app
+from chassis.app.health import health_router
 from chassis.kafka.producer import EventProducer
-from chassis.logging import configure_logging
-from chassis.metrics import metrics_router, new_registry
-from chassis.service_app import add_routes, service_app
+from chassis.observability.logging import configure_logging
+from chassis.observability.metrics import metrics_router, new_registry
+from chassis.observability.telemetry import exported_spans
 from chassis.settings import load_settings
-from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from chassis.auth import AuthSettings
-from chassis.database import DatabaseSettings
+from chassis.postgres.database import DatabaseSettings
+from chassis.security.token_verifier import AuthSettings
 from chassis.settings import KafkaSettings, ServiceSettings
 
 

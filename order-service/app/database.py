@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from chassis.database import Connection, Database
+from chassis.postgres.database import Connection, Database
 
 
 async def _reading(request: Request) -> AsyncIterator[Connection]:

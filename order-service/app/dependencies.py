@@ -12,16 +12,21 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request
 
-from app.caller import Caller
+from app.authorization import Caller
 from app.config import Settings
 from app.errors import IdentityProviderAway, MalformedId, Unauthenticated
 from app.models.order import OrderStatus
 from app.repositories.order_repository import Place
 from app.services.order_service import OrderCancelling
 from app.services.placing import OrderPlacing
-from chassis.auth import InvalidToken, TokenVerifier, UnverifiableToken, bearer_token
+from chassis.app.requests import InvalidCursor, PageLimit, decode_cursor
 from chassis.email_address import comparable_address
-from chassis.requests import InvalidCursor, PageLimit, decode_cursor
+from chassis.security.token_verifier import (
+    InvalidToken,
+    TokenVerifier,
+    UnverifiableToken,
+    bearer_token,
+)
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from app.models.order import Order
+from chassis.field_types import Money
 from chassis.kafka.events import Event
-from chassis.types import Money
 
 ORDER_PLACED = "order-placed"
 ORDER_CANCELLED = "order-cancelled"

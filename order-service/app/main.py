@@ -12,16 +12,16 @@ from app.routes import order_routes
 from app.services.order_service import OrderCancelling
 from app.services.placing import OrderPlacing
 from app.services.recovery import RecoveryLoop
-from chassis.auth import TokenVerifier
-from chassis.database import Database
-from chassis.health import Dependency, health_router
+from chassis.app.factory import add_routes, service_app
+from chassis.app.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
-from chassis.logging import configure_logging
-from chassis.metrics import metrics_router, new_registry
-from chassis.relay import OutboxRelay
-from chassis.service_app import add_routes, service_app
+from chassis.observability.logging import configure_logging
+from chassis.observability.metrics import metrics_router, new_registry
+from chassis.observability.telemetry import exported_spans
+from chassis.postgres.database import Database
+from chassis.postgres.relay import OutboxRelay
+from chassis.security.token_verifier import TokenVerifier
 from chassis.settings import load_settings
-from chassis.telemetry import exported_spans
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -11,7 +11,7 @@ from app.models.product import ID_FORM, product_id_of
 from app.repositories.product_repository import PageRequest
 from app.schemas.product import SortOrder
 from app.services.product_service import ProductService
-from chassis.types import MoneyParameter, VisibleText
+from chassis.field_types import MoneyParameter, VisibleText
 
 
 async def product_service(request: Request) -> ProductService:

@@ -10,12 +10,12 @@ from app.database import Database
 from app.repositories.product_repository import MongoProductRepository, refold
 from app.routes import image_routes, product_routes
 from app.services.product_service import ProductService
-from chassis.health import Dependency, health_router
-from chassis.logging import configure_logging
-from chassis.metrics import metrics_router, new_registry
-from chassis.service_app import add_routes, service_app
+from chassis.app.factory import add_routes, service_app
+from chassis.app.health import Dependency, health_router
+from chassis.observability.logging import configure_logging
+from chassis.observability.metrics import metrics_router, new_registry
+from chassis.observability.telemetry import exported_spans
 from chassis.settings import load_settings
-from chassis.telemetry import exported_spans
 
 TAGS = [
     {"name": "products", "description": "The catalogue"},

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry
 from pymongo import monitoring
 
 from app.config import Settings
-from chassis.metrics import pool_gauges
+from chassis.observability.metrics import pool_gauges
 
 
 class PoolUse(monitoring.ConnectionPoolListener):

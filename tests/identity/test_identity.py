@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from jose import jwt
 
-from chassis.auth import AuthSettings, Identity, InvalidToken, TokenVerifier
+from chassis.security.token_verifier import AuthSettings, Identity, InvalidToken, TokenVerifier
 from fleet.identity_client import IdentityProvider
 from tests.identity.browser import CALLBACK, Browser, Form, Login, returned
 from tests.identity.conftest import Ask, logged_in

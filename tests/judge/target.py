@@ -18,7 +18,7 @@ from fleet.mailbox_client import Mailbox
 from fleet.program import HOST
 from fleet.runner import Runner
 from fleet.settings import Settings
-from fleet.workshop import Workshop
+from fleet.test_servers import Workshop
 from tests.fleet_under_test import (
     NO_LIMIT,
     PORTS,

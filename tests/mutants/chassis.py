@@ -2,17 +2,17 @@
 
 from tests.mutants.mutant import Edit, Mutant
 
-_RELAY = "libs/chassis/chassis/relay.py"
+_RELAY = "libs/chassis/chassis/postgres/relay.py"
 _BRING_TO_END = (
     "            try:\n                outcome = await self._bring_to_end(lane, message, state)\n"
 )
-_HANDLING = "libs/chassis/chassis/kafka/handling.py"
-_BREAKER = "libs/chassis/chassis/breaker.py"
-_AUTH = "libs/chassis/chassis/auth.py"
+_HANDLING = "libs/chassis/chassis/kafka/message_processor.py"
+_BREAKER = "libs/chassis/chassis/http_client/breaker.py"
+_AUTH = "libs/chassis/chassis/security/token_verifier.py"
 
 _OUTBOX = "tests/integration/test_outbox.py"
-_MESSAGES = "tests/unit/test_kafka_handling.py"
-_FORGED = "tests/integration/test_auth_tokens.py::test_a_forged_token_is_refused"
+_MESSAGES = "tests/unit/test_message_processor.py"
+_FORGED = "tests/integration/test_token_verifier.py::test_a_forged_token_is_refused"
 
 
 def _mutant(name: str, promises: tuple[int, ...], test: str, *edits: Edit) -> Mutant:
@@ -118,7 +118,7 @@ CHASSIS = [
         "tests/integration/test_upgrade_offers.py"
         "::TestEachOffer::test_post_with_an_offer_keeps_its_body",
         Edit(
-            "libs/chassis/chassis/http_parser.py",
+            "libs/chassis/chassis/app/http_parser.py",
             "                rest = rest[stop.args[0] :]\n",
             "                return\n",
         ),

@@ -2,7 +2,7 @@
 
 from tests.mutants.mutant import Edit, Mutant
 
-_ADMISSION = "api-gateway/app/admission.py"
+_ADMISSION = "api-gateway/app/edge_middleware.py"
 _HEADERS = "api-gateway/app/headers.py"
 _FORWARDING = "api-gateway/app/forwarding.py"
 

@@ -9,7 +9,7 @@ PRODUCTS = [
         "product-is-replaced-whatever-its-revision",
         (66,),
         "product-service",
-        "tests/integration/test_conditional.py"
+        "tests/integration/test_conditional_requests.py"
         "::test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins",
         (
             Edit(

@@ -128,7 +128,7 @@ STOCK = [
         "if-match-is-compared-without-a-lock",
         (66,),
         "inventory-service",
-        "tests/integration/test_conditional.py"
+        "tests/integration/test_conditional_requests.py"
         "::test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins",
         (Edit(_ITEMS, 'f"{_GET} FOR UPDATE"', "_GET"),),
     ),

@@ -10,8 +10,15 @@ from pydantic import ValidationError
 
 from app.config import Settings
 from app.schemas.product import Product
-from chassis.breaker import BreakerPolicy
-from chassis.http import ClientPolicy, Deadline, Reason, Reply, ResilientClient, UpstreamUnavailable
+from chassis.http_client.breaker import BreakerPolicy
+from chassis.http_client.client import (
+    ClientPolicy,
+    Deadline,
+    Reason,
+    Reply,
+    ResilientClient,
+    UpstreamUnavailable,
+)
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from prometheus_client import CollectorRegistry
 
 from app.clients.model_connection import Connections, Message, failure_of
 from app.config import Settings
-from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
-from chassis.deadline import Deadline
-from chassis.http import ClientPolicy, Reason, UpstreamUnavailable
-from chassis.retry import RetryBudget, retrying
-from chassis.upstream import UpstreamMetrics, is_peers_failure
+from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
+from chassis.http_client.client import ClientPolicy, Reason, UpstreamUnavailable
+from chassis.http_client.deadline import Deadline
+from chassis.http_client.response import UpstreamMetrics, is_peers_failure
+from chassis.http_client.retry import RetryBudget, retrying
 
 log = logging.getLogger(__name__)
 

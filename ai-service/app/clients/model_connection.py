@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.config import Settings
-from chassis.retry import retry_after_seconds
-from chassis.upstream import Reason, UpstreamUnavailable
+from chassis.http_client.response import Reason, UpstreamUnavailable
+from chassis.http_client.retry import retry_after_seconds
 
 if TYPE_CHECKING:
     from groq import AsyncGroq

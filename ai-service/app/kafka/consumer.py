@@ -6,7 +6,7 @@ from app.config import Settings
 from app.events import ORDER_PLACED, OrderPlaced
 from app.services.follow_up import FollowUps
 from chassis.kafka.consumer import EventConsumer
-from chassis.kafka.handling import Subscription
+from chassis.kafka.message_processor import Subscription
 from chassis.kafka.producer import EventProducer
 
 

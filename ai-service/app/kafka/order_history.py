@@ -16,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 
 from app.config import Settings
 from app.events import ORDER_PLACED
-from app.services.habits import BoughtTogether
+from app.services.co_purchases import BoughtTogether
+from chassis.backoff import RetryPolicy
 from chassis.kafka.batches import METADATA_MAX_AGE_MS, Poller, UndecodableBatch
-from chassis.kafka.handling import describe
-from chassis.kafka.policy import RetryPolicy
+from chassis.kafka.message_processor import describe
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from app.retrieval.language import Languages
-from app.retrieval.understanding import Wish
-from app.retrieval.words import Vocabulary, fold, split
+from app.retrieval.query_parser import Wish
+from app.retrieval.text_normalisation import Vocabulary, fold, split
 from app.schemas.product import Product
 
 Scores = NDArray[np.float32]

@@ -8,7 +8,7 @@ from functools import cached_property
 from importlib import resources
 from typing import Any
 
-from app.retrieval.words import Vocabulary, split, stemmer
+from app.retrieval.text_normalisation import Vocabulary, split, stemmer
 
 LANGUAGES = {"en": "english", "de": "german", "fr": "french", "es": "spanish", "it": "italian"}
 ENGLISH = "en"

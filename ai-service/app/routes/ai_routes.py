@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from app.dependencies import Helper, MayAskModel, Recommendations, WantsStream
-from app.routes.events import chat_out, server_sent
+from app.routes.sse import chat_out, server_sent
 from app.schemas.ai import (
     Category,
     ChatIn,
@@ -17,8 +17,8 @@ from app.schemas.ai import (
     SuggestOut,
 )
 from app.services.answer import OFFLINE
+from chassis.app.requests import ExactJsonRoute, max_body
 from chassis.problems import problem_responses
-from chassis.requests import ExactJsonRoute, max_body
 
 router = APIRouter(prefix="/api/ai", tags=["assistant"], route_class=ExactJsonRoute)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.schemas.product import Product
-from chassis.types import MultilineText, Text, VisibleMultilineText
+from chassis.field_types import MultilineText, Text, VisibleMultilineText
 
 SOURCE = "the model that answered, or `offline`"
 

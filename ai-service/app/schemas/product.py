@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.types import Money
+from chassis.field_types import Money
 
 _EXAMPLE: dict[str, Any] = {
     "id": "665f1c2e9b1d4c3a2f8e7d60",

@@ -13,17 +13,17 @@ from app.clients.model_client import ModelClient
 from app.config import Settings
 from app.retrieval.index import CatalogueIndex, Found
 from app.retrieval.language import Languages
-from app.retrieval.understanding import Understanding, Wish
-from app.retrieval.words import fold, split
+from app.retrieval.query_parser import Understanding, Wish
+from app.retrieval.text_normalisation import fold, split
 from app.schemas.ai import Turn
 from app.schemas.product import Product
 from app.services import prompts
 from app.services.answer import OFFLINE, Answer, priced
 from app.services.grounding import Grounding, Offer
-from app.services.offline import OfflineEngine
 from app.services.sentences import Sentences
-from chassis.deadline import Deadline
-from chassis.http import UpstreamUnavailable
+from app.services.template_answers import OfflineEngine
+from chassis.http_client.client import UpstreamUnavailable
+from chassis.http_client.deadline import Deadline
 
 log = logging.getLogger(__name__)
 

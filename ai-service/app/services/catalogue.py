@@ -14,8 +14,8 @@ from app.clients.catalogue_client import Reading, products_of
 from app.config import Settings
 from app.retrieval.index import CatalogueIndex
 from app.retrieval.language import Languages
-from chassis.http import UpstreamUnavailable
-from chassis.kafka.policy import RetryPolicy
+from chassis.backoff import RetryPolicy
+from chassis.http_client.client import UpstreamUnavailable
 
 log = logging.getLogger(__name__)
 

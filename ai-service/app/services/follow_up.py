@@ -22,9 +22,9 @@ from app.services.grounding import Grounding, Offer
 from app.services.recommending import Recommending
 from app.services.sanitising import Sanitiser
 from app.services.sentences import Sentences
-from chassis.deadline import Deadline
-from chassis.http import UpstreamUnavailable
-from chassis.tracing import traceparent
+from chassis.http_client.client import UpstreamUnavailable
+from chassis.http_client.deadline import Deadline
+from chassis.observability.tracing import traceparent
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from decimal import Decimal
 
 from app.retrieval.language import Languages
 from app.retrieval.prices import AMOUNT, amount
-from app.retrieval.words import fold, split
+from app.retrieval.text_normalisation import fold, split
 from app.services.answer import money, one_line
-from app.services.claims import (
+from app.services.claim_patterns import (
     CLAIM,
     LIMIT,
     LINK,

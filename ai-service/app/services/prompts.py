@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from app.clients.model_connection import Message
-from app.retrieval.words import fold
+from app.retrieval.text_normalisation import fold
 from app.schemas.ai import Turn
 from app.schemas.product import Product
 from app.services.answer import one_line

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from app.retrieval.index import CatalogueIndex
-from app.retrieval.words import fold
+from app.retrieval.text_normalisation import fold
 from app.schemas.product import Product
 
 _TOGETHER = 1.5  # the weight of the habit against that of likeness, which is at most 1

@@ -9,7 +9,7 @@ import pytest
 from app.events import AiNotificationReady, OrderPlaced
 from app.retrieval.language import Languages
 from chassis.kafka.dead_letters import Unreadable
-from chassis.kafka.handling import read
+from chassis.kafka.message_processor import read
 from tests.samples import order, row, sample, schema, seed_rows
 from tests.unit.test_follow_up import Scene
 

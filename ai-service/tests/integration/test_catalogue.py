@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from app.clients.catalogue_client import CatalogueClient, products_of
 from app.config import Settings
-from chassis.http import UpstreamUnavailable
+from chassis.http_client.client import UpstreamUnavailable
 from tests.conftest import Start, chat, settings_for
 from tests.fakes import FakeCatalogue
 from tests.samples import many_rows, row

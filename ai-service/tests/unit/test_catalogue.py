@@ -11,7 +11,7 @@ from app.clients.catalogue_client import Reading, products_of
 from app.config import Settings
 from app.retrieval.language import Languages
 from app.services.catalogue import CatalogueAway, LiveCatalogue
-from chassis.http import Reason, UpstreamUnavailable
+from chassis.http_client.client import Reason, UpstreamUnavailable
 from tests.samples import row
 
 

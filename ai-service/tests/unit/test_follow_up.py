@@ -13,8 +13,8 @@ from app.config import Settings
 from app.events import OrderPlaced
 from app.retrieval.index import CatalogueIndex
 from app.retrieval.language import Languages
+from app.services.co_purchases import BoughtTogether
 from app.services.follow_up import FollowUps
-from app.services.habits import BoughtTogether
 from app.services.recommending import Recommending
 from app.services.sanitising import Sanitiser
 from chassis.kafka.errors import BrokerUnavailable

@@ -9,7 +9,7 @@ import pytest
 from app.retrieval.index import CatalogueIndex, Found
 from app.retrieval.language import Languages
 from app.retrieval.prices import PriceRange
-from app.retrieval.understanding import Understanding, Wish
+from app.retrieval.query_parser import Understanding, Wish
 from tests.samples import index_of, row, seed_rows
 
 

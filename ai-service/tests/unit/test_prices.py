@@ -6,7 +6,7 @@ import pytest
 
 from app.retrieval.language import Languages
 from app.retrieval.prices import amount
-from app.retrieval.understanding import Understanding
+from app.retrieval.query_parser import Understanding
 
 
 @pytest.fixture(scope="module")

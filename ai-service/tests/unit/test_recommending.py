@@ -7,7 +7,7 @@ import pytest
 from app.retrieval.index import CatalogueIndex
 from app.retrieval.language import Languages
 from app.schemas.product import Product
-from app.services.habits import BoughtTogether
+from app.services.co_purchases import BoughtTogether
 from app.services.recommending import Recommending
 from tests.samples import index_of, row, seed_rows
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from jose import jwt
 
-from chassis.auth import TokenVerifier
+from chassis.security.token_verifier import TokenVerifier
 from fleet.token_mint import SigningKey, StandIn, b64, claims_of, stand_in, token
 from tests.conftest import MakeSettings
 from tests.fakes import FakeUpstream
@@ -236,7 +236,7 @@ async def test_a_refused_token_is_never_remembered_as_good(
 async def test_no_more_tokens_are_remembered_than_there_is_room_for(
     scene: Scene, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.auth._CACHED_TOKENS", 3)
+    monkeypatch.setattr("chassis.security.token_verifier._CACHED_TOKENS", 3)
     many = [by(OLD, jti=str(number)) for number in range(6)]
     for presented in [*many, many[-1], many[0]]:
         assert await scene.status(presented) == 200

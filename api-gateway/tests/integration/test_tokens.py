@@ -11,8 +11,8 @@ import pytest
 
 from app.config import Settings
 from app.policy import TABLE, Access, Operation
-from chassis.auth import TokenVerifier
-from chassis.logging import JsonFormatter
+from chassis.observability.logging import JsonFormatter
+from chassis.security.token_verifier import TokenVerifier
 from fleet.forged_tokens import Forger, Presented
 from fleet.token_mint import StandIn, claims_of, stand_in, token
 from tests.conftest import MakeGateway, MakeSettings

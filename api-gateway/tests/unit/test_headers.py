@@ -4,7 +4,7 @@ import pytest
 
 from app.errors import RequestRefused
 from app.headers import RawHeaders, for_client, for_upstream
-from chassis.tracing import continue_trace
+from chassis.observability.tracing import continue_trace
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"

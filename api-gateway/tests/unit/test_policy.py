@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.addresses import Directory
 from app.policy import TABLE, Access, Operation
-from chassis.auth import Identity
+from app.routing import Directory
+from chassis.security.token_verifier import Identity
 
 CONTRACTS = Path(__file__).resolve().parents[3] / "contracts/openapi"
 PUBLIC = {

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.models.inventory import InventoryItem
-from chassis.database import Connection
+from chassis.postgres.database import Connection
 
 _ADD = """
     INSERT INTO inventory (id, product_id, product_name, quantity, reserved_qty)

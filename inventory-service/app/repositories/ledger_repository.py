@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.models.inventory import MovementKey
-from chassis.database import Connection
+from chassis.postgres.database import Connection
 
 _CLAIM = """
     INSERT INTO movement_keys (key, state, request, answer) VALUES ($1, $2, $3, $4)

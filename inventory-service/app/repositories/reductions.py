@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from chassis.database import Connection
+from chassis.postgres.database import Connection
 
 _AT_ONCE = "SELECT reduce_at_once($1, $2, $3, $4, $5)"
 

@@ -18,7 +18,7 @@ from app.errors import (
     UnknownProduct,
 )
 from app.models.inventory import entity_tag
-from app.parameters import (
+from app.path_params import (
     KeyedProductId,
     PageStart,
     PathMovementKey,
@@ -40,7 +40,7 @@ from app.schemas.inventory import (
     StoredState,
 )
 from app.services.stock_service import Answer
-from chassis.conditional import (
+from chassis.app.conditional_requests import (
     NOT_MODIFIED,
     WITH_ETAG,
     Conditions,
@@ -48,10 +48,8 @@ from chassis.conditional import (
     PreconditionFailed,
     not_modified,
 )
-from chassis.database import DatabaseUnavailable
-from chassis.idempotency import REPLAYABLE, replay_headers
-from chassis.problems import problem_responses
-from chassis.requests import (
+from chassis.app.idempotency import REPLAYABLE, replay_headers
+from chassis.app.requests import (
     ExactJsonRoute,
     IdempotencyKey,
     InvalidCursor,
@@ -60,6 +58,8 @@ from chassis.requests import (
     link_next,
     max_body,
 )
+from chassis.postgres.database import DatabaseUnavailable
+from chassis.problems import problem_responses
 
 items = APIRouter(prefix="/api/inventory", tags=["inventory"], route_class=ExactJsonRoute)
 movements = APIRouter(prefix="/api/inventory", tags=["movements"], route_class=ExactJsonRoute)

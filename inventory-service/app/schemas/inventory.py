@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from chassis.types import Identifier, Quantity, VisibleText, ZeroFraction
+from chassis.field_types import Identifier, Quantity, VisibleText, ZeroFraction
 
 MAX_STOCK = 1_000_000_000
 """Pieces of one product that may be entered; far from what the column can hold."""

@@ -7,8 +7,8 @@ from app.repositories.inventory_repository import InventoryRepository
 from app.repositories.ledger_repository import LedgerRepository, new_key
 from app.schemas.inventory import Availability, Item, ItemChanges, Message, NewItem
 from app.services.low_stock import LowStockWatch
-from chassis.conditional import Preconditions
-from chassis.database import Database
+from chassis.app.conditional_requests import Preconditions
+from chassis.postgres.database import Database
 
 
 class InventoryReader:

@@ -3,8 +3,8 @@
 from app.events import INVENTORY_LOW, InventoryLow
 from app.metrics import StockMetrics
 from app.models.inventory import InventoryItem
-from chassis.database import Connection
-from chassis.outbox import add_event
+from chassis.postgres.database import Connection
+from chassis.postgres.outbox import add_event
 
 
 class LowStockWatch:

@@ -22,9 +22,9 @@ from app.repositories.ledger_repository import LedgerRepository, new_key
 from app.repositories.reductions import reduce_at_once
 from app.schemas.inventory import MAX_STOCK, Item, ReductionLine, ReturnedLine, Reversal
 from app.services.low_stock import LowStockWatch
-from chassis.database import Connection, Database
+from chassis.app.idempotency import normalized
 from chassis.failpoints import reach
-from chassis.idempotency import normalized
+from chassis.postgres.database import Connection, Database
 
 _ITEMS = TypeAdapter(list[Item])
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-from chassis.outbox import OUTBOX_DDL_V1
+from chassis.postgres.outbox import OUTBOX_DDL_V1
 
 revision = "0001"
 down_revision = None

@@ -10,7 +10,7 @@ from collections import Counter
 import sqlalchemy as sa
 from alembic import op
 
-from chassis.types import canonical_id
+from chassis.field_types import canonical_id
 
 revision = "0004"
 down_revision = "0003"

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from app.config import Settings
 from app.main import create_app
-from chassis.database import driver_url
+from chassis.postgres.database import driver_url
 from tests.conftest import SettingsFactory
 from tests.stock import Shop
 

@@ -13,7 +13,7 @@ import pytest
 
 from app.repositories.reductions import reduce_at_once
 from app.schemas.inventory import Item
-from chassis.tracing import Span, record_to
+from chassis.observability.tracing import Span, record_to
 from tests.stock import Shop, new_id, path_of
 
 LOW = 10

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from chassis.tracing import current_trace
+from chassis.observability.tracing import current_trace
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -280,7 +280,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _declare_media_types(paths: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add the 415 of `chassis.content` to each operation with a body."""
+    """Add the 415 of `chassis.app.content_type` to each operation with a body."""
     for item in paths.values():
         for operation in item.values():
             if "requestBody" in operation:

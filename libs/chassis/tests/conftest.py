@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chassis.tracing import Span, record_to
+from chassis.observability.tracing import Span, record_to
 
 pytest_plugins = ["fleet.testing"]
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from app.errors import MailServerDown, MailServerRefused
-from chassis.kafka.policy import RetryPolicy
+from chassis.backoff import RetryPolicy
 
 _UNREACHABLE = RetryPolicy(backoff=0.5, backoff_max=5.0)
 _REFUSING = RetryPolicy(backoff=1.0, backoff_max=30.0)  # quota, throttling, login

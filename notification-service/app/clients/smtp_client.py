@@ -22,7 +22,7 @@ from app.errors import (
 )
 from app.mail import Mail, Sender, render, smtp_address
 from app.smtp_replies import Outcome, Stage, classify, enhanced_code
-from chassis.tracing import Kind, span
+from chassis.observability.tracing import Kind, span
 
 log = logging.getLogger(__name__)
 

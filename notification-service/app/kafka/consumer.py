@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from app.config import Settings
 from app.events import AiNotificationReady, InventoryLow, OrderCancelled, OrderPlaced
-from app.kafka.sent_mails import SentMailsTopic
+from app.kafka.delivery_log import SentMailsTopic
 from app.services.notification_service import NotificationService
 from chassis.kafka.consumer import EventConsumer
-from chassis.kafka.handling import Subscription
+from chassis.kafka.message_processor import Subscription
 from chassis.kafka.producer import EventProducer
 from chassis.kafka.retry_topics import RetryTopics
 

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from app.events import AiNotificationReady, InventoryLow, OrderCancelled, OrderPlaced
 from app.mail import Mail
-from app.services.letters import Letters
-from app.services.turns import Turns
+from app.services.email_templates import Letters
+from app.services.priority_lock import Turns
 from chassis.failpoints import reach
 from chassis.kafka.events import Envelope
 

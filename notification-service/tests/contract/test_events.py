@@ -14,10 +14,10 @@ from tests.fakes import FakeMailer, FakeSentMails
 from tests.samples import TOPICS, encoded, sample, schema
 
 from app.kafka.consumer import subscriptions
-from app.services.letters import Letters
+from app.services.email_templates import Letters
 from app.services.notification_service import NotificationService
 from chassis.kafka.dead_letters import Unreadable
-from chassis.kafka.handling import Subscription, read
+from chassis.kafka.message_processor import Subscription, read
 
 
 class Scene:

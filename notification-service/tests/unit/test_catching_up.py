@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app.config import Settings
-from app.kafka.sent_mails import SentMailsTopic
+from app.kafka.delivery_log import SentMailsTopic
 from chassis.kafka.producer import EventProducer
 
 

@@ -11,7 +11,7 @@ from tests.samples import encoded, sample
 
 from app.errors import MailServerDown
 from app.events import AiNotificationReady, OrderPlaced
-from app.services.letters import Letters
+from app.services.email_templates import Letters
 from app.services.notification_service import NotificationService
 from chassis.kafka.errors import BrokerUnavailable
 

@@ -3,7 +3,7 @@
 import time
 from uuid import uuid4
 
-from app.kafka.sent_mails import SentIds
+from app.kafka.delivery_log import SentIds
 
 
 def test_it_knows_what_it_was_told() -> None:

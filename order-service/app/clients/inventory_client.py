@@ -9,9 +9,15 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import InventoryUnavailable, OutOfStock, ProductUnknown
-from chassis.breaker import BreakerPolicy
-from chassis.deadline import Deadline
-from chassis.http import ClientPolicy, Reply, ResilientClient, UpstreamUnavailable, segment
+from chassis.http_client.breaker import BreakerPolicy
+from chassis.http_client.client import (
+    ClientPolicy,
+    Reply,
+    ResilientClient,
+    UpstreamUnavailable,
+    segment,
+)
+from chassis.http_client.deadline import Deadline
 
 REVERSED = "/problems/movement-reversed"
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from app.clients.inventory_client import InventoryClient
 from app.clients.product_client import ProductClient
 from app.config import Settings
-from chassis.health import Dependency
+from chassis.app.health import Dependency
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from app.errors import CatalogueUnavailable
-from chassis.breaker import BreakerPolicy
-from chassis.deadline import Deadline
-from chassis.http import ClientPolicy, ResilientClient, UpstreamUnavailable
-from chassis.retry import RETRIED_STATUSES
-from chassis.sharing import GatheredAnswers
-from chassis.tracing import is_recording
-from chassis.types import Money
+from chassis.field_types import Money
+from chassis.http_client.breaker import BreakerPolicy
+from chassis.http_client.client import ClientPolicy, ResilientClient, UpstreamUnavailable
+from chassis.http_client.deadline import Deadline
+from chassis.http_client.retry import RETRIED_STATUSES
+from chassis.observability.tracing import is_recording
+from chassis.request_coalescing import GatheredAnswers
 
 # A lookup only reads. It is cut off early, for a price that is remembered may still count, and
 # then there must be time left to place the order; and a rush that makes the catalogue slow is no

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from chassis.database import Connection
+from chassis.postgres.database import Connection
 
 # An expired row is replaced. Part of a larger statement with named parameters: see OrderRepository.
 CLAIM = """

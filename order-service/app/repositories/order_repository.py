@@ -15,8 +15,8 @@ import asyncpg
 from app.models.order import CancelledBy, NewOrder, Order, OrderItem, OrderStatus
 from app.repositories.idempotency_repository import CLAIM, Claim
 from app.repositories.statement import Statement
-from chassis.database import Connection
-from chassis.outbox import INSERT_EVENT, EventRow
+from chassis.postgres.database import Connection
+from chassis.postgres.outbox import INSERT_EVENT, EventRow
 
 # One statement, so one transaction and one round trip: the key, the order and its items. The key
 # comes first: where another request holds it, this waits for that one's end and inserts nothing.

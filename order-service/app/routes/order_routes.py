@@ -37,10 +37,8 @@ from app.models.order import Order
 from app.schemas.order import CancelIn, OrderIn, OrderOut, StatusIn
 from app.services.order_service import advance_order, get_order, orders_page
 from app.services.placing import CallerKey
-from chassis.database import DatabaseUnavailable
-from chassis.idempotency import REPLAYABLE, replay_headers
-from chassis.problems import problem_responses
-from chassis.requests import (
+from chassis.app.idempotency import REPLAYABLE, replay_headers
+from chassis.app.requests import (
     ExactJsonRoute,
     IdempotencyKey,
     InvalidCursor,
@@ -49,6 +47,8 @@ from chassis.requests import (
     link_next,
     max_body,
 )
+from chassis.postgres.database import DatabaseUnavailable
+from chassis.problems import problem_responses
 
 router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=ExactJsonRoute)
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from app.models.order import OrderStatus
 from chassis.email_address import MAX_ADDRESS, ascii_address
-from chassis.types import (
+from chassis.field_types import (
     MAX_MONEY,
     Identifier,
     Money,

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from uuid import UUID
 
-from app.caller import Caller
+from app.authorization import Caller
 from app.clients.inventory_client import InventoryClient
 from app.config import Settings
 from app.errors import CannotCancel, InvalidTransition, InventoryUnavailable, OrderNotFound
@@ -12,10 +12,10 @@ from app.events import ORDER_CANCELLED, order_cancelled
 from app.models.order import CancelledBy, Order, OrderStatus
 from app.repositories.order_repository import OrderRepository, Place
 from app.schemas.order import OrderOut
-from chassis.database import Connection, Database, DatabaseUnavailable
-from chassis.deadline import Deadline
 from chassis.failpoints import reach
-from chassis.outbox import add_event
+from chassis.http_client.deadline import Deadline
+from chassis.postgres.database import Connection, Database, DatabaseUnavailable
+from chassis.postgres.outbox import add_event
 
 log = logging.getLogger(__name__)
 

@@ -32,17 +32,17 @@ from app.models.order import CancelledBy, NewOrder, Order, OrderStatus
 from app.repositories.idempotency_repository import Claim, IdempotencyRepository, StoredKey
 from app.repositories.order_repository import OrderNumberTaken, OrderRepository
 from app.schemas.order import OrderIn, OrderOut
-from app.services.list_prices import ListPrices
-from app.services.new_order import new_order
-from app.services.order_check import OrderCheck
-from app.services.stock import Stock
-from chassis.database import Connection, Database, DatabaseUnavailable
-from chassis.deadline import Deadline
+from app.services.availability import Stock
+from app.services.order_factory import new_order
+from app.services.pre_order_checks import OrderCheck
+from app.services.price_validation import ListPrices
+from chassis.app.idempotency import is_same_request, request_text
 from chassis.failpoints import reach
-from chassis.idempotency import is_same_request, request_text
-from chassis.outbox import event_row
+from chassis.http_client.deadline import Deadline
+from chassis.observability.tracing import span
+from chassis.postgres.database import Connection, Database, DatabaseUnavailable
+from chassis.postgres.outbox import event_row
 from chassis.problems import Problem
-from chassis.tracing import span
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from app.metrics import OrderMetrics
 from app.models.order import CancelledBy, OrderStatus
 from app.repositories.idempotency_repository import IdempotencyRepository
 from app.repositories.order_repository import Claimed, OrderRepository
-from chassis.database import Database, DatabaseUnavailable
-from chassis.deadline import Deadline
 from chassis.failpoints import reach
+from chassis.http_client.deadline import Deadline
+from chassis.postgres.database import Database, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 

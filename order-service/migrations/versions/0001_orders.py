@@ -8,7 +8,7 @@ Create Date: 2026-11-23 05:16:22.559453
 import sqlalchemy as sa
 from alembic import op
 
-from chassis.outbox import OUTBOX_DDL_V1
+from chassis.postgres.outbox import OUTBOX_DDL_V1
 
 revision = "0001"
 down_revision = None

@@ -9,7 +9,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from app.services import new_order
+from app.services import order_factory
 from tests.conftest import order_of
 from tests.fakes import FakeInventory
 
@@ -44,7 +44,9 @@ async def test_order_number_that_is_taken_is_drawn_again(
     monkeypatch: pytest.MonkeyPatch,
     headers: dict[str, str],
 ) -> None:
-    monkeypatch.setattr(new_order, "_draw", drawing("AAAAAAAA", "AAAAAAAA", "AAAAAAAA", "BBBBBBBB"))
+    monkeypatch.setattr(
+        order_factory, "_draw", drawing("AAAAAAAA", "AAAAAAAA", "AAAAAAAA", "BBBBBBBB")
+    )
     first, second = await place(client), await place(client, **headers)
     assert (first.status_code, second.status_code) == (201, 201)
     numbers = [answer.json()["order_number"] for answer in (first, second)]

@@ -15,11 +15,11 @@ from app.errors import CatalogueUnavailable
 from app.main import create_app
 from app.metrics import OrderMetrics
 from app.schemas.order import OrderIn
-from app.services.list_prices import ListPrices
-from app.services.order_check import OrderCheck
-from app.services.stock import Stock
-from chassis.deadline import Deadline
-from chassis.tracing import record_to
+from app.services.availability import Stock
+from app.services.pre_order_checks import OrderCheck
+from app.services.price_validation import ListPrices
+from chassis.http_client.deadline import Deadline
+from chassis.observability.tracing import record_to
 from tests.conftest import order_of, running
 from tests.fakes import FakeCatalogue, FakeInventory
 

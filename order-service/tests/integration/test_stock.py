@@ -13,8 +13,8 @@ from app.config import Settings
 from app.errors import ProductUnknown
 from app.main import create_app
 from app.metrics import OrderMetrics
-from app.services.stock import PLENTY, Stock
-from chassis.deadline import Deadline
+from app.services.availability import PLENTY, Stock
+from chassis.http_client.deadline import Deadline
 from tests.conftest import order_of, running
 from tests.fakes import FakeInventory
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from bson import ObjectId
 
-from chassis.types import canonical_id
+from chassis.field_types import canonical_id
 
 ID_FORM = "[0-9a-fA-F]{24}"
 

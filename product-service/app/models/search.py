@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from bson import ObjectId
 
-from chassis.folding import fold_letters
+from chassis.text_folding import fold_letters
 
 MAX_WORDS = 12
 FOLDING = 2

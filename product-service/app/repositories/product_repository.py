@@ -13,9 +13,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
 from app.models.product import ListPrice, Product
 from app.models.search import FOLDING, SearchEntry, SearchQuery, fold, whole_words
-from app.repositories.vocabulary import Vocabulary
-from chassis.sharing import GatheredAnswers, SharedAnswers
-from chassis.types import CENT
+from app.repositories.term_index import Vocabulary
+from chassis.field_types import CENT
+from chassis.request_coalescing import GatheredAnswers, SharedAnswers
 
 # More than any page of results, so what is cut off is never part of a good answer; few enough
 # that ranking them takes milliseconds.

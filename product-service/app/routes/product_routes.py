@@ -18,7 +18,7 @@ from app.schemas.product import (
     ProductView,
     product_view,
 )
-from chassis.conditional import (
+from chassis.app.conditional_requests import (
     NOT_MODIFIED,
     WITH_ETAG,
     Conditions,
@@ -26,9 +26,9 @@ from chassis.conditional import (
     PreconditionFailed,
     not_modified,
 )
+from chassis.app.requests import ExactJsonRoute, max_body
+from chassis.field_types import VisibleText
 from chassis.problems import problem_responses
-from chassis.requests import ExactJsonRoute, max_body
-from chassis.types import VisibleText
 
 router = APIRouter(prefix="/api/products", tags=["products"], route_class=ExactJsonRoute)
 

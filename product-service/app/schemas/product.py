@@ -19,7 +19,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from app.models.product import Product
-from chassis.types import (
+from chassis.field_types import (
     MultilineText,
     PositiveMoney,
     Text,

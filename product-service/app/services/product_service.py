@@ -11,7 +11,7 @@ from app.models.product import Listing, ListPrice, Product, now, product_id_like
 from app.models.search import SearchQuery, rank
 from app.repositories.product_repository import PageRequest, ProductRepository
 from app.schemas.product import NewProduct, ProductChanges
-from chassis.conditional import NO_PRECONDITIONS, Preconditions
+from chassis.app.conditional_requests import NO_PRECONDITIONS, Preconditions
 
 # Each lost race means that another edit of the same product was stored, so this many in a row
 # is an attack or a fault.

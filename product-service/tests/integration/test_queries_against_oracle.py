@@ -27,7 +27,7 @@ from app.models.search import SearchEntry, SearchQuery
 from app.repositories import product_repository
 from app.repositories.product_repository import MongoProductRepository, PageRequest, refold
 from app.schemas.product import SortOrder
-from chassis.types import CENT
+from chassis.field_types import CENT
 from tests.fakes import FakeProductRepository
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

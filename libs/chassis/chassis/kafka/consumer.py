@@ -20,12 +20,12 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import IllegalStateError
 from prometheus_client import CollectorRegistry
 
+from chassis.backoff import RetryPolicy
 from chassis.kafka.batches import METADATA_MAX_AGE_MS, Poller, Record
 from chassis.kafka.dead_letters import DeadLetters, Publish
 from chassis.kafka.errors import NotConsuming
-from chassis.kafka.handling import ConsumerMetrics, Handling, Subscription, describe
-from chassis.kafka.lane import Lane
-from chassis.kafka.policy import RetryPolicy
+from chassis.kafka.message_processor import ConsumerMetrics, Handling, Subscription, describe
+from chassis.kafka.partition_worker import Lane
 from chassis.kafka.retry_topics import RetryTopics
 
 log = logging.getLogger(__name__)

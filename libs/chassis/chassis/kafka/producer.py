@@ -21,10 +21,10 @@ from aiokafka.errors import (
 )
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from chassis.backoff import RetryPolicy
 from chassis.kafka.errors import BrokerUnavailable, Unsendable
-from chassis.kafka.policy import RetryPolicy
+from chassis.observability.tracing import Attributes, Kind, is_recording, span, traceparent
 from chassis.settings import KafkaSettings
-from chassis.tracing import Attributes, Kind, is_recording, span, traceparent
 
 log = logging.getLogger(__name__)
 

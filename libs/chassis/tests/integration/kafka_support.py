@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import CollectorRegistry
 
+from chassis.backoff import RetryPolicy
 from chassis.kafka.consumer import EventConsumer
 from chassis.kafka.events import Envelope, Event
-from chassis.kafka.handling import Subscription
-from chassis.kafka.policy import RetryPolicy
+from chassis.kafka.message_processor import Subscription
 from chassis.kafka.producer import EventProducer
 from fleet.errors import FleetError
 from fleet.servers.kafka import create_topics

@@ -19,7 +19,7 @@ from kafka_support import HappenedAsRead, new_consumer, new_producer
 
 from chassis.kafka.consumer import EventConsumer
 from chassis.kafka.dead_letters import Record
-from chassis.kafka.lane import Lane
+from chassis.kafka.partition_worker import Lane
 
 
 class Failpoint:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry
 
-from chassis.relay import OutboxRelay
+from chassis.postgres.relay import OutboxRelay
 
 
 async def swallow(_topic: str, _key: str, _value: bytes, _headers: Mapping[str, str]) -> None:

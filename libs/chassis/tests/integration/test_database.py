@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from chassis.database import Database, DatabaseSettings, DatabaseUnavailable
+from chassis.observability.tracing import Kind, Span, continue_trace
+from chassis.postgres.database import Database, DatabaseSettings, DatabaseUnavailable
 from chassis.problems import Problem
-from chassis.tracing import Kind, Span, continue_trace
 
 
 class TooShort(Problem):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from chassis.database import Database, DatabaseSettings, DatabaseUnavailable, driver_url
+from chassis.postgres.database import Database, DatabaseSettings, DatabaseUnavailable, driver_url
 from fleet.cutting_proxy import CuttingProxy
 
 WORKERS = 8

@@ -9,10 +9,10 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-from chassis.drain import DrainingProtocol
-from chassis.health import health_router
-from chassis.metrics import metrics_router, new_registry
-from chassis.service_app import add_routes, service_app
+from chassis.app.factory import add_routes, service_app
+from chassis.app.graceful_shutdown import DrainingProtocol
+from chassis.app.health import health_router
+from chassis.observability.metrics import metrics_router, new_registry
 from chassis.settings import ServiceSettings
 
 VARYING = {"date", "x-trace-id"}

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 from scripted_peer import Answer, Drop, Hang, Raw, Script, ScriptedPeer, in_turn, scripted_peer
 
-from chassis.http import (
+from chassis.http_client.client import (
     BreakerPolicy,
     ClientPolicy,
     Deadline,
@@ -22,7 +22,7 @@ from chassis.http import (
     UpstreamUnavailable,
     segment,
 )
-from chassis.tracing import continue_trace
+from chassis.observability.tracing import continue_trace
 
 QUICK = ClientPolicy(
     backoff=0.001, read_timeout=0.5, breaker=BreakerPolicy(10_000, rate_calls=10_000)

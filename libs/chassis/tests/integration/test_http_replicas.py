@@ -11,7 +11,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from scripted_peer import Answer, Drop, Script, ScriptedPeer, scripted_peer
 
-from chassis.http import BreakerPolicy, ClientPolicy, Reason, ResilientClient, UpstreamUnavailable
+from chassis.http_client.client import (
+    BreakerPolicy,
+    ClientPolicy,
+    Reason,
+    ResilientClient,
+    UpstreamUnavailable,
+)
 
 POLICY = ClientPolicy(backoff=0.001, breaker=BreakerPolicy(10_000, rate_calls=10_000))
 NO_RETRIES = replace(POLICY, retry_floor=0, retry_ratio=0)

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from scripted_peer import Answer, Hang, ScriptedPeer, in_turn, scripted_peer
 
-from chassis.http import (
+from chassis.http_client.client import (
     BreakerPolicy,
     ClientPolicy,
     Deadline,

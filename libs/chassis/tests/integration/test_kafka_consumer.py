@@ -30,7 +30,7 @@ from prometheus_client import CollectorRegistry
 from chassis.kafka.consumer import EventConsumer
 from chassis.kafka.errors import DependencyDown, Refused
 from chassis.kafka.producer import EventProducer
-from chassis.tracing import current_trace
+from chassis.observability.tracing import current_trace
 
 NAMES = ("poison", "order", "heals", "fails", "refused", "waits", "replay", "trace", "history")
 DAY = 24 * 3600

@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from chassis.database import Database, DatabaseSettings, DatabaseUnavailable, driver_url
 from chassis.kafka.errors import BrokerUnavailable, Unsendable
 from chassis.kafka.events import Event
-from chassis.outbox import OUTBOX_DDL_V1, add_event
-from chassis.relay import OutboxRelay
-from chassis.tracing import continue_trace
+from chassis.observability.tracing import continue_trace
+from chassis.postgres.database import Database, DatabaseSettings, DatabaseUnavailable, driver_url
+from chassis.postgres.outbox import OUTBOX_DDL_V1, add_event
+from chassis.postgres.relay import OutboxRelay
 
 
 class Numbered(Event):

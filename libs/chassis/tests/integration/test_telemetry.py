@@ -15,12 +15,12 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from starlette.types import Message, Scope
 
-from chassis.metrics import new_registry
-from chassis.middleware import RequestMiddleware
-from chassis.otlp import Collector
+from chassis.app.middleware import RequestMiddleware
+from chassis.observability.metrics import new_registry
+from chassis.observability.otlp import Collector
+from chassis.observability.telemetry import SpanExport, exported_spans
+from chassis.observability.tracing import Kind, continue_trace, continued_span, record_to, span
 from chassis.settings import ServiceSettings
-from chassis.telemetry import SpanExport, exported_spans
-from chassis.tracing import Kind, continue_trace, continued_span, record_to, span
 from fleet.traces.__main__ import Handler
 from fleet.traces.store import Store
 

@@ -6,8 +6,8 @@ import time
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from chassis.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
-from chassis.deadline import Deadline
+from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
+from chassis.http_client.deadline import Deadline
 
 
 class Down(Exception):

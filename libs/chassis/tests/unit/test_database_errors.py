@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from chassis.database import DRIVER_ERRORS, is_passing
+from chassis.postgres.database import DRIVER_ERRORS, is_passing
 
 UNAVAILABLE = [
     # the connection

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from chassis.deadline import Deadline
+from chassis.http_client.deadline import Deadline
 
 
 class Clock:

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from chassis.docs import PageLogin, install_docs
+from chassis.app.docs import PageLogin, install_docs
 
 LOGIN = PageLogin("browser", "http://identity.test:8081/realms/things")
 

@@ -7,8 +7,8 @@ from email.utils import format_datetime
 import pytest
 from tenacity import Future, RetryCallState
 
-from chassis.http import ClientPolicy, Reason, Reply, UpstreamUnavailable
-from chassis.retry import RetryBudget, retry_after_seconds, retrying
+from chassis.http_client.client import ClientPolicy, Reason, Reply, UpstreamUnavailable
+from chassis.http_client.retry import RetryBudget, retry_after_seconds, retrying
 
 
 class Clock:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from chassis.idempotency import is_same_request, request_text
-from chassis.types import PositiveMoney
+from chassis.app.idempotency import is_same_request, request_text
+from chassis.field_types import PositiveMoney
 
 
 class Line(BaseModel):

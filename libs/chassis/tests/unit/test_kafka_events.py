@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
+from chassis.field_types import Money
 from chassis.kafka.events import Envelope, Event
-from chassis.types import Money
 
 
 class ThingSold(Event):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from chassis.logging import JsonFormatter, LeanRecord
+from chassis.observability.logging import JsonFormatter, LeanRecord
 
 
 def record(message: object, *arguments: object, **extra: object) -> logging.LogRecord:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from chassis.outlet import Outlet
+from chassis.app.outlet import Outlet
 
 
 class Transport:

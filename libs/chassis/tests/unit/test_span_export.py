@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 
-from chassis import telemetry
+from chassis.observability import telemetry
+from chassis.observability.telemetry import QUEUE, SpanExport, exported_spans
+from chassis.observability.tracing import Kind, Span, TraceContext, is_recording
 from chassis.settings import ServiceSettings
-from chassis.telemetry import QUEUE, SpanExport, exported_spans
-from chassis.tracing import Kind, Span, TraceContext, is_recording
 
 ONE = Span(TraceContext("ab" * 16, "cd" * 8), "work", Kind.INTERNAL, 1, 2, {}, "")
 

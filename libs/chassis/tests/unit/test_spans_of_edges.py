@@ -7,14 +7,14 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 from starlette.responses import PlainTextResponse
-from test_kafka_handling import Scene, record
 from test_kafka_producer import FakeAiokafka
+from test_message_processor import Scene, record
 from test_web import build_app
 
+from chassis.app.middleware import RequestMiddleware
 from chassis.kafka import producer as producer_module
 from chassis.kafka.producer import EventProducer
-from chassis.middleware import RequestMiddleware
-from chassis.tracing import Kind, Span, continue_trace, parse_traceparent, record_to
+from chassis.observability.tracing import Kind, Span, continue_trace, parse_traceparent, record_to
 
 PARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chassis.tracing import (
+from chassis.observability.tracing import (
     Kind,
     Span,
     carrying,

@@ -12,12 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, ConfigDict, Field
 
-from chassis.head import HeadMiddleware
-from chassis.health import Dependency, health_router
-from chassis.metrics import metrics_router, new_registry
-from chassis.middleware import RequestMiddleware
-from chassis.problems import Problem, install_problem_handlers, problem_responses
-from chassis.requests import (
+from chassis.app.head import HeadMiddleware
+from chassis.app.health import Dependency, health_router
+from chassis.app.middleware import RequestMiddleware
+from chassis.app.requests import (
     ExactJsonRoute,
     IdempotencyKey,
     InvalidCursor,
@@ -26,7 +24,9 @@ from chassis.requests import (
     link_next,
     max_body,
 )
-from chassis.types import Money, Quantity, VisibleText
+from chassis.field_types import Money, Quantity, VisibleText
+from chassis.observability.metrics import metrics_router, new_registry
+from chassis.problems import Problem, install_problem_handlers, problem_responses
 
 
 class TooShort(Problem):

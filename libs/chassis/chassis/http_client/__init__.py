@@ -1,0 +1,1 @@
+"""HTTP client for calls between services: timeout, retry, circuit breaker, deadline."""

@@ -1,0 +1,1 @@
+"""Logging, metrics, access log and tracing."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connection pool, migrations, transactional outbox and its relay."""

@@ -1,0 +1,1 @@
+"""JWT verification and the identity provider's key set (JWKS)."""

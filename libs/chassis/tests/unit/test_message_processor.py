@@ -1,0 +1,474 @@
+"""The rules for one message, without a broker: what is committed, buried, skipped, given up."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+from aiokafka.errors import CommitFailedError, IllegalStateError
+from prometheus_client import CollectorRegistry
+
+from chassis.backoff import RetryPolicy
+from chassis.kafka.dead_letters import DeadLetters
+from chassis.kafka.errors import (
+    BrokerUnavailable,
+    DependencyDown,
+    Refused,
+    RetryLater,
+    Unsendable,
+)
+from chassis.kafka.events import Envelope
+from chassis.kafka.message_processor import ConsumerMetrics, Handling, Subscription, describe
+from chassis.kafka.partition_worker import Lane
+from chassis.kafka.retry_topics import HEADER, RetryState, RetryTopics
+
+POLICY = RetryPolicy(attempts=3, backoff=0.0, halt_after=2)
+RETRIES = ("retry-1", "retry-2")
+
+
+class Greeting(Envelope):
+    event_type: Literal["GREETING"]
+    customer_email: str
+    number: int = 0
+
+
+def record(value: bytes | None = None, **fields: Any) -> SimpleNamespace:
+    good = {
+        "event_id": "0b8e3a52-5c1f-4f6e-9d3a-000000000001",
+        "event_type": "GREETING",
+        "event_version": 1,
+        "timestamp": "2026-11-23T09:30:00Z",
+        "customer_email": "alice@example.com",
+    }
+    defaults: dict[str, Any] = {
+        "topic": "greetings",
+        "partition": 2,
+        "offset": 40,
+        "timestamp": 1_000,
+        "key": b"k",
+        "value": json.dumps(good).encode() if value is None else value,
+        "headers": (),
+    }
+    return SimpleNamespace(**defaults | fields)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+class Scene:
+    """A lane of a group, whose handler and broker do as they are told, in order."""
+
+    def __init__(self, **retries: Any) -> None:
+        self.handler: list[Exception | None] = []
+        self.commit_error: Exception | None = None
+        self.publish_errors: list[Exception] = []
+        self.log: list[Any] = []
+        self.halts = 0
+        self.handling = Handling(
+            [Subscription("greetings", Greeting, self.handle)],
+            "mails",
+            DeadLetters(self.publish, "mails"),
+            POLICY,
+            ConsumerMetrics(CollectorRegistry()),
+            self.halt,
+            RetryTopics(RETRIES, self.publish, **retries) if retries else None,
+        )
+
+    async def handle(self, event: Greeting) -> None:
+        outcome = self.handler.pop(0) if self.handler else None
+        self.log.append("handled" if outcome is None else "failed")
+        if outcome is not None:
+            raise outcome
+
+    async def publish(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]],
+    ) -> None:
+        if self.publish_errors:
+            self.log.append("refused")
+            raise self.publish_errors.pop(0)
+        self.log.append((topic, key, value, dict(headers)))
+
+    async def commit(self, offset: int) -> None:
+        if self.commit_error is not None:
+            raise self.commit_error
+        self.log.append(f"committed {offset}")
+
+    def halt(self) -> None:
+        self.halts += 1
+
+    async def run(self, *records: SimpleNamespace, skip_before: int | None = None) -> list[Any]:
+        """Bring these messages through a lane of their own; what happened, in order."""
+        self.log = []
+        lane = Lane(self.handling.process, self.commit, skip_before)
+        lane.add(records)
+        await until(lambda: not lane.unhandled or lane.task.done())
+        lane.close()
+        await lane.task
+        return self.log
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture
+def retrying() -> Scene:
+    """The same with retry topics."""
+    return Scene(first_delay=0.001, max_age=timedelta(hours=1), max_repeats=3)
+
+
+def on_retry_topic(entry: Any) -> SimpleNamespace:
+    """The record that `publish` wrote, as the broker delivers it."""
+    topic, key, value, headers = entry
+    return record(value, topic=topic, key=key, offset=7, headers=tuple(headers.items()))
+
+
+async def test_the_offset_is_committed_after_the_message_was_handled(scene: Scene) -> None:
+    assert await scene.run(record()) == ["handled", "committed 41"]
+
+
+async def test_a_dead_letter_is_acknowledged_before_its_offset_is_committed(scene: Scene) -> None:
+    """Promise 26: without its dead letter a message is not committed."""
+    scene.publish_errors = [BrokerUnavailable("away"), BrokerUnavailable("away")]
+    log = await scene.run(record(b"nonsense"))
+    assert log[:2] == ["refused", "refused"]
+    assert log[2][0] == "greetings.dlq"
+    assert log[3:] == ["committed 41"]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"", "value: json_invalid"),
+        (b"\xff\xfe", "value: json_invalid"),
+        (b"[1]", "value: model_type"),
+        (b"{}", "event_id: missing; event_type: missing; event_version: missing; timestamp: "),
+        (b'{"a":' * 100_000, "value: json_invalid"),
+    ],
+)
+async def test_what_cannot_be_read_is_a_dead_letter_that_says_why(
+    scene: Scene, value: bytes, reason: str
+) -> None:
+    """Promise 21."""
+    letter, committed = await scene.run(record(value))
+    assert letter[3][b"x-error".decode()].decode().startswith(reason)
+    assert committed == "committed 41"
+
+
+async def test_a_reason_names_fields_and_never_quotes_them(scene: Scene) -> None:
+    """Promise 57."""
+    value = record().value.replace(b'"alice@example.com"', b'["alice@example.com"]')
+    letter, _ = await scene.run(record(value))
+    assert letter[3]["x-error"] == b"customer_email: string_type"
+
+
+async def test_a_message_without_key_and_value_still_gets_its_dead_letter(scene: Scene) -> None:
+    tombstone = record(key=None)
+    tombstone.value = None
+    letter, _ = await scene.run(tombstone)
+    assert letter[:3] == ("greetings.dlq", None, b"")
+    assert letter[3]["x-error"] == b"no value"
+
+
+async def test_a_dead_letter_that_is_too_large_keeps_the_place_and_drops_the_value(
+    scene: Scene,
+) -> None:
+    """Else one message of just the largest size would block its partition for ever."""
+    scene.publish_errors = [Unsendable("MessageSizeTooLargeError")]
+    log = await scene.run(record(b"x" * 1_000))
+    assert log[1][2] == b""
+    assert log[1][3]["x-dropped-bytes"] == b"1000"
+    assert log[1][3]["x-original-offset"] == b"40"
+    assert log[2] == "committed 41"
+
+
+async def test_a_second_burial_replaces_the_headers_of_the_first(scene: Scene) -> None:
+    old = (("x-attempts", b"9"), ("x-replay-group", b"mails"), ("mine", b"1"))
+    letter, _ = await scene.run(record(b"nonsense", headers=old))
+    assert letter[3]["x-attempts"] == b"1"
+    assert letter[3]["mine"] == b"1"
+
+
+async def test_failures_are_bounded_and_waiting_for_a_dependency_is_not(scene: Scene) -> None:
+    scene.handler = [DependencyDown("mail server") for _ in range(50)] + [OSError(), OSError()]
+    log = await scene.run(record())
+    assert log == ["failed"] * 52 + ["handled", "committed 41"]
+
+
+async def test_what_keeps_failing_is_buried_after_the_bounded_tries(scene: Scene) -> None:
+    scene.handler = [OSError()] * 3
+    log = await scene.run(record())
+    assert log[:3] == ["failed"] * 3
+    assert log[3][3]["x-attempts"] == b"3"
+    assert log[4] == "committed 41"
+
+
+async def test_a_run_of_failures_stops_everything_instead_of_draining_the_topic(
+    scene: Scene,
+) -> None:
+    scene.handler = [OSError()] * 9
+    log = await scene.run(record(offset=1), record(offset=2), record(offset=3))
+    assert [entry for entry in log if str(entry).startswith("committed")] == ["committed 3"]
+    assert scene.halts == 1
+
+
+async def test_a_success_ends_a_run_of_failures(scene: Scene) -> None:
+    scene.handler = [*[OSError()] * 6, None, *[OSError()] * 6]
+    await scene.run(*(record(offset=offset) for offset in range(5)))
+    assert scene.halts == 0
+
+
+async def test_unreadable_and_refused_messages_never_stop_the_others(scene: Scene) -> None:
+    """Else whoever can write nonsense, or order with a dead address, could stop all mails."""
+    scene.handler = [Refused("recipient refused")] * 20
+    await scene.run(*(record(offset=offset) for offset in range(20)))
+    await scene.run(*(record(b"nonsense", offset=offset) for offset in range(20)))
+    assert scene.halts == 0
+
+
+@pytest.mark.parametrize("error", [CommitFailedError("rebalanced"), IllegalStateError("gone")])
+async def test_a_lane_ends_quietly_when_its_partition_was_taken_away(
+    scene: Scene, error: Exception
+) -> None:
+    scene.commit_error = error
+    assert await scene.run(record()) == ["handled"]
+
+
+async def test_history_is_not_committed_before_the_first_message_after_it(scene: Scene) -> None:
+    """A crash in the midst of history must find no offset: the rest would count as new."""
+    old = [record(offset=number, timestamp=999) for number in range(3)]
+    assert await scene.run(*old, skip_before=1_000) == []
+    log = await scene.run(*old, record(offset=3, timestamp=1_000), skip_before=1_000)
+    assert log == ["handled", "committed 4"]
+
+
+async def test_one_commit_stands_for_all_that_was_handled_while_more_was_waiting(
+    scene: Scene,
+) -> None:
+    log = await scene.run(*(record(offset=offset) for offset in range(50)))
+    assert [entry for entry in log if entry != "handled"] == [
+        "committed 20",
+        "committed 40",
+        "committed 50",
+    ]
+
+
+async def test_slow_messages_are_committed_though_more_are_waiting(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.kafka.partition_worker._LONG", 0.0)
+    log = await scene.run(record(offset=1), record(offset=2))
+    assert log == ["handled", "committed 2", "handled", "committed 3"]
+
+
+async def test_who_waits_for_a_dependency_keeps_nothing_uncommitted(scene: Scene) -> None:
+    scene.handler = [None, DependencyDown("mail server"), None]
+    log = await scene.run(record(offset=1), record(offset=2))
+    assert log == ["handled", "failed", "committed 2", "handled", "committed 3"]
+
+
+async def test_a_closing_lane_commits_what_it_has_handled(scene: Scene) -> None:
+    """Its message in hand and those before it, but nothing of what it forgets."""
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def process(lane: Lane, message: Any) -> None:
+        if message.offset == 2:
+            began.set()
+            await go_on.wait()
+        await scene.handling.process(lane, message)
+
+    lane = Lane(process, scene.commit)
+    lane.add([record(offset=offset) for offset in range(9)])
+    await began.wait()
+    lane.close()
+    go_on.set()
+    await lane.task
+    assert scene.log == ["handled", "handled", "handled", "committed 3"]
+
+
+async def test_a_closing_lane_ends_its_message_in_hand_and_forgets_the_rest() -> None:
+    began, go_on, done = asyncio.Event(), asyncio.Event(), []
+
+    async def process(lane: Lane, message: Any) -> None:
+        began.set()
+        await go_on.wait()
+        done.append(message)
+
+    async def commit(offset: int) -> None: ...
+
+    lane = Lane(process, commit)
+    lane.add([1, 2, 3])
+    await began.wait()
+    lane.close()
+    go_on.set()
+    await lane.task
+    assert done == [1]
+
+
+async def test_a_closing_lane_does_not_wait_out_a_pause_between_tries(scene: Scene) -> None:
+    scene.handling._policy = RetryPolicy(backoff=1_000.0, backoff_max=1_000.0)
+    scene.handler = [DependencyDown("mail server")]
+    lane = Lane(scene.handling.process, scene.commit)
+    lane.add([record()])
+    await until(lambda: bool(scene.log))
+    lane.close()
+    async with asyncio.timeout(1):
+        await lane.task
+    assert scene.log == ["failed"], "and nothing was committed"
+
+
+async def test_a_lane_that_ended_by_a_fault_of_ours_says_so() -> None:
+    async def fail(lane: Lane, message: Any) -> None:
+        raise KeyError
+
+    async def cancel(lane: Lane, message: Any) -> None:
+        raise asyncio.CancelledError
+
+    async def commit(offset: int) -> None: ...
+
+    for process, expected in ((fail, KeyError), (cancel, RuntimeError)):
+        lane = Lane(process, commit)
+        lane.check()
+        lane.add([1])
+        await asyncio.wait({lane.task})
+        with pytest.raises(expected):
+            lane.check()
+
+
+def test_the_log_gets_the_place_of_an_error_and_not_its_text() -> None:
+    """Promise 57."""
+    try:
+        int("alice@example.com")
+    except ValueError as error:
+        text = str(describe(error))
+    assert "test_the_log_gets_the_place" in text
+    assert "alice" not in text
+
+
+def test_waits_are_spread_evenly() -> None:
+    """Promise 27: full jitter; no bucket of 100 ms has more than three times the mean."""
+    policy = RetryPolicy(backoff=0.2, backoff_max=5.0)
+    buckets = [0] * 50
+    for _ in range(10_000):
+        buckets[min(int(policy.delay(20) * 10), 49)] += 1
+    assert max(buckets) <= 3 * 10_000 / 50
+    assert min(buckets) > 0
+
+
+def test_waits_grow_up_to_their_limit() -> None:
+    policy = RetryPolicy(backoff=0.2, backoff_max=5.0)
+    assert all(policy.delay(1) <= 0.2 for _ in range(1_000))
+    assert all(policy.delay(10_000) <= 5.0 for _ in range(1_000))
+
+
+async def test_a_commit_that_never_returns_ends_the_lane_and_says_so(scene: Scene) -> None:
+    """Seen on a real broker that was killed: aiokafka waits for ever. The session begins anew."""
+    scene.handling._policy = replace(POLICY, commit_timeout=0.05)
+
+    async def never(offset: int) -> None:
+        await asyncio.Event().wait()
+
+    lane = Lane(scene.handling.process, never)
+    lane.add([record()])
+    await asyncio.wait({lane.task}, timeout=5)
+    with pytest.raises(TimeoutError):
+        lane.check()
+
+
+async def test_a_deferred_message_moves_to_the_retry_topic_before_its_offset_is_committed(
+    retrying: Scene,
+) -> None:
+    retrying.handler = [RetryLater("450")]
+    retrying.publish_errors = [BrokerUnavailable("away")]
+    log = await retrying.run(record(), record(offset=41))
+    assert log[:2] == ["failed", "refused"]
+    topic, key, value, headers = log[2]
+    assert (topic, key, value) == ("retry-1", b"k", record().value)
+    state = RetryState.model_validate_json(headers[HEADER])
+    assert (state.topic, state.partition, state.offset, state.attempts) == ("greetings", 2, 40, 1)
+    assert log[3:] == ["handled", "committed 42"], "the message behind it goes on"
+
+
+async def test_a_deferred_message_climbs_and_is_buried_as_of_its_first_topic(
+    retrying: Scene,
+) -> None:
+    retrying.handler = [RetryLater("450")] * 3 + [Refused("550")]
+    topics, message = [], record()
+    for _ in range(3):
+        log = await retrying.run(message)
+        topics.append(log[1][0])
+        message = on_retry_topic(log[1])
+    assert topics == ["retry-1", "retry-2", "retry-2"]
+    letter = (await retrying.run(message))[1]
+    assert letter[0] == "greetings.dlq"
+    assert letter[3]["x-original-topic"] == b"greetings"
+    assert letter[3]["x-original-offset"] == b"40"
+    assert HEADER not in letter[3], "a replay begins without a history"
+
+
+async def test_a_deferred_message_waits_until_it_is_due(retrying: Scene) -> None:
+    retrying.handler = [RetryLater("450")]
+    entry = (await retrying.run(record()))[1]
+    state = RetryState.model_validate_json(entry[3][HEADER])
+    later = state.model_copy(update={"not_before": datetime.now(UTC) + timedelta(hours=1)})
+    entry[3][HEADER] = later.model_dump_json().encode()
+    lane = Lane(retrying.handling.process, retrying.commit)
+    retrying.log = []
+    lane.add([on_retry_topic(entry)])
+    await asyncio.sleep(0.05)
+    assert retrying.log == []
+    lane.close()
+    await lane.task
+    assert retrying.log == [], "a stop ends the wait at once and commits nothing"
+
+
+async def test_a_message_that_is_deferred_for_too_long_is_a_dead_letter_with_its_reason() -> None:
+    scene = Scene(first_delay=0.001, max_age=timedelta(0))
+    scene.handler = [RetryLater("450 4.2.2")] * 2
+    message = on_retry_topic((await scene.run(record()))[1])
+    letter = (await scene.run(message))[1]
+    assert letter[0] == "greetings.dlq"
+    assert letter[3]["x-error"] == b"450 4.2.2"
+
+
+async def test_a_message_that_waits_for_the_server_neither_climbs_nor_expires() -> None:
+    scene = Scene(first_delay=0.001, max_age=timedelta(0))
+    message = record()
+    for _ in range(20):
+        scene.handler = [RetryLater("quota", climb=False, expires=False)]
+        log = await scene.run(message)
+        assert log[1][0] == "retry-1"
+        message = on_retry_topic(log[1])
+
+
+@pytest.mark.parametrize("error", [OSError("a bug"), RetryLater("lost", bounded=True)])
+async def test_failures_with_an_unknown_effect_are_bounded_and_hold_up_nothing(
+    retrying: Scene, error: Exception
+) -> None:
+    """One customer's input that meets a bug stops neither the consumer nor its partition."""
+    retrying.handler = [error] * 3
+    message = record()
+    for _ in range(2):
+        message = on_retry_topic((await retrying.run(message))[1])
+    letter = (await retrying.run(message))[1]
+    assert letter[0] == "greetings.dlq"
+    assert letter[3]["x-attempts"] == b"3"
+    assert retrying.halts == 0
+
+
+async def test_a_foreign_message_on_a_retry_topic_is_skipped(retrying: Scene) -> None:
+    for headers in ((), ((HEADER, b"{}"),), ((HEADER, b"\xff"),)):
+        log = await retrying.run(record(topic="retry-1", headers=headers))
+        assert log == ["committed 41"]

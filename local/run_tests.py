@@ -1,9 +1,8 @@
-"""All test suites, each with the interpreter of its own environment.
+"""Run all test suites, each with the interpreter of its own environment.
 
-Two at a time, for many tests wait (for a broker's group, for the end of an outage): first the
-parts, then the two suites of the whole fleet, each with fleets of its own. Tests with the marker
-``timing`` compare CPU time with a bound; they run last, one suite after the other, beside nothing
-else.
+Two suites run at a time, because many tests wait (for a consumer group, for the end of an outage).
+The suites of the whole fleet are the longest and start first. Tests with the marker ``timing``
+compare CPU time with a bound; they run last, one suite at a time.
 
 .venv/bin/python local/run_tests.py                 everything
 .venv/bin/python local/run_tests.py order-service   only that suite
@@ -90,13 +89,11 @@ def run(suite: Suite) -> Result:
 
 
 def run_all(chosen: list[Suite]) -> list[Result]:
-    """The parts two at a time, the longest first; then the whole fleet's; timing tests alone."""
-    parts = [suite for suite in chosen if suite.folder != ROOT and not suite.timing]
-    parts.sort(key=lambda suite: suite.folder != CHASSIS)
-    wholes = [suite for suite in chosen if suite.folder == ROOT]
+    """Run two suites at a time, those of the whole fleet first; then the timing tests alone."""
+    together = [suite for suite in chosen if not suite.timing]
+    together.sort(key=lambda suite: suite.folder != ROOT)
     with ThreadPoolExecutor(max_workers=2) as pool:
-        results = list(pool.map(run, parts))
-        results += pool.map(run, wholes)
+        results = list(pool.map(run, together))
     return results + [run(suite) for suite in chosen if suite.timing]
 
 

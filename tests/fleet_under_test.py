@@ -66,13 +66,8 @@ NO_LIMIT = "1000000/minute"  # what is tested here is not how often one may ask
 
 
 def free_ports(names: Sequence[str] = PORTS) -> dict[str, int]:
-    """A port for each variable, all different."""
-    ports: dict[str, int] = {}
-    while len(ports) < len(names):
-        port = free_port()
-        if port not in ports.values():
-            ports[names[len(ports)]] = port
-    return ports
+    """Return a port for each variable, all different."""
+    return {name: free_port() for name in names}
 
 
 def url_of(service: str, ports: Mapping[str, int]) -> str:

@@ -3,7 +3,7 @@
 It starts nothing and needs nothing: the app is made and not run, with no settings but its own.
 
 openapi: what the app serves at /openapi.json. A service that publishes others' APIs has an
-    ``app/openapi_snapshot.py``, which makes its document of theirs; they come on standard input, by name.
+    ``app/openapi_snapshot.py``, which merges their documents; standard input holds them by name.
 events: the event classes of ``app/events.py``, by their event_type: is it one that this service
     makes or one that it reads, and the JSON schema of it.
 """

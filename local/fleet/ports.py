@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import random
 import socket
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import psutil
 
@@ -17,6 +23,9 @@ _TEST_RANGE = range(15_000, 32_000)
 A free port of that range would be a trap for outage tests: while the server is away, a client that
 keeps dialling its port can be given that very port to dial from, and then talks to itself.
 """
+
+_BLOCK = 50
+"""Ports that a process reserves at a time."""
 
 
 def is_free(port: int) -> bool:
@@ -37,10 +46,27 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port for a test's server."""
-    for port in random.sample(_TEST_RANGE, 200):
-        if is_free(port):
-            return port
+    """Return a free port that no other call returns, in this process or another.
+
+    A test's server may be started long after its port was chosen, and again after an outage.
+    """
+    return next(_reserved_ports())
+
+
+@cache
+def _reserved_ports() -> Iterator[int]:
+    """Yield the free ports of blocks that this process has locked; its end unlocks them."""
+    folder = Path(tempfile.gettempdir()) / f"test-ports-of-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    blocks = range(_TEST_RANGE.start, _TEST_RANGE.stop, _BLOCK)
+    with contextlib.ExitStack() as locked:
+        for first in random.sample(blocks, len(blocks)):
+            handle = locked.enter_context((folder / str(first)).open("a"))
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield from filter(is_free, range(first, first + _BLOCK))
     raise FleetError(f"No free port found between {_TEST_RANGE.start} and {_TEST_RANGE.stop}.")
 
 

@@ -1,7 +1,7 @@
 """From our spans to a collector: OTLP's own messages, one POST for each batch.
 
 Not OpenTelemetry's exporter: it brings requests (6 MB in each process), and its retries would
-hold the last spans of a process for ten seconds; `chassis.observability.telemetry` does the retries.
+hold the last spans of a process for ten seconds. `chassis.observability.telemetry` retries.
 Nor the SDK's encoder: the form of a span that it wants costs three times what the message does.
 Imported in its thread only: 50 ms and 5 MB that not everybody pays.
 """

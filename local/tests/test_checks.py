@@ -220,9 +220,9 @@ PLANTED = {
         *("libs/chassis", "chassis/observability/tracing.py", "import app.main"),
         "chassis is not allowed to import app",
     ),
-    "a trace that knows what is traced": (
+    "an observability package that knows the problems": (
         *("libs/chassis", "chassis/observability/tracing.py", "import chassis.problems"),
-        "chassis.observability.tracing is not allowed to import chassis.problems",
+        "chassis.observability is not allowed to import chassis.problems",
     ),
 }
 

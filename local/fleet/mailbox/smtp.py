@@ -85,11 +85,19 @@ class Handler:
         recipients = " ".join(envelope.rcpt_tos)
         fault = self._faults.match("data", delivery.mail_from, recipients, lambda: _text(delivery))
         if fault is not None and fault.accept:
-            self._store.add(delivery)
+            self._keep(delivery)
         if reply := await _apply(server, fault):
             return reply
-        self._store.add(delivery)
+        self._keep(delivery)
         return f"250 2.0.0 Ok: queued as {delivery.id}"
+
+    def _keep(self, delivery: Delivery) -> None:
+        """Store a message, and parse it once the reply is written.
+
+        A search of thousands of messages that are not parsed yet would take seconds.
+        """
+        self._store.add(delivery)
+        asyncio.get_running_loop().call_soon(lambda: delivery.mail)
 
     async def _refusal(
         self, server: SMTP, stage: Stage, sender: str = "", recipient: str = ""

@@ -73,13 +73,13 @@ dev: setup  ## Watch a service's code, and its log: each change starts it anew, 
 	@$(FLEET) dev $(s)
 
 check: setup-dev  ## Lint, format, types, structure, contracts, secrets, alert rules, known vulnerabilities
-	@$(PY) local/check.py
+	@$(PY) -m checks
 
 contracts: setup-dev  ## Write down each service's API as it is; refuses what would break a caller
-	@$(PY) local/contracts.py write
+	@$(PY) -m checks.contracts write
 
 audit: setup-dev  ## Known vulnerabilities of all pinned requirements (fails where nobody can be asked)
-	@$(PY) local/audit.py
+	@$(PY) -m checks.audit
 
 test: setup-dev  ## All tests: libraries, launcher, services, end to end (s=order-service: only those)
 	@$(PY) local/run_tests.py $(s)

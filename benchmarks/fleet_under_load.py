@@ -10,12 +10,12 @@ from typing import Any
 import httpx2
 import psutil
 
-from fleet import launch
-from fleet.composition import Fleet
-from fleet.program import HOST
-from fleet.seed import seed
-from fleet.settings import Settings
-from fleet.test_servers import Workshop
+from fleet.launcher import launch
+from fleet.launcher.composition import Fleet
+from fleet.launcher.settings import Settings
+from fleet.processes.program import HOST
+from fleet.testing.temporary_servers import TemporaryServers
+from fleet.tools.seed import seed
 from tests.fleet_under_test import GATEWAY, NO_LIMIT, PORTS, ROOT, SERVICES, free_ports, url_of
 from tests.judge.target import Addresses
 
@@ -41,19 +41,19 @@ class FleetUnderLoad:
     """One fleet, from its cold start to its end, with everything on as it is shipped."""
 
     def __init__(self) -> None:
-        self._workshop = Workshop()  # its guard ends the fleet even when the benchmark is killed
+        self._servers = TemporaryServers()  # stopped even if this process is killed
         self._ports = free_ports(PORTS)
         environment = {
             **os.environ,
             **{name: str(port) for name, port in self._ports.items()},
-            "FLEET_STATE": str(self._workshop.folder),
+            "FLEET_STATE": str(self._servers.folder),
             "RATE_LIMIT_DEFAULT": NO_LIMIT,  # limits are counted, and not reached
             "RATE_LIMIT_AI": NO_LIMIT,
             "MAILBOX_MAX": "1000000",
             # As it is shipped: one trace of twenty. Without Docker the fleet records all of them.
             "OTEL_TRACES_SAMPLER_ARG": "0.05",
         }
-        self._fleet = Fleet(Settings(ROOT, self._workshop.folder, environment))
+        self._fleet = Fleet(Settings(ROOT, self._servers.folder, environment))
 
     def up(self) -> float:
         """Start it; the seconds until every part answers."""
@@ -66,7 +66,7 @@ class FleetUnderLoad:
 
     def remove(self) -> None:
         launch.reset(self._fleet)
-        self._workshop.remove()
+        self._servers.remove()
 
     def seed(self) -> None:
         seed(self._fleet)

@@ -13,9 +13,9 @@ import httpx2
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from fleet.mailbox_client import Mailbox
-from fleet.traces.otlp import decode
-from fleet.traces.store import Span, Trace
+from fleet.clients.mailbox import Mailbox
+from fleet.emulators.traces.otlp import decode
+from fleet.emulators.traces.store import Span, Trace
 from tests.fleet_under_test import NO_LIMIT, ROOT, SCRAPE_TOKEN, STOREFRONT, Fleet
 
 _DEFAULT_PORTS: Mapping[str, int] = {

@@ -8,7 +8,7 @@ import pytest
 from tests.compose_stack import ComposeStack
 from tests.fleet_under_test import Fleet, Shop
 
-pytest_plugins = ["fleet.testing"]
+pytest_plugins = ["fleet.testing.fixtures"]
 
 ON_DOCKER = os.environ.get("E2E_TARGET") == "compose"
 collect_ignore = [] if ON_DOCKER else ["compose"]  # make e2e TARGET=compose

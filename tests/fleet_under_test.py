@@ -17,13 +17,13 @@ from typing import IO, Any
 import httpx2
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from fleet.clients.identity import IdentityProvider
+from fleet.clients.mailbox import Mailbox
+from fleet.emulators.traces.store import Trace
 from fleet.errors import FleetError
-from fleet.identity_client import IdentityProvider
-from fleet.mailbox_client import Mailbox
-from fleet.ports import free_port
-from fleet.test_servers import Workshop
-from fleet.traces.command import fetch
-from fleet.traces.store import Trace
+from fleet.processes.ports import free_port
+from fleet.testing.temporary_servers import TemporaryServers
+from fleet.tools.traces import fetch
 
 ROOT = Path(__file__).parent.parent
 PORTS = (
@@ -84,12 +84,12 @@ class Fleet:
     """
 
     def __init__(self, replicas: int = 1) -> None:
-        self._workshop = Workshop()  # its guard ends the fleet even when the tests are killed
+        self._servers = TemporaryServers()  # stopped even if this process is killed
         self._ports = free_ports(PORTS if replicas == 1 else PORTS + REPLICA_PORTS)
         self._environment = {
             **os.environ,
             **{name: str(port) for name, port in self._ports.items()},
-            "FLEET_STATE": str(self._workshop.folder),
+            "FLEET_STATE": str(self._servers.folder),
             "REPLICAS": str(replicas),
             "RATE_LIMIT_DEFAULT": NO_LIMIT,
             "RATE_LIMIT_AI": NO_LIMIT,
@@ -154,16 +154,16 @@ class Fleet:
 
     def logs(self) -> dict[str, str]:
         """What all processes have logged, before a rotation too, by the name of the log."""
-        files = sorted((self._workshop.folder / "logs").iterdir())
+        files = sorted((self._servers.folder / "logs").iterdir())
         return {path.name: path.read_text("utf-8", "replace") for path in files}
 
     def log(self, name: str) -> str:
         """What a process has logged."""
-        return (self._workshop.folder / "logs" / f"{name}.log").read_text("utf-8", "replace")
+        return (self._servers.folder / "logs" / f"{name}.log").read_text("utf-8", "replace")
 
     def pid(self, name: str) -> int:
         """The process id of a running program."""
-        path = self._workshop.folder / "run" / f"{name}.json"
+        path = self._servers.folder / "run" / f"{name}.json"
         return int(json.loads(path.read_text("utf-8"))["pid"])
 
     def trace(self, trace_id: str) -> Trace | None:
@@ -190,7 +190,7 @@ class Fleet:
 
     def remove(self) -> None:
         self("reset")
-        self._workshop.remove()
+        self._servers.remove()
 
 
 async def until(

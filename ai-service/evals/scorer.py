@@ -19,7 +19,7 @@ from app.retrieval.text_normalisation import fold, split
 from app.schemas.product import Product
 
 HERE = Path(__file__).parent
-SEED = HERE.parent.parent / "local" / "fleet" / "catalogue.json"
+SEED = HERE.parent.parent / "local" / "fleet" / "tools" / "catalogue.json"
 
 THRESHOLDS = {"hits": 0.9, "passed": 0.9, "invented": 0}
 """Of all cases; `hits` of those that name products that should come first."""

@@ -14,7 +14,7 @@ from app.retrieval.language import Languages, load_languages
 from tests.fakes import FakeCatalogue, FakeGroq
 from tests.samples import seed_rows
 
-pytest_plugins = ["fleet.testing"]
+pytest_plugins = ["fleet.testing.fixtures"]
 
 NOBODY = "127.0.0.1:1"  # no broker: most tests do without
 OURS = ("GROQ_API_KEY", "GROQ_BASE_URL", "PRODUCT_SERVICE_URL", "KAFKA_BOOTSTRAP_SERVERS")

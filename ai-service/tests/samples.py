@@ -11,7 +11,7 @@ from app.retrieval.language import Languages
 from app.schemas.product import Product
 
 ROOT = Path(__file__).parent.parent.parent
-SEED = ROOT / "local" / "fleet" / "catalogue.json"
+SEED = ROOT / "local" / "fleet" / "tools" / "catalogue.json"
 EVENTS = ROOT / "contracts" / "events"
 
 

@@ -15,7 +15,7 @@ import aiohttp
 from tests.fakes import FakeProvider, FakeUpstream, hang
 from tests.gateways import Gateway, gateway_process
 
-from fleet.ports import free_port
+from fleet.processes.ports import free_port
 
 SECONDS = 5.0
 READERS, PACE = 4, 0.01

@@ -15,7 +15,7 @@ from tests.gateways import SCRAPE_TOKEN, Gateway, serving
 
 hypothesis.settings.register_profile("suite", deadline=None)  # the machine has other work as well
 hypothesis.settings.load_profile("suite")
-pytest_plugins = ["fleet.testing"]
+pytest_plugins = ["fleet.testing.fixtures"]
 
 _AREAS = ("product", "order", "inventory", "ai")
 MakeSettings = Callable[..., Settings]

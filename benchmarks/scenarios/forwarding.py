@@ -22,13 +22,13 @@ import psutil
 from benchmarks import baselines
 from benchmarks.figure import Figure, Measured
 from benchmarks.tools import Load, p99s, wrk
+from fleet.clients.identity import IdentityProvider
 from fleet.errors import FleetError
-from fleet.identity_client import IdentityProvider
-from fleet.ports import free_port
-from fleet.program import Port
+from fleet.processes.ports import free_port
+from fleet.processes.program import Port
 from fleet.servers.identity import IdentityServer
 from fleet.servers.traces import TracesServer
-from fleet.test_servers import Workshop
+from fleet.testing.temporary_servers import TemporaryServers
 from tests.fleet_under_test import ROOT
 
 _BASELINES = Path(baselines.__file__).parent
@@ -92,15 +92,15 @@ class Subject:
 
 def forwarding(seconds: float) -> Measured:
     """The gateway with a token, limits, metrics and tracing, against forwarders with none."""
-    workshop = Workshop()
+    servers = TemporaryServers()
     with ExitStack() as stack:
-        stack.callback(workshop.remove)
-        runner = workshop.open(IdentityServer(workshop.folder, Port(free_port())))
+        stack.callback(servers.remove)
+        runner = servers.start(IdentityServer(servers.folder, Port(free_port())))
         stack.callback(runner.kill)
-        traces = workshop.open(TracesServer(workshop.folder, Port(free_port())))
+        traces = servers.start(TracesServer(servers.folder, Port(free_port())))
         stack.callback(traces.kill)
         provider = IdentityProvider(runner.program.url, runner)
-        found = _subjects(stack, workshop.folder, provider, traces.program.url)
+        found = _subjects(stack, servers.folder, provider, traces.program.url)
         for number in range(_ROUNDS + 1):
             for one in found:
                 one.ask(provider.token("alice"), seconds if number else 1.0)

@@ -7,7 +7,7 @@ import pytest
 
 from app.config import Settings
 
-pytest_plugins = ["fleet.testing"]
+pytest_plugins = ["fleet.testing.fixtures"]
 
 NOWHERE = "127.0.0.1:9"  # the discard port: nobody listens there
 

@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from fleet import control, launch
-from fleet.addresses import show_addresses
-from fleet.composition import Fleet
-from fleet.dead_letters.options import add_dlq
 from fleet.errors import FleetError
-from fleet.settings import Settings
+from fleet.launcher import control, launch
+from fleet.launcher.addresses import show_addresses
+from fleet.launcher.composition import Fleet
+from fleet.launcher.settings import Settings
 from fleet.terminal import complain, paint, say
+from fleet.tools.dead_letters.options import add_dlq
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,32 +35,32 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
         case "up" | "down" | "reset" as command:
             _whole_fleet(fleet, command, options.name)
         case "status":
-            from fleet.status import status
+            from fleet.launcher.status import status
 
             return status(fleet)
         case "logs":
             _logs(fleet, options)
         case "seed":
-            from fleet.seed import seed
+            from fleet.tools.seed import seed
 
             seed(fleet)
         case "token":
             answer = fleet.identity.log_in(options.user, options.password or options.user)
             say(answer["access_token"])
         case "doctor":
-            from fleet.doctor import doctor
+            from fleet.tools.doctor import doctor
 
             return doctor(fleet, options.token, options.user)
         case "traces":
-            from fleet.traces.command import show as show_trace
+            from fleet.tools.traces import show as show_trace
 
             show_trace(_traces_port(fleet), options.wanted)
         case "dlq":
-            from fleet.dead_letters.command import dlq
+            from fleet.tools.dead_letters.command import dlq
 
             dlq(fleet.kafka, options)
         case "demo":
-            from fleet.demo import demo
+            from fleet.tools.demo import demo
 
             demo(fleet, once=options.once)
         case command:
@@ -69,7 +69,7 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
 
 
 def _logs(fleet: Fleet, options: argparse.Namespace) -> None:
-    from fleet.logs import show, show_matching
+    from fleet.tools.logs import show, show_matching
 
     parts = [fleet.part_by_prefix(options.name)] if options.name else fleet.parts
     if options.trace:

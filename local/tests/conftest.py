@@ -9,10 +9,10 @@ import pytest
 from small_fleet import FOREIGN, OWN_SERVER, PORTS, SERVICE, write_service
 
 from fleet.__main__ import main
-from fleet.ports import free_port
-from fleet.settings import Settings
+from fleet.launcher.settings import Settings
+from fleet.processes.ports import free_port
 
-pytest_plugins = ["fleet.testing"]
+pytest_plugins = ["fleet.testing.fixtures"]
 
 
 @pytest.fixture(scope="module")

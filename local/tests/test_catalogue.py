@@ -7,7 +7,7 @@ from collections import Counter
 from decimal import Decimal
 from importlib import resources
 
-from fleet.seed import catalogue, slug
+from fleet.tools.seed import catalogue, slug
 
 
 def test_there_are_forty_products_with_names_of_their_own() -> None:
@@ -22,7 +22,7 @@ def test_they_spread_over_eight_categories() -> None:
 
 
 def test_prices_are_money() -> None:
-    text = resources.files("fleet").joinpath("catalogue.json").read_text(encoding="utf-8")
+    text = resources.files("fleet.tools").joinpath("catalogue.json").read_text(encoding="utf-8")
     for product in json.loads(text, parse_float=Decimal):
         assert product["price"].as_tuple().exponent == -2, product["name"]
         assert product["price"] > 0

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import changed
 import pytest
-from check import files
+
+from checks.check import files
 
 ALL_SUITES, ALL_IMAGES = changed.everything()
 FLEET = {"tests", "judge"}
@@ -41,7 +42,7 @@ def test_a_change_is_tested_where_it_belongs(
     [
         "libs/chassis/chassis/web.py",
         "libs/chassis/tests/unit/test_web.py",
-        "local/fleet/launch.py",
+        "local/fleet/launcher/launch.py",
         "local/tests/test_launcher.py",
         "contracts/events/order-placed.schema.json",
         "docker/keycloak/realm-export.json",

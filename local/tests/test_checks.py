@@ -15,22 +15,26 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import check
 import pytest
-from audit import KNOWN_HOLE, pins
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from installer import ROOT
 
-LOCAL = Path(check.__file__).parent
+from checks import check
+from checks.audit import KNOWN_HOLE, pins
+
+LOCAL = ROOT / "local"
 NAME, VERSION = KNOWN_HOLE.split("==")
 
 
-def _script(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def _module(
+    name: str, folder: Path = LOCAL, **environment: str
+) -> subprocess.CompletedProcess[str]:
     plain = {key: value for key, value in os.environ.items() if key != "CI"}
     return subprocess.run(
-        [sys.executable, str(LOCAL / name)],
+        [sys.executable, "-m", name],
         env=plain | environment,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -80,7 +84,7 @@ def feed() -> Iterator[_Feed]:
 
 
 def _audit(feed: _Feed) -> subprocess.CompletedProcess[str]:
-    return _script("audit.py", OSV_URL=f"http://127.0.0.1:{feed.server_address[1]}/v1/query")
+    return _module("checks.audit", OSV_URL=f"http://127.0.0.1:{feed.server_address[1]}/v1/query")
 
 
 def test_every_pinned_package_is_asked_about_and_none_is_vulnerable(feed: _Feed) -> None:
@@ -109,13 +113,15 @@ def test_a_service_that_knows_of_nothing_at_all_is_not_believed(feed: _Feed) -> 
 
 def test_without_promtool_it_says_so_and_in_ci_it_fails(tmp_path: Path) -> None:
     copy = tmp_path / "local"  # whose .venv is empty, so nothing was fetched before
-    copy.mkdir()
-    for name in ("promtool.py", "check.py", "bootstrap.py", "installer.py"):
+    (copy / "checks").mkdir(parents=True)
+    scripts = ("bootstrap.py", "installer.py")
+    for name in (*scripts, "checks/__init__.py", "checks/promtool.py", "checks/check.py"):
         (copy / name).write_text((LOCAL / name).read_text())
-    here = _script(str(copy / "promtool.py"), PATH=str(tmp_path))
+    here = _module("checks.promtool", copy, PATH=str(tmp_path))
     assert here.returncode == check.NOT_CHECKED, here.stderr
     assert "no promtool" in here.stdout
-    assert _script(str(copy / "promtool.py"), PATH=str(tmp_path), CI="true").returncode == 1
+    in_ci = _module("checks.promtool", copy, PATH=str(tmp_path), CI="true")
+    assert in_ci.returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -173,7 +179,7 @@ def test_a_planted_secret_is_found_and_not_printed(secret: str, tmp_path: Path) 
 
 
 def test_a_new_file_is_looked_at_before_it_is_committed(tmp_path: Path) -> None:
-    assert "local/check.py" in check.files()
+    assert "local/checks/check.py" in check.files()
     assert not [path for path in check.files() if path.startswith((".venv/", "local/venv/"))]
 
 
@@ -209,7 +215,7 @@ PLANTED = {
         "helpers",
     ),
     "a service that uses the launcher": (
-        *("order-service", "app/config.py", "import fleet.ports"),
+        *("order-service", "app/config.py", "import fleet.processes.ports"),
         "app is not allowed to import fleet",
     ),
     "a service that uses its tests": (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from compatibility.schemas import Direction, Placed, breaks
+
+from checks.compatibility.schemas import Direction, Placed, breaks
 
 TEXT, WHOLE, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
 FINE, BREAKS = False, True

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fleet.consumers import await_consumers
 from fleet.errors import NotReady
-from fleet.program import Port
-from fleet.service_program import ServiceProgram
+from fleet.launcher.consumers import await_consumers
+from fleet.launcher.service_program import ServiceProgram
+from fleet.processes.program import Port
 
 NOT_CONSUMING = {"kafka": {"status": "DOWN", "error": "NotConsuming"}}
 CONSUMING = {"kafka": {"status": "UP", "error": None}}

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 import yaml
 from bootstrap import service_folders
-from compatibility import code
-from compatibility.events import EventApi, mistakes
-from compatibility.services import Described, EventClass
-from compatibility.usage import Usage, usage_of
 from installer import ROOT
 
-import contracts as gate
+from checks import contracts as gate
+from checks.compatibility import code
+from checks.compatibility.events import EventApi, mistakes
+from checks.compatibility.services import Described, EventClass
+from checks.compatibility.usage import Usage, usage_of
 from fleet.topics import RETENTION_DAYS, TOPICS
 
 Change = Callable[[Any], object]

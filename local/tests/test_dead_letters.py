@@ -16,17 +16,17 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from fleet.__main__ import main
-from fleet.dead_letters.done import DROPPED, REPLAYED, Done, read_record, record_of
-from fleet.dead_letters.letter import Address, Letter, dead_letter_topic, place_of
-from fleet.dead_letters.plan import Choice, Plan
+from fleet.clients.printable import for_terminal, moment_of, pretty
+from fleet.clients.topic_reader import Record, topic_reader
 from fleet.errors import FleetError
-from fleet.ports import free_port
-from fleet.printable import for_terminal, moment_of, pretty
-from fleet.program import Port, run_async
-from fleet.runner import Runner, wait_until
+from fleet.processes.ports import free_port
+from fleet.processes.program import Port, run_async
+from fleet.processes.runner import Runner, wait_until
 from fleet.servers.kafka import KafkaServer, create_topics
-from fleet.test_servers import Workshop
-from fleet.topic_reader import Record, topic_reader
+from fleet.testing.temporary_servers import TemporaryServers
+from fleet.tools.dead_letters.done import DROPPED, REPLAYED, Done, read_record, record_of
+from fleet.tools.dead_letters.letter import Address, Letter, dead_letter_topic, place_of
+from fleet.tools.dead_letters.plan import Choice, Plan
 
 Say = Callable[..., str]
 
@@ -377,14 +377,14 @@ def test_a_replay_is_no_faster_than_it_was_told(kafka_bootstrap: str, topic: str
 
 
 def test_a_broker_that_falls_silent_in_the_midst_is_named_with_how_far_it_came() -> None:
-    workshop = Workshop()
-    broker = workshop.open(KafkaServer(workshop.folder, Port(free_port())))
+    servers = TemporaryServers()
+    broker = servers.start(KafkaServer(servers.folder, Port(free_port())))
     try:
         assert _replayed_while_paused(broker) == (1, "of 40 are replayed and written down")
     finally:
         broker.resume()
         broker.kill()
-        workshop.remove()
+        servers.remove()
 
 
 def _replayed_while_paused(broker: Runner[KafkaServer]) -> tuple[int, Any]:

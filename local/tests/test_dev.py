@@ -15,11 +15,11 @@ import pytest
 from small_fleet import SERVICE
 
 from fleet.__main__ import main
-from fleet.composition import Fleet
 from fleet.errors import NotReady
-from fleet.launch import down
-from fleet.runner import wait_until
-from fleet.settings import Settings
+from fleet.launcher.composition import Fleet
+from fleet.launcher.launch import down
+from fleet.launcher.settings import Settings
+from fleet.processes.runner import wait_until
 
 BOTH = ("product-service", "api-gateway")  # uvicorn's command line, and a server of its own
 

@@ -8,8 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from fleet.process_identity import Identity, PidFile
-from fleet.runner import wait_until
+from fleet.processes.process_identity import Identity, PidFile
+from fleet.processes.runner import wait_until
 
 
 def test_this_process_is_alive() -> None:

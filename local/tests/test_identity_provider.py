@@ -12,14 +12,13 @@ from typing import Any
 import psutil
 import pytest
 
-from fleet.errors import FleetError
-from fleet.identity_client import IdentityProvider
-from fleet.identity_provider import grants
-from fleet.identity_provider.errors import Refused
-from fleet.identity_provider.keys import Keys
-from fleet.identity_provider.provider import Provider
-from fleet.identity_provider.realm import Client, read_realm
-from fleet.identity_provider.sessions import (
+from fleet.clients.identity import IdentityProvider
+from fleet.emulators.identity import grants
+from fleet.emulators.identity.errors import Refused
+from fleet.emulators.identity.keys import Keys
+from fleet.emulators.identity.provider import Provider
+from fleet.emulators.identity.realm import Client, read_realm
+from fleet.emulators.identity.sessions import (
     CODE_SECONDS,
     MOST_CODES,
     MOST_SESSIONS,
@@ -27,12 +26,13 @@ from fleet.identity_provider.sessions import (
     Codes,
     Sessions,
 )
-from fleet.identity_provider.wire import fields_of
-from fleet.ports import free_port
-from fleet.program import Port
-from fleet.runner import Runner
+from fleet.emulators.identity.wire import fields_of
+from fleet.errors import FleetError
+from fleet.processes.ports import free_port
+from fleet.processes.program import Port
+from fleet.processes.runner import Runner
 from fleet.servers.identity import REALM_FILE, IdentityServer
-from fleet.test_servers import Workshop
+from fleet.testing.temporary_servers import TemporaryServers
 
 ALICE = {"grant_type": "password", "username": "alice", "password": "alice"}
 USER = next(user for user in read_realm(REALM_FILE).users if user.username == "alice")
@@ -108,9 +108,9 @@ def test_while_it_is_away_or_stands_still_there_are_no_keys(
 
 
 def test_nobody_on_another_machine_reaches_it_and_nobody_else_reads_its_keys() -> None:
-    workshop = Workshop()
-    runner: Runner[IdentityServer] = workshop.open(
-        IdentityServer(workshop.folder, Port(free_port()))
+    servers = TemporaryServers()
+    runner: Runner[IdentityServer] = servers.start(
+        IdentityServer(servers.folder, Port(free_port()))
     )
     try:
         identity = runner.identity
@@ -119,11 +119,11 @@ def test_nobody_on_another_machine_reaches_it_and_nobody_else_reads_its_keys() -
         assert {one.laddr[0] for one in listening if one.status == psutil.CONN_LISTEN} == {
             "127.0.0.1"
         }
-        keys = workshop.folder / "identity" / "keys.json"
+        keys = servers.folder / "identity" / "keys.json"
         assert stat.S_IMODE(keys.stat().st_mode) == 0o600
     finally:
         runner.kill()
-        workshop.remove()
+        servers.remove()
 
 
 def test_keys_that_are_damaged_are_a_clear_error(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 from small_fleet import SERVICE
 
 from fleet.__main__ import main
-from fleet.composition import Fleet
-from fleet.launch import down
-from fleet.ports import free_port
-from fleet.runner import wait_until
-from fleet.settings import Settings
+from fleet.launcher.composition import Fleet
+from fleet.launcher.launch import down
+from fleet.launcher.settings import Settings
+from fleet.processes.ports import free_port
+from fleet.processes.runner import wait_until
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fleet.composition import Leftover, Part
 from fleet.errors import FleetError
-from fleet.logline import pretty
-from fleet.logs import Tail, show_matching
-from fleet.runner import LOG_LIMIT, Runner, _rotate
+from fleet.launcher.composition import Leftover, Part
+from fleet.processes.logline import pretty
+from fleet.processes.runner import LOG_LIMIT, Runner, _rotate
+from fleet.tools.logs import Tail, show_matching
 
 
 def test_a_json_line_becomes_a_sentence() -> None:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fleet.mailbox.search import matcher
-from fleet.mailbox.store import Delivery, Store
-from fleet.mailbox_client import Mailbox
+from fleet.clients.mailbox import Mailbox
+from fleet.emulators.mailbox.search import matcher
+from fleet.emulators.mailbox.store import Delivery, Store
 
 
 class Answer(NamedTuple):

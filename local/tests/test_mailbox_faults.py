@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fleet.mailbox.faults import PRESETS, Fault, Faults
-from fleet.mailbox_client import Mailbox
+from fleet.clients.mailbox import Mailbox
+from fleet.emulators.mailbox.faults import PRESETS, Fault, Faults
 
 LOST = "the connection was closed without a reply"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from fleet.__main__ import main
-from fleet.composition import Fleet
+from fleet.clients.local_http import is_loopback, open_url
 from fleet.errors import FleetError
-from fleet.local_http import is_loopback, open_url
-from fleet.orders import place
-from fleet.ports import free_port
-from fleet.settings import Settings
+from fleet.launcher.composition import Fleet
+from fleet.launcher.settings import Settings
+from fleet.processes.ports import free_port
+from fleet.tools.orders import place
 
 NAMES = ("http_proxy", "https_proxy", "all_proxy")
 

@@ -16,15 +16,15 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from fleet.clients.mailbox import Mailbox
 from fleet.errors import NotReady
-from fleet.mailbox_client import Mailbox
-from fleet.program import run_async
-from fleet.runner import Runner
+from fleet.processes.program import run_async
+from fleet.processes.runner import Runner
 from fleet.servers.kafka import KafkaServer
 from fleet.servers.mongo import MongoServer
 from fleet.servers.postgres import PostgresServer
+from fleet.servers.tansu_workaround import Connection, text
 from fleet.servers.valkey import ValkeyServer
-from fleet.tansu_workaround import Connection, text
 from fleet.topics import TOPICS
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.composition import Fleet
 from fleet.errors import FleetError
-from fleet.migrations import newest
-from fleet.settings import Settings, default_state, read_dotenv
+from fleet.launcher.composition import Fleet
+from fleet.launcher.migrations import newest
+from fleet.launcher.settings import Settings, default_state, read_dotenv
 
 
 def _settings(tmp_path: Path, **env: str) -> Settings:

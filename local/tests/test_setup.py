@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fleet.process_identity import Identity, PidFile
-from fleet.runner import wait_until
+from fleet.processes.process_identity import Identity, PidFile
+from fleet.processes.runner import wait_until
 
 LOCAL = Path(__file__).resolve().parents[1]
 
@@ -53,7 +53,8 @@ def test_the_guard_ends_what_a_killed_test_run_left(tmp_path: Path) -> None:
     pid_file.write(Identity.of(server.pid))
     runner = (
         "import os, subprocess, sys\n"
-        f"guard = subprocess.Popen([sys.executable, '-m', 'fleet.orphan_reaper', {str(folder)!r}],"
+        "module = 'fleet.testing.orphan_reaper'\n"
+        f"reaper = subprocess.Popen([sys.executable, '-m', module, {str(folder)!r}],"
         " stdin=subprocess.PIPE, start_new_session=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )

@@ -17,29 +17,29 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from fleet.dead_letters.done import DROPPED, REPLAYED, record_of
-from fleet.dead_letters.letter import Address
-from fleet.ports import free_port
-from fleet.program import Port, run_async
-from fleet.runner import Runner
+from fleet.processes.ports import free_port
+from fleet.processes.program import Port, run_async
+from fleet.processes.runner import Runner
 from fleet.servers.kafka import KafkaServer, create_topics
 from fleet.servers.topics_page import TopicsPageServer
-from fleet.test_servers import Workshop
+from fleet.testing.temporary_servers import TemporaryServers
+from fleet.tools.dead_letters.done import DROPPED, REPLAYED, record_of
+from fleet.tools.dead_letters.letter import Address
 from fleet.topics import DEAD_LETTERS_DONE, TOPICS
 
 Headers = Sequence[tuple[str, bytes]]
 
 
 @pytest.fixture(scope="module")
-def workshop() -> Iterator[Workshop]:
-    workshop = Workshop()
-    yield workshop
-    workshop.remove()
+def servers() -> Iterator[TemporaryServers]:
+    servers = TemporaryServers()
+    yield servers
+    servers.remove()
 
 
 @pytest.fixture(scope="module")
-def page(workshop: Workshop, kafka_bootstrap: str) -> Iterator[Runner[TopicsPageServer]]:
-    runner = workshop.open(TopicsPageServer(workshop.folder, Port(free_port()), kafka_bootstrap))
+def page(servers: TemporaryServers, kafka_bootstrap: str) -> Iterator[Runner[TopicsPageServer]]:
+    runner = servers.start(TopicsPageServer(servers.folder, Port(free_port()), kafka_bootstrap))
     yield runner
     runner.kill()
 
@@ -328,11 +328,13 @@ def test_a_client_that_hangs_up_leaves_no_trace_in_the_log(
     assert "Traceback" not in page.log.read_text()
 
 
-def test_a_broker_that_is_away_is_said_and_the_page_recovers_by_itself(workshop: Workshop) -> None:
-    broker = workshop.open(KafkaServer(workshop.folder / "away", Port(free_port())))
+def test_a_broker_that_is_away_is_said_and_the_page_recovers_by_itself(
+    servers: TemporaryServers,
+) -> None:
+    broker = servers.start(KafkaServer(servers.folder / "away", Port(free_port())))
     bootstrap = broker.program.bootstrap
-    own = Workshop()
-    page = own.open(TopicsPageServer(own.folder, Port(free_port()), bootstrap))
+    own = TemporaryServers()
+    page = own.start(TopicsPageServer(own.folder, Port(free_port()), bootstrap))
     try:
         _away_and_back(broker, page)
         assert "Traceback" not in page.log.read_text()

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from fleet.emulators.traces import page
+from fleet.emulators.traces.store import ORDER_NUMBER, Span, Store, Trace
 from fleet.errors import FleetError
-from fleet.ports import free_port
-from fleet.program import Port
+from fleet.processes.ports import free_port
+from fleet.processes.program import Port
 from fleet.servers.traces import TracesServer
-from fleet.test_servers import Workshop
-from fleet.traces import page
-from fleet.traces.command import fetch, show
-from fleet.traces.store import ORDER_NUMBER, Span, Store, Trace
+from fleet.testing.temporary_servers import TemporaryServers
+from fleet.tools.traces import fetch, show
 
 TOP = Span("ab" * 16, "01" * 8, "", "gateway", "POST /api/orders", "server", 1_000_000, 9_000_000)
 MIDDLE = replace(TOP, span_id="02" * 8, parent_id="01" * 8, service="order", started=2_000_000)
@@ -91,12 +91,12 @@ def test_the_pages_escape_whatever_a_span_says() -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[TracesServer]:
-    workshop = Workshop()
-    program = TracesServer(workshop.folder, Port(free_port()))
-    runner = workshop.open(program)
+    servers = TemporaryServers()
+    program = TracesServer(servers.folder, Port(free_port()))
+    runner = servers.start(program)
     yield program
     runner.kill()
-    workshop.remove()
+    servers.remove()
 
 
 def call(server: TracesServer, method: str, path: str, body: bytes = b"", **headers: str) -> Any:

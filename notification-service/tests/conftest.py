@@ -17,11 +17,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from chassis.kafka.producer import EventProducer
-from fleet.mailbox_client import Mailbox
-from fleet.ports import free_port
+from fleet.clients.mailbox import Mailbox
+from fleet.processes.ports import free_port
 from tests.samples import encoded
 
-pytest_plugins = ["fleet.testing"]
+pytest_plugins = ["fleet.testing.fixtures"]
 
 HERE = Path(__file__).parent.parent
 REAL_BROKER = "TEST_KAFKA_BOOTSTRAP_SERVERS" in os.environ

@@ -17,7 +17,7 @@ from app.config import Settings
 from app.main import create_app
 from tests.fakes import FakeCatalogue, FakeInventory
 
-pytest_plugins = ["fleet.testing"]
+pytest_plugins = ["fleet.testing.fixtures"]
 
 HERE = Path(__file__).parent.parent
 NOBODY = "127.0.0.1:1"  # no broker: most tests do without

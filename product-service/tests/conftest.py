@@ -13,7 +13,7 @@ from app.config import Settings
 from app.main import create_app
 from tests.support import indexed, running
 
-pytest_plugins = ["fleet.testing"]
+pytest_plugins = ["fleet.testing.fixtures"]
 
 NewBody = Callable[..., dict[str, Any]]
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from fleet.identity_client import IdentityProvider
+from fleet.clients.identity import IdentityProvider
 from tests.compose_stack import ComposeStack
 from tests.e2e.test_faults import mailed, nothing_is_lost, place_many
 from tests.fleet_under_test import Shop, new_email

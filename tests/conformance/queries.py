@@ -1,7 +1,7 @@
 """Every query that Prometheus is asked, by an alert rule or a dashboard; `make check` parses them.
 
 `python -m tests.conformance.queries` needs no server. The rules' own tests are promtool's to run:
-local/promtool.py.
+local/checks/promtool.py.
 """
 
 import json

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from fleet.ports import free_port
+from fleet.processes.ports import free_port
 from tests.fleet_under_test import ROOT, SERVICES, until
 
 IMPORT_PROBE = """

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 
-from fleet.topic_reader import Record, topic_reader
+from fleet.clients.topic_reader import Record, topic_reader
 from tests.e2e.test_one_trace import SCRAPE
 from tests.fleet_under_test import ROOT, Fleet, Shop, load, new_email, until
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.runner import wait_until
+from fleet.processes.runner import wait_until
 from tests.fleet_under_test import GATEWAY, ROOT, Fleet
 
 pytestmark = pytest.mark.local

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from fleet.ports import free_port
+from fleet.processes.ports import free_port
 from tests.fleet_under_test import GATEWAY, Fleet, Shop, new_email
 
 pytestmark = pytest.mark.local

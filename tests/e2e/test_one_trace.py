@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from fleet.traces.store import Span, Trace
+from fleet.emulators.traces.store import Span, Trace
 from tests.fleet_under_test import GATEWAY, SCRAPE_TOKEN, SERVICES, Fleet, Shop, until
 
 SCRAPE = {"Authorization": f"Bearer {SCRAPE_TOKEN}"}

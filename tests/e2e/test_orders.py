@@ -108,7 +108,7 @@ async def test_the_seeded_catalogue_has_forty_products_with_pictures_and_stock(
 ) -> None:
     fleet("seed")
     fleet("seed")
-    names = [product["name"] for product in load(ROOT / "local/fleet/catalogue.json")]
+    names = [product["name"] for product in load(ROOT / "local/fleet/tools/catalogue.json")]
     products = [product for product in await shop.catalogue() if product["name"] in names]
     assert sorted(product["name"] for product in products) == sorted(names)
     assert len(names) == 40

@@ -10,7 +10,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from fleet.ports import free_port
+from fleet.processes.ports import free_port
 from tests.e2e.test_dead_letters import GROUP, TOPIC, each_has_one_mail, records_of
 from tests.fleet_under_test import Fleet, Shop, new_email, until
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 
-from fleet.identity_client import IdentityProvider
+from fleet.clients.identity import IdentityProvider
 
 CALLBACK = "http://localhost:3000/cb"
 

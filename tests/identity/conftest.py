@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from fleet.identity_client import IdentityProvider
+from fleet.clients.identity import IdentityProvider
 
 Ask = Callable[..., httpx2.Response]
 

@@ -17,7 +17,7 @@ import pytest
 from jose import jwt
 
 from chassis.security.token_verifier import AuthSettings, Identity, InvalidToken, TokenVerifier
-from fleet.identity_client import IdentityProvider
+from fleet.clients.identity import IdentityProvider
 from tests.identity.browser import CALLBACK, Browser, Form, Login, returned
 from tests.identity.conftest import Ask, logged_in
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from fleet.mailbox_client import Mailbox
+from fleet.clients.mailbox import Mailbox
 from tests.compose_stack import ComposeStack
 from tests.fleet_under_test import SERVICES
 from tests.judge.links import Link

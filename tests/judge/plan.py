@@ -57,7 +57,7 @@ MAIL_FAULTS: Mapping[str, Mapping[str, object]] = {
     "hang-up": {},
     "lost-reply": {"times": 2},
 }
-"""Scripted faults of the mailbox: presets of `fleet.mailbox.faults`, and what is set differently.
+"""Scripted mailbox faults: presets of `fleet.emulators.mailbox.faults` and overrides.
 
 `content-refused` makes a mail undeliverable, `lost-reply` may double one; with any other the mail
 server is well again after the fault.

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fleet import launch
-from fleet.composition import Fleet
+from fleet.clients.identity import IdentityProvider
+from fleet.clients.mailbox import Mailbox
 from fleet.errors import FleetError
-from fleet.identity_client import IdentityProvider
-from fleet.mailbox_client import Mailbox
-from fleet.program import HOST
-from fleet.runner import Runner
-from fleet.settings import Settings
-from fleet.test_servers import Workshop
+from fleet.launcher import launch
+from fleet.launcher.composition import Fleet
+from fleet.launcher.settings import Settings
+from fleet.processes.program import HOST
+from fleet.processes.runner import Runner
+from fleet.testing.temporary_servers import TemporaryServers
 from tests.fleet_under_test import (
     NO_LIMIT,
     PORTS,
@@ -132,8 +132,8 @@ class EmbeddedFleet:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._workshop = Workshop()  # its guard ends the fleet even when the judge is killed
-        self._failpoints = self._workshop.folder / "failpoints"
+        self._servers = TemporaryServers()  # stopped even if this process is killed
+        self._failpoints = self._servers.folder / "failpoints"
         self._ports = free_ports((*PORTS, *REPLICA_PORTS))
         self._fleet: Fleet | None = None
         self._links = {
@@ -176,7 +176,7 @@ class EmbeddedFleet:
             folder.mkdir(parents=True)
         for link in self._links.values():
             await link.start()
-        self._fleet = Fleet(Settings(ROOT, self._workshop.folder, self._environment()))
+        self._fleet = Fleet(Settings(ROOT, self._servers.folder, self._environment()))
         await asyncio.to_thread(launch.up, self._fleet)
 
     async def kill(self, part: str) -> None:
@@ -238,10 +238,10 @@ class EmbeddedFleet:
             await link.stop()
         if self._fleet is not None:
             await asyncio.to_thread(launch.reset, self._fleet)
-        self._workshop.remove()
+        self._servers.remove()
 
     def keep_logs(self, folder: Path) -> None:
-        shutil.copytree(self._workshop.folder / "logs", folder / "logs", dirs_exist_ok=True)
+        shutil.copytree(self._servers.folder / "logs", folder / "logs", dirs_exist_ok=True)
 
     @property
     def _whole(self) -> Fleet:
@@ -256,7 +256,7 @@ class EmbeddedFleet:
         return {
             **os.environ,
             **{name: str(port) for name, port in self._ports.items()},
-            "FLEET_STATE": str(self._workshop.folder),
+            "FLEET_STATE": str(self._servers.folder),
             "FLEET_VIA": ",".join(f"{name}={port}" for name, port in via.items()),
             "FAILPOINTS": str(self._failpoints),
             "REPLICAS": str(self.replicas),

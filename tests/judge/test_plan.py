@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from fleet.mailbox.faults import Fault as MailboxFault
+from fleet.emulators.mailbox.faults import Fault as MailboxFault
 from tests.fleet_under_test import ROOT, SERVICES
 from tests.judge.plan import MAIL_FAULTS, PLACES, Fault, Surface, draw
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from compatibility import openapi
 from jsonschema import Draft202012Validator, FormatChecker
 
+from checks.compatibility import openapi
 from tests.fleet_under_test import Fleet, Shop, until
 from tests.upgrade.stores import (
     CONTRACTS,

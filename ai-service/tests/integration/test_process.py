@@ -18,7 +18,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from evals.generated import queries
 
-from fleet.ports import free_port
+from fleet.processes.ports import free_port
 from tests.fakes import FakeCatalogue, FakeGroq, Script
 from tests.samples import many_rows, seed_rows
 

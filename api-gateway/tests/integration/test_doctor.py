@@ -11,8 +11,8 @@ import pytest
 from app.__main__ import main
 from app.config import Settings
 from app.doctor import Finding, Mark, about_token, examine
-from fleet.forged_tokens import Forger
-from fleet.token_mint import ISSUER, StandIn, claims, claims_of, stand_in, token
+from fleet.testing.forged_tokens import Forger
+from fleet.testing.token_mint import ISSUER, StandIn, claims, claims_of, stand_in, token
 
 FORGER = Forger.new()
 

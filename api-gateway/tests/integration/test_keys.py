@@ -11,7 +11,7 @@ import pytest
 from jose import jwt
 
 from chassis.security.token_verifier import TokenVerifier
-from fleet.token_mint import SigningKey, StandIn, b64, claims_of, stand_in, token
+from fleet.testing.token_mint import SigningKey, StandIn, b64, claims_of, stand_in, token
 from tests.conftest import MakeSettings
 from tests.fakes import FakeUpstream
 from tests.gateways import Reply

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from fleet.runner import Runner
+from fleet.processes.runner import Runner
 from fleet.servers.valkey import ValkeyServer
 from tests.conftest import MakeGateway
 from tests.fakes import FakeProvider, FakeUpstream

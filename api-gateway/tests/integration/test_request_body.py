@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from fleet.ports import free_port
+from fleet.processes.ports import free_port
 from tests.conftest import MakeGateway, MakeSettings
 from tests.fakes import FakeProvider, FakeUpstream, Seen, Wire, hang
 from tests.gateways import Gateway, gateway_process, replies, until

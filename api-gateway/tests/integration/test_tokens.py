@@ -13,8 +13,8 @@ from app.config import Settings
 from app.policy import TABLE, Access, Operation
 from chassis.observability.logging import JsonFormatter
 from chassis.security.token_verifier import TokenVerifier
-from fleet.forged_tokens import Forger, Presented
-from fleet.token_mint import StandIn, claims_of, stand_in, token
+from fleet.testing.forged_tokens import Forger, Presented
+from fleet.testing.token_mint import StandIn, claims_of, stand_in, token
 from tests.conftest import MakeGateway, MakeSettings
 from tests.fakes import FakeUpstream
 from tests.gateways import Gateway, replies

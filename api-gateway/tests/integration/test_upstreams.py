@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from fleet.ports import free_port
+from fleet.processes.ports import free_port
 from tests.conftest import MakeGateway
 from tests.fakes import (
     FakeProvider,

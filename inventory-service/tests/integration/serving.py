@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx2
 
-from fleet.ports import free_port
+from fleet.processes.ports import free_port
 
 SERVICE = Path(__file__).resolve().parents[2]
 

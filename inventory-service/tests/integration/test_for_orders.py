@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx2
 
-from fleet import http_contract
+from fleet.testing import http_contract
 
 SCRIPT = Path(__file__).parents[3] / "contracts" / "http" / "inventory-for-orders.json"
 

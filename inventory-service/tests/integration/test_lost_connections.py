@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
-from fleet.cutting_proxy import CuttingProxy
+from fleet.testing.cutting_proxy import CuttingProxy
 from tests.conftest import SettingsFactory
 from tests.integration.conftest import client_of, running
 from tests.stock import Shop, assert_problem, path_of

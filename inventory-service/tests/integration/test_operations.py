@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from fleet.runner import Runner
+from fleet.processes.runner import Runner
 from fleet.servers.kafka import KafkaServer
 from fleet.servers.postgres import PostgresServer
 from tests.conftest import NOWHERE

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from fleet.runner import Runner
+from fleet.processes.runner import Runner
 from fleet.servers.kafka import KafkaServer
 from tests.conftest import SettingsFactory
 from tests.contract.test_events import validator

@@ -4,7 +4,7 @@ import pytest
 
 from chassis.observability.tracing import Span, record_to
 
-pytest_plugins = ["fleet.testing"]
+pytest_plugins = ["fleet.testing.fixtures"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The stand-in for Keycloak as a program: ``python -m fleet.identity_provider`` in its process."""
+"""The stand-in for Keycloak as a program: ``python -m fleet.emulators.identity`` in its process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from fleet.errors import FleetError
-from fleet.program import Command, Port, Program, require_page
+from fleet.processes.program import Command, Port, Program, require_page
 
 REALM = "microservices"
 REALM_FILE = Path(__file__).resolve().parents[3] / "docker" / "keycloak" / "realm-export.json"
@@ -38,7 +38,7 @@ class IdentityServer(Program):
 
     def command(self) -> Command:
         """The module with its port and files."""
-        argv = [sys.executable, "-m", "fleet.identity_provider", "--port", str(self.port)]
+        argv = [sys.executable, "-m", "fleet.emulators.identity", "--port", str(self.port)]
         argv += ["--realm", str(REALM_FILE), "--keys", str(self._root / "keys.json")]
         return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, self._root)
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet.errors import FleetError, NotReady
-from fleet.program import HOST, Command, Port, Program, run_async
-from fleet.tansu_workaround import Connection
+from fleet.processes.program import HOST, Command, Port, Program, run_async
+from fleet.servers.tansu_workaround import Connection
 from fleet.topics import TOPICS
 
 _API_VERSIONS = 18
@@ -55,7 +55,7 @@ class KafkaServer(Program):
         """The broker on one explicit listener; its own default would be every interface."""
         listener = f"tcp://{HOST}:{self.port}"
         argv = [
-            sys.executable, "-m", "fleet.tansu_workaround", str(self.port),
+            sys.executable, "-m", "fleet.servers.tansu_workaround", str(self.port),
             str(self._binary()), "broker",
             "--listener-url", listener,
             "--advertised-listener-url", f"tcp://{HOST}:{self._way}",

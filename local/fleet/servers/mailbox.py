@@ -1,4 +1,4 @@
-"""The mailbox as a program of the fleet: ``python -m fleet.mailbox`` in a process of its own."""
+"""The mailbox as a program of the fleet: runs ``python -m fleet.emulators.mailbox``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from fleet.errors import FleetError, NotReady
-from fleet.program import HOST, Command, Port, Program
+from fleet.processes.program import HOST, Command, Port, Program
 
 
 class MailboxServer(Program):
@@ -45,7 +45,7 @@ class MailboxServer(Program):
 
     def command(self) -> Command:
         """The module with its two ports."""
-        argv = [sys.executable, "-m", "fleet.mailbox"]
+        argv = [sys.executable, "-m", "fleet.emulators.mailbox"]
         argv += ["--smtp-port", str(self.smtp_port), "--http-port", str(self.http_port)]
         return Command(argv, {**os.environ, **self._most, "PYTHONUNBUFFERED": "1"}, self._root)
 

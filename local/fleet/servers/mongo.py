@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from fleet.errors import FleetError, NotReady
-from fleet.program import HOST, Command, Port, Program
+from fleet.processes.program import HOST, Command, Port, Program
 
 _OP_MSG = 2013
 

@@ -22,7 +22,7 @@ from typing import ClassVar
 import psutil
 
 from fleet.errors import FleetError, NotReady
-from fleet.program import HOST, Command, Port, Program, run_async
+from fleet.processes.program import HOST, Command, Port, Program, run_async
 
 USER = "postgres"
 PASSWORD = "postgres"  # noqa: S105 - a server on 127.0.0.1 that holds a demo's data

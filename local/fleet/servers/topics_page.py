@@ -1,4 +1,4 @@
-"""The page of Kafka's topics as a program of the fleet: ``python -m fleet.topics_page``."""
+"""The page of Kafka's topics as a program of the fleet: ``python -m fleet.emulators.topics``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from fleet.errors import FleetError
-from fleet.program import HOST, Command, Port, Program, require_page
+from fleet.processes.program import HOST, Command, Port, Program, require_page
 
 
 class TopicsPageServer(Program):
@@ -33,7 +33,7 @@ class TopicsPageServer(Program):
 
     def command(self) -> Command:
         """The module with its port and the broker."""
-        argv = [sys.executable, "-m", "fleet.topics_page", "--port", str(self.port)]
+        argv = [sys.executable, "-m", "fleet.emulators.topics", "--port", str(self.port)]
         argv += ["--bootstrap-servers", self._bootstrap]
         return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, self._root)
 

@@ -1,4 +1,4 @@
-"""The receiver of spans as a program of the fleet: ``python -m fleet.traces`` in its process."""
+"""The trace receiver as a program of the fleet: runs ``python -m fleet.emulators.traces``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from fleet.errors import FleetError
-from fleet.program import HOST, Command, Port, Program, require_page
+from fleet.processes.program import HOST, Command, Port, Program, require_page
 
 
 class TracesServer(Program):
@@ -32,7 +32,7 @@ class TracesServer(Program):
 
     def command(self) -> Command:
         """The module with its port."""
-        argv = [sys.executable, "-m", "fleet.traces", "--port", str(self.port)]
+        argv = [sys.executable, "-m", "fleet.emulators.traces", "--port", str(self.port)]
         return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, self._root)
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ import socket
 from pathlib import Path
 
 from fleet.errors import FleetError, NotReady
-from fleet.program import HOST, Command, Port, Program
+from fleet.processes.program import HOST, Command, Port, Program
 
 
 class ValkeyServer(Program):

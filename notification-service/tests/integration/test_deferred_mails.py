@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests.samples import fresh
 
-from fleet.mailbox_client import Mailbox
+from fleet.clients.mailbox import Mailbox
 from tests.conftest import Post, Replica, Wire, until
 
 Replicas = Callable[..., Replica]

@@ -11,7 +11,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from tests.samples import TOPICS, fresh
 
-from fleet.mailbox_client import Mailbox
+from fleet.clients.mailbox import Mailbox
 from tests.conftest import Post, Replica, Wire, log_lines, until
 
 Replicas = Callable[..., Replica]

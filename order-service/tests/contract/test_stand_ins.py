@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx2
 
-from fleet import http_contract
+from fleet.testing import http_contract
 from tests.fakes import FakeCatalogue, FakeInventory
 
 SCRIPTS = Path(__file__).parents[3] / "contracts" / "http"

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer
 
 from app.config import Settings
 from app.main import create_app
-from fleet.runner import Runner
+from fleet.processes.runner import Runner
 from fleet.servers.kafka import KafkaServer
 from tests.conftest import order_of, running
 from tests.contract.test_events import validator

@@ -10,7 +10,7 @@ import pytest
 
 from app.config import Settings
 from app.main import create_app
-from fleet.cutting_proxy import CuttingProxy
+from fleet.testing.cutting_proxy import CuttingProxy
 from tests.conftest import order_of, running
 
 _UNKNOWN = "/problems/outcome-unknown"

@@ -8,7 +8,7 @@ import pytest
 
 from app.config import Settings
 from app.main import create_app
-from fleet.token_mint import SigningKey, StandIn, claims_of, stand_in, token
+from fleet.testing.token_mint import SigningKey, StandIn, claims_of, stand_in, token
 from tests.conftest import order_of, running
 
 KEY = SigningKey.new("k1")

@@ -9,8 +9,8 @@ import pytest
 
 from app.config import Settings
 from app.main import create_app
-from fleet.forged_tokens import Forger
-from fleet.token_mint import StandIn, claims_of, stand_in, token
+from fleet.testing.forged_tokens import Forger
+from fleet.testing.token_mint import StandIn, claims_of, stand_in, token
 from tests.conftest import NOBODY, order_of, running
 
 FORGER = Forger.new()

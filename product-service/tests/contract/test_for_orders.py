@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from fleet import http_contract
+from fleet.testing import http_contract
 from tests.conftest import NewBody
 from tests.support import assert_problem
 

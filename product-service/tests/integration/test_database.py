@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from app.config import Settings
 from app.database import INDEXES, PRODUCTS, TOMBSTONES
 from app.main import create_app
-from fleet.runner import Runner
+from fleet.processes.runner import Runner
 from fleet.servers.mongo import MongoServer
 from tests.conftest import NewBody
 from tests.support import assert_problem, indexed, running, until

@@ -9,7 +9,7 @@ import httpx2
 
 from app.config import Settings
 from app.main import create_app
-from fleet.cutting_proxy import CuttingProxy
+from fleet.testing.cutting_proxy import CuttingProxy
 from tests.conftest import NewBody
 from tests.support import assert_problem, running
 

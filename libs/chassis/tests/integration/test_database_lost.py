@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from chassis.postgres.database import Database, DatabaseSettings, DatabaseUnavailable, driver_url
-from fleet.cutting_proxy import CuttingProxy
+from fleet.testing.cutting_proxy import CuttingProxy
 
 WORKERS = 8
 

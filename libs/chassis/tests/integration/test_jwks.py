@@ -17,7 +17,7 @@ from chassis.security.token_verifier import (
     TokenVerifier,
     UnverifiableToken,
 )
-from fleet.token_mint import SigningKey, b64, claims, token
+from fleet.testing.token_mint import SigningKey, b64, claims, token
 
 OLD, NEW, STRANGER = SigningKey.new("old"), SigningKey.new("new"), SigningKey.new("stranger")
 

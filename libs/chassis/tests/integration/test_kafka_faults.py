@@ -23,7 +23,7 @@ from kafka_support import (
 from chassis.kafka.consumer import EventConsumer
 from chassis.kafka.errors import BrokerUnavailable, NotConsuming, Unsendable
 from chassis.kafka.producer import EventProducer
-from fleet.ports import free_port
+from fleet.processes.ports import free_port
 
 PAUSE = 20.0
 

@@ -21,8 +21,8 @@ from chassis.observability.otlp import Collector
 from chassis.observability.telemetry import SpanExport, exported_spans
 from chassis.observability.tracing import Kind, continue_trace, continued_span, record_to, span
 from chassis.settings import ServiceSettings
-from fleet.traces.__main__ import Handler
-from fleet.traces.store import Store
+from fleet.emulators.traces.__main__ import Handler
+from fleet.emulators.traces.store import Store
 
 PARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"
 

@@ -13,8 +13,8 @@ from chassis.security.token_verifier import (
     TokenVerifier,
     bearer_token,
 )
-from fleet.forged_tokens import Forger, Presented
-from fleet.token_mint import claims, stand_in, token
+from fleet.testing.forged_tokens import Forger, Presented
+from fleet.testing.token_mint import claims, stand_in, token
 
 FORGER = Forger.new()
 FORGED = list(FORGER.tokens())

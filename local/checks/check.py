@@ -1,0 +1,161 @@
+"""Everything static: lint, format, strict types of each part, and what runs in Docker.
+
+Each part is checked in its own folder and with its own environment's packages: all services have a
+package named ``app``. `make check` and CI run exactly this. What cannot be checked on this machine
+says so.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap import CHASSIS, service_folders
+from installer import ROOT, TOOLS
+
+NOT_CHECKED = 77  # how a check ends that cannot be made here; its first line says why
+STRUCTURE = ("tests/conformance/test_structure.py", "tests/conformance/test_alike.py")
+RULE_TESTS = "docker/prometheus/alerts.test.yml"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One command that must end with 0 (or NOT_CHECKED), and the folder it runs in."""
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path = ROOT
+
+
+def checks() -> list[Check]:
+    """All of them; services are found, not listed."""
+    ruff, mypy = str(TOOLS / "bin" / "ruff"), str(TOOLS / "bin" / "mypy")
+
+    def types(folder: Path, python: Path, *targets: str) -> Check:
+        options = (
+            "--config-file",
+            str(ROOT / "pyproject.toml"),
+            "--python-executable",
+            str(python),
+        )
+        name = "tests" if folder == ROOT else str(folder.relative_to(ROOT))
+        return Check(f"types {name}", (mypy, *options, *targets), folder)
+
+    scripts = [path.name for path in sorted((ROOT / "local").glob("*.py"))]
+    return [
+        Check("lint", (ruff, "check", "--quiet", ".")),
+        Check("format", (ruff, "format", "--check", "--quiet", ".")),
+        types(ROOT / "local", TOOLS / "bin" / "python", "fleet", "checks", "tests", *scripts),
+        types(CHASSIS, CHASSIS / "venv" / "bin" / "python", "chassis"),
+        *(
+            types(folder, folder / "venv" / "bin" / "python", *packages(folder))
+            for folder in service_folders()
+        ),
+        types(ROOT, TOOLS / "bin" / "python", "tests", "benchmarks"),
+        *(imports(folder) for folder in [CHASSIS, *service_folders()]),
+        Check("structure", (str(TOOLS / "bin" / "python"), "-m", "pytest", "-q", *STRUCTURE)),
+        Check("contracts", (str(TOOLS / "bin" / "python"), "-m", "checks.contracts")),
+        *docker_checks(),
+        *workflow_checks(),
+        Check("secrets", secrets_command(files())),
+        Check("known vulnerabilities", (str(TOOLS / "bin" / "python"), "-m", "checks.audit")),
+    ]
+
+
+def imports(folder: Path) -> Check:
+    """The direction of calls, by the layers in the folder's pyproject.toml."""
+    command = (str(TOOLS / "bin" / "lint-imports"), "--no-cache", "--no-logo")
+    return Check(f"imports {folder.relative_to(ROOT)}", command, folder)
+
+
+def packages(folder: Path) -> list[str]:
+    """A service's packages: app, tests, and what else it has."""
+    return sorted(path.parent.name for path in folder.glob("*/__init__.py"))
+
+
+def secrets_command(files: list[str]) -> tuple[str, ...]:
+    """Looks for what has the form of a real key or token; tries none of them out, prints none.
+
+    A line that may stay says `kingfisher:ignore` above it, and why.
+    """
+    options = ("--no-validate", "--no-update-check", "--git-history", "none", "--redact", "--quiet")
+    rules = ("--rules-path", str(ROOT / "local" / "checks" / "secrets.yml"))
+    cache = ("--rule-cache-dir", str(TOOLS / "kingfisher-rules"))
+    return (str(TOOLS / "bin" / "kingfisher"), "scan", *options, *rules, *cache, *files)
+
+
+def files() -> list[str]:
+    """Every file of the checkout, committed or about to be."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [path for path in listed.stdout.split("\0") if path and (ROOT / path).is_file()]
+
+
+def docker_checks() -> list[Check]:
+    """Of images and configuration, by tools from PyPI: no engine is needed."""
+    python, compose = str(TOOLS / "bin" / "python"), str(TOOLS / "bin" / "docker-compose")
+    mypy = (str(TOOLS / "bin" / "mypy"), "--config-file", "pyproject.toml")
+    programs = ("docker/grafana/dashboards.py", "docker/secrets/check.py")
+    hadolint = str(TOOLS / "bin" / "hadolint")
+    dockerfiles = [str(path) for path in sorted(ROOT.glob("*/Dockerfile"))]
+    scale = ("--env-file", "docker/scale.env")
+    return [
+        Check("types docker", (*mypy, *programs)),
+        Check("dockerfiles", (hadolint, *dockerfiles)),
+        Check("compose file", (compose, "config", "--quiet")),
+        Check("compose file, scaled", (compose, *scale, "config", "--quiet")),
+        Check("alert rules and dashboards", (python, "-m", "tests.conformance.queries")),
+        Check(
+            "alert rules' own tests", (python, "-m", "checks.promtool", "test", "rules", RULE_TESTS)
+        ),
+    ]
+
+
+def workflow_checks(github: Path = ROOT / ".github") -> list[Check]:
+    """Of what GitHub runs: is it understood, and could somebody abuse it? Both ask nobody."""
+    actionlint, zizmor = str(TOOLS / "bin" / "actionlint"), str(TOOLS / "bin" / "zizmor")
+    shellcheck = TOOLS / "bin" / "shellcheck"  # not for every machine: see requirements-dev.in
+    shell = str(shellcheck) if shellcheck.exists() else ""
+    files = [str(path) for path in sorted((github / "workflows").glob("*.yml"))]
+    strict = ("--offline", "--persona", "pedantic", "--strict-collection")
+    return [
+        Check("workflows", (actionlint, "-shellcheck", shell, "-pyflakes", "", *files)),
+        Check("workflows' security", (zizmor, *strict, "--no-progress", "--quiet", str(github))),
+    ]
+
+
+def run(check: Check) -> bool:
+    """Run one check; its output is shown only when it fails. False when it failed."""
+    began = time.monotonic()
+    done = subprocess.run(
+        check.command, cwd=check.folder, capture_output=True, text=True, check=False
+    )
+    verdict = {0: "ok         ", NOT_CHECKED: "NOT CHECKED"}.get(done.returncode, "FAILED     ")
+    report = f"  {verdict}  {check.name:<32} {time.monotonic() - began:5.1f} s"
+    if done.returncode == NOT_CHECKED:
+        report += f"  {done.stdout.strip()}"
+    elif done.returncode != 0:
+        report += f"\n{done.stdout}{done.stderr}"
+    print(report, flush=True)
+    return done.returncode in (0, NOT_CHECKED)
+
+
+def main(names: Sequence[str] = ()) -> int:
+    """Run all checks or those that are named, two at a time; 1 when any failed."""
+    known = checks()
+    chosen = [check for check in known if not names or check.name in names]
+    if unknown := set(names) - {check.name for check in chosen}:
+        print(f"There is no check {', '.join(unknown)}. Known: {', '.join(c.name for c in known)}.")
+        return 1
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        passed = list(pool.map(run, chosen))
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Clients of the fleet's servers for the launcher, its tools and tests."""

@@ -1,0 +1,184 @@
+"""What the page shows, read from the broker: topics, consumer groups, a topic's latest messages."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from fleet.clients.printable import moment_of, parsed, text_of
+from fleet.clients.topic_reader import Record, Span, TopicReader, topic_reader
+from fleet.tools.dead_letters.done import Done, closed_letters, open_count
+from fleet.tools.dead_letters.letter import SUFFIX, Letter
+
+_LARGEST = 16_384
+_ALL_TOGETHER = 8_000_000
+"""Bytes that are kept and shown, of one value and of all; the search looks at whole values."""
+
+_CLOSED = 20_000  # records of what was done with dead letters, the latest
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic."""
+
+    name: str
+    partitions: list[Span]
+    open_letters: int | None = None
+    """Dead letters nobody has dealt with; None for a topic of another kind."""
+
+    @property
+    def messages(self) -> int:
+        """How many offsets there are; of a compacted topic some are empty."""
+        return sum(map(len, self.partitions))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a consumer group has come in one topic."""
+
+    group: str
+    topic: str
+    done: int
+    """Messages before its committed offsets."""
+    lag: int
+    """Messages behind them."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All topics and groups."""
+
+    topics: list[Topic]
+    groups: list[Progress]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message as it is shown."""
+
+    partition: int
+    offset: int
+    when: datetime
+    key: str | None
+    headers: list[tuple[str, str]]
+    value: str | None
+    size: int
+    """Bytes of the value."""
+    cut: bool
+    """Whether only the beginning of it is here."""
+    letter: Letter | None = None
+    """What it says as a dead letter, on a topic of those."""
+    done: Done | None = None
+    """What was done with that letter."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts; ``value`` is the JSON in it, or its text."""
+        value: Any = self.value
+        with contextlib.suppress(ValueError):
+            value = parsed(self.value or "")
+        shown = {
+            "partition": self.partition,
+            "offset": self.offset,
+            "timestamp": self.when.isoformat(),
+            "key": self.key,
+            "headers": [{"name": name, "value": text} for name, text in self.headers],
+            "value": value,
+            "bytes": self.size,
+        }
+        if self.letter is not None:
+            shown["state"] = self.done.state if self.done else "open"
+        return shown
+
+
+@dataclass(frozen=True)
+class Messages:
+    """The latest messages of one topic, newest first."""
+
+    topic: str
+    total: int
+    searched: int
+    found: list[Message] = field(default_factory=list)
+
+
+async def overview(bootstrap: str) -> Overview:
+    """Ask the broker for everything but messages."""
+    async with topic_reader(bootstrap) as reader:
+        names = await reader.topics()
+        spans = await reader.spans(names)
+        closed = await closed_letters(reader, names, _CLOSED)
+        waiting = open_count(spans, closed, [name for name in names if name.endswith(SUFFIX)])
+        topics = [
+            Topic(
+                name,
+                [spans[TopicPartition(name, i)] for i in range(count)],
+                waiting.get(name),
+            )
+            for name, count in names.items()
+        ]
+        return Overview(topics, await _groups(reader, spans))
+
+
+async def messages(bootstrap: str, topic: str, last: int, query: str) -> Messages | None:
+    """The latest of a topic, ``last`` of each partition at most; None when there is no such topic.
+
+    Args:
+        query: keeps those whose key, headers or value contain it, whatever its case.
+    """
+    async with topic_reader(bootstrap) as reader:
+        names = await reader.topics()
+        if topic not in names:  # asked for by its name, a broker might create it
+            return None
+        spans = await reader.spans({topic: names[topic]})
+        is_dead = topic.endswith(SUFFIX)
+        closed = await closed_letters(reader, names, _CLOSED) if is_dead else {}
+        wanted = {tp: span.last(last) for tp, span in spans.items()}
+        shown = Messages(topic, sum(map(len, spans.values())), sum(map(len, wanted.values())))
+        kept = min(_LARGEST, _ALL_TOGETHER // max(1, shown.searched))
+        async for record in reader.records(wanted):
+            if _matches(record, query.lower()):
+                letter = Letter.of(record).without_value() if is_dead else None
+                done = closed.get(letter.address) if letter else None
+                shown.found.append(_message(record, kept, letter, done))
+    shown.found.sort(key=lambda found: (found.when, found.partition, found.offset), reverse=True)
+    return shown
+
+
+async def _groups(reader: TopicReader, spans: dict[TopicPartition, Span]) -> list[Progress]:
+    found: list[Progress] = []
+    for group in await reader.groups():
+        committed = await reader.committed(group, list(spans))
+        for topic in sorted({tp.topic for tp in committed}):
+            parts = {tp: span for tp, span in spans.items() if tp.topic == topic}
+            # Where it has committed nothing yet, everything is before it.
+            at = {tp: committed.get(tp, span.first) for tp, span in parts.items()}
+            lag = sum(max(0, span.end - at[tp]) for tp, span in parts.items())
+            found.append(Progress(group, topic, sum(map(len, parts.values())) - lag, lag))
+    return found
+
+
+def _matches(record: Record, query: str) -> bool:
+    if not query:
+        return True
+    texts = [record.key, record.value, *(value for _, value in record.headers)]
+    names = [name for name, _ in record.headers]
+    return any(query in text.lower() for text in [*map(text_of, texts), *names])
+
+
+def _message(record: Record, kept: int, letter: Letter | None, done: Done | None) -> Message:
+    value = record.value
+    return Message(
+        partition=record.partition,
+        offset=record.offset,
+        when=moment_of(record.timestamp),
+        key=None if record.key is None else text_of(record.key[:kept]),
+        headers=[(name, text_of((text or b"")[:kept])) for name, text in record.headers],
+        value=None if value is None else text_of(value[:kept]),
+        size=len(value or b""),
+        cut=len(value or b"") > kept,
+        letter=letter,
+        done=done,
+    )

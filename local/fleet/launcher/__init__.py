@@ -1,0 +1,1 @@
+"""Start, stop and inspect the fleet: composition, start order, settings, status."""

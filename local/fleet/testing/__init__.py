@@ -1,0 +1,1 @@
+"""Support for tests: fixtures with real servers, signed and forged tokens, a faulty TCP proxy."""

@@ -1,0 +1,31 @@
+"""Cleans up after a test run that was killed.
+
+Fixtures stop their servers themselves; a run that dies by SIGKILL cannot. This process waits for
+the end of its standard input, which the system closes with the run, however it ended. Then it kills
+whatever still runs of the state folder that its one argument names, and removes the folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from fleet.processes.process_identity import PidFile
+
+
+def main(folder: Path) -> None:
+    """Wait for the end of the input, then kill and remove."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.read()
+    for path in folder.glob("run/*.json"):
+        identity = PidFile(path).read()
+        if identity is not None:
+            identity.signal_family(signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

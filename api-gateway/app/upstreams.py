@@ -20,10 +20,10 @@ from yarl import URL
 
 from app.errors import UpstreamAway, UpstreamBroken, UpstreamBusy, UpstreamTimeout
 from app.headers import is_clean
-from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
-from chassis.http_client.client import is_refused_connection, plain_session
-from chassis.http_client.response import Reason, UpstreamMetrics
-from chassis.http_client.retry import ClientPolicy, RetryBudget
+from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Outcome
+from chassis.http_client.errors import Reason
+from chassis.http_client.metrics import UpstreamMetrics
+from chassis.http_client.retry import RetryBudget
 from chassis.observability.tracing import Kind, is_recording, span, traceparent
 from chassis.problems import Problem
 
@@ -144,7 +144,7 @@ class Upstream:
             for url, label in zip(urls, labels, strict=True)
         )
         self.slots = Slots(name, policy.concurrency)
-        self._budget = RetryBudget(ClientPolicy())
+        self._budget = RetryBudget()
         self._metrics = UpstreamMetrics.of(registry)
         self._session: aiohttp.ClientSession | None = None
         in_hand.labels(name).set_function(lambda: self.slots.taken)
@@ -155,12 +155,22 @@ class Upstream:
 
     async def open(self) -> None:
         """Make the connection pool; nobody is called yet."""
-        self._session = plain_session(
-            connect=CONNECT_SECONDS,
-            read=self._policy.timeout,
-            keepalive=KEEPALIVE_SECONDS,
-            largest_line=_LARGEST_LINE,
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=10
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_SECONDS, sock_read=self._policy.timeout
+            ),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            trust_env=False,
+            max_line_size=_LARGEST_LINE,
+            max_field_size=_LARGEST_LINE,
         )
+        # Else aiohttp sends GET, PUT and DELETE again by itself, unseen and unpaid.
+        self._session._retry_connection = False
 
     async def aclose(self) -> None:
         if self._session is not None:
@@ -239,10 +249,10 @@ class Upstream:
             target = targets[0]
             targets.rotate(-1)
             try:
-                with target.circuit.guard() as ballot:
+                with target.circuit.guard() as guard:
                     response = await self._recorded(target, outgoing, patience)
                     if response.status >= 400:
-                        ballot.vote = Vote.REFUSAL
+                        guard.outcome = Outcome.REJECTED
                     return response
             except CircuitOpen as error:
                 refusals.append(error.retry_after)
@@ -290,6 +300,18 @@ class Upstream:
             response.close()
             raise aiohttp.ClientPayloadError("its head is none that may be passed on")
         return response
+
+
+def is_refused_connection(error: BaseException | None) -> bool:
+    """Return whether the address refused the connection, or its host name is unknown.
+
+    Both happen while the upstream restarts, and both cost almost no time.
+    """
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return True
+    return isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, ConnectionRefusedError
+    )
 
 
 def _is_silence(error: BaseException) -> bool:

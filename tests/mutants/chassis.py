@@ -130,8 +130,8 @@ CHASSIS = [
         Edit(
             _BREAKER,
             """\
-            if self._probing:
-                self._refuse(1.0)  # the probe's answer is near
+            if self._probe_running:
+                self._refuse(_PROBE_RETRY_AFTER)
 """,
             "",
         ),

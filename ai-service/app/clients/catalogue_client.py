@@ -17,6 +17,7 @@ from chassis.http_client.client import (
     Reason,
     Reply,
     ResilientClient,
+    RetryPolicy,
     UpstreamUnavailable,
 )
 
@@ -25,7 +26,10 @@ log = logging.getLogger(__name__)
 _PAGE = 100
 _READINGS = 3
 POLICY = ClientPolicy(
-    total_timeout=5.0, attempts=2, max_connections=4, breaker=BreakerPolicy(reset_timeout=2.0)
+    total_timeout=5.0,
+    max_connections=4,
+    retry=RetryPolicy(attempts=2, backoff=0.1, backoff_max=1.0),
+    breaker=BreakerPolicy(reset_timeout=2.0),
 )
 
 

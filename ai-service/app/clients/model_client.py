@@ -17,10 +17,11 @@ from prometheus_client import CollectorRegistry
 
 from app.clients.model_connection import Connections, Message, failure_of
 from app.config import Settings
-from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
-from chassis.http_client.client import ClientPolicy, Reason, UpstreamUnavailable
+from chassis.backoff import RetryPolicy
+from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Outcome
 from chassis.http_client.deadline import Deadline
-from chassis.http_client.response import UpstreamMetrics, is_peers_failure
+from chassis.http_client.errors import Reason, UpstreamUnavailable, is_peer_failure
+from chassis.http_client.metrics import UpstreamMetrics
 from chassis.http_client.retry import RetryBudget, retrying
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ _REFUSED = 60.0  # and a server that refuses the key
 _LONGEST_REST = 300.0
 _LEAST_TIME = 0.5  # with less of the budget left no further try begins
 _MAX_CHARACTERS = 8_000  # of one answer, whatever the server thinks of its token limit
-_POLICY = ClientPolicy(attempts=2, backoff=0.2, backoff_max=1.0)
-_ONCE = replace(_POLICY, attempts=1)  # so that one question is three requests at most
+_RETRIES = RetryPolicy(attempts=2, backoff=0.2, backoff_max=1.0)
+_ONCE = replace(_RETRIES, attempts=1)  # so that one question is three requests at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,10 @@ class ModelClient:
         self._clock = clock
         self._connections = Connections(settings)
         self._metrics = UpstreamMetrics.of(registry)
-        self._budget = RetryBudget(_POLICY, clock)
+        self._budget = RetryBudget(clock=clock)
         policy = BreakerPolicy(failures_in_a_row=5, reset_timeout=settings.model_reset_seconds)
         self._breaker = AsyncBreaker(
-            TARGET, policy, registry, is_failure=is_peers_failure, clock=clock
+            TARGET, policy, registry, is_failure=is_peer_failure, clock=clock
         )
         self._turns = asyncio.Semaphore(settings.model_concurrency)
         self._waiting = 0
@@ -151,7 +152,7 @@ class ModelClient:
         self, messages: Sequence[Message], deadline: Deadline, put: Callable[[Piece], None]
     ) -> None:
         try:
-            with self._breaker.guard() as ballot:
+            with self._breaker.guard() as guard:
                 seconds = deadline.remaining()
                 self._budget.deposit()
                 try:
@@ -160,11 +161,11 @@ class ModelClient:
                 except TimeoutError:
                     fair = seconds >= min(_LEAST_TIME, self._settings.model_budget_seconds / 2)
                     raise UpstreamUnavailable(
-                        TARGET, Reason.TIMEOUT, speaks_against_peer=fair
+                        TARGET, Reason.TIMEOUT, counts_as_failure=fair
                     ) from None
                 except UpstreamUnavailable as error:
                     if error.status is not None and error.status < 500:
-                        ballot.vote = Vote.REFUSAL
+                        guard.outcome = Outcome.REJECTED
                     raise
         except CircuitOpen as error:
             raise UpstreamUnavailable(
@@ -179,7 +180,7 @@ class ModelClient:
             raise UpstreamUnavailable(TARGET, Reason.CIRCUIT_OPEN)
         for model in awake:
             said = _Said(put)
-            policy = _POLICY if model == awake[0] else _ONCE
+            policy = _RETRIES if model == awake[0] else _ONCE
             try:
                 loop = retrying(policy, self._budget, deadline.remaining(), self._count_retry)
                 await loop(self._answer, model, messages, said)
@@ -207,7 +208,7 @@ class ModelClient:
                 failure.retryable = failure.retryable and not said.anything
                 raise failure from error
             if not said.anything:
-                raise UpstreamUnavailable(TARGET, Reason.BAD_ANSWER, speaks_against_peer=True)
+                raise UpstreamUnavailable(TARGET, Reason.BAD_ANSWER, counts_as_failure=True)
 
     def _awake(self) -> list[str]:
         now = self._clock()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.config import Settings
-from chassis.http_client.response import Reason, UpstreamUnavailable
+from chassis.http_client.errors import Reason, UpstreamUnavailable
 from chassis.http_client.retry import retry_after_seconds
 
 if TYPE_CHECKING:
@@ -162,18 +162,18 @@ def failure_of(error: Exception) -> UpstreamUnavailable:
             status=status,
             retry_after=retry_after_seconds(headers.get("retry-after")),
             retryable=status == 429 or status >= 500,
-            speaks_against_peer=status >= 500,
+            counts_as_failure=status >= 500,
         )
     name = type(error).__name__
     if "Timeout" in name:
-        return UpstreamUnavailable("model", Reason.TIMEOUT, speaks_against_peer=True)
+        return UpstreamUnavailable("model", Reason.TIMEOUT, counts_as_failure=True)
     never_sent = type(error.__cause__).__name__ == "ConnectError"
     if name == "APIConnectionError" or name.endswith(("ReadError", "ProtocolError")):
         # Only what was never sent is sent again: an answer that was lost has been paid for.
         return UpstreamUnavailable(
-            "model", Reason.CONNECTION, retryable=never_sent, speaks_against_peer=True
+            "model", Reason.CONNECTION, retryable=never_sent, counts_as_failure=True
         )
-    return UpstreamUnavailable("model", Reason.BAD_ANSWER, speaks_against_peer=True)
+    return UpstreamUnavailable("model", Reason.BAD_ANSWER, counts_as_failure=True)
 
 
 def _code(error: Exception) -> str:

@@ -29,7 +29,6 @@ POLICY = ClientPolicy(
     read_timeout=2.0,
     pool_timeout=3.0,
     total_timeout=3.0,
-    attempts=3,
     breaker=BreakerPolicy(failures_in_a_row=20, reset_timeout=2.0),
 )
 

@@ -22,7 +22,6 @@ POLICY = ClientPolicy(
     read_timeout=1.0,
     pool_timeout=1.5,
     total_timeout=1.5,
-    attempts=3,
     breaker=BreakerPolicy(failures_in_a_row=10, reset_timeout=2.0),
 )
 

@@ -1,1 +1,1 @@
-"""HTTP client for calls between services: timeout, retry, circuit breaker, deadline."""
+"""HTTP client for calls between services: deadline, retries, circuit breaker."""

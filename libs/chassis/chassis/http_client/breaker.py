@@ -1,8 +1,8 @@
-"""A circuit breaker for asyncio around pybreaker's state machine.
+"""Asyncio circuit breaker on pybreaker's state machine (docs/adr/0026).
 
-pybreaker alone does not fit: its decorator never opens on `async def`, half-open lets every waiting
-caller through, a cancelled call counts (as a failure, or as the success that closes the circuit),
-and a failure rate below "N in a row" never opens it.
+pybreaker holds the state, counts consecutive failures, and opens and closes the circuit. What it
+lacks for asyncio is added here: one probe at a time in half-open state, calls without an outcome
+(cancelled, or failed for a reason of our own), a failure rate, and a monotonic clock.
 """
 
 import contextlib
@@ -18,84 +18,92 @@ from typing import Never
 import pybreaker
 from prometheus_client import CollectorRegistry
 
-from chassis.http_client.response import UpstreamMetrics
+from chassis.http_client.metrics import UpstreamMetrics
 
 _STATES = {pybreaker.STATE_CLOSED: 0, pybreaker.STATE_HALF_OPEN: 1, pybreaker.STATE_OPEN: 2}
+_PROBE_RETRY_AFTER = 1.0  # seconds; for calls refused while the probe runs
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """When a circuit opens, and for how long. Seconds throughout."""
+    """When a circuit opens, and for how long. Times in seconds."""
 
     failures_in_a_row: int = 5
     failure_rate: float = 0.5
     rate_window: int = 10
-    rate_calls: int = 20  # with fewer calls in the window a rate says nothing
+    rate_calls: int = 20  # the failure rate needs at least so many calls in the window
     reset_timeout: float = 5.0
-    refused_reset_timeout: float = (
-        0.5  # after a refused connection; another try costs almost nothing
-    )
+    # After a refused connection: the peer is probably restarting, and a probe costs little.
+    refused_reset_timeout: float = 0.5
 
 
 class CircuitOpen(Exception):
-    """Refused without a try; worth another one in `retry_after` seconds."""
+    """The circuit is open: the call was refused and nothing was sent.
+
+    Attributes:
+        retry_after: seconds until the next probe.
+    """
 
     def __init__(self, target: str, retry_after: float) -> None:
         super().__init__(f"the circuit to {target} is open")
         self.retry_after = retry_after
 
 
-class Vote(Enum):
-    """What one call says of the peer's health."""
+class Outcome(Enum):
+    """What a call says about the peer's health."""
 
     SUCCESS = auto()
     FAILURE = auto()
-    REFUSAL = auto()  # a 4xx: the peer is there, which only a half-open circuit wants to know
-    NONE = auto()  # cancelled, or failed for a reason that is not the peer's
+    REJECTED = auto()  # a 4xx response: closes a half-open circuit, otherwise not counted
+    IGNORED = auto()  # cancelled, or failed for a reason that is not the peer's
 
 
-class Ballot:
-    """The guard around one call; the guarded block may set another vote than SUCCESS."""
+class Guard:
+    """Context manager around one call. The block may set another outcome than SUCCESS."""
 
-    __slots__ = ("_breaker", "_epoch", "vote")
+    __slots__ = ("_breaker", "_generation", "outcome")
 
     def __init__(self, breaker: "AsyncBreaker") -> None:
         self._breaker = breaker
-        self.vote = Vote.SUCCESS
+        self.outcome = Outcome.SUCCESS
 
-    def __enter__(self) -> "Ballot":
-        self._epoch = self._breaker.admit()
+    def __enter__(self) -> "Guard":
+        self._generation = self._breaker.admit()
         return self
 
     def __exit__(
         self, kind: object, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is not None:
-            self.vote = Vote.FAILURE if self._breaker.is_failure(error) else Vote.NONE
+            failure = self._breaker.is_failure(error)
+            self.outcome = Outcome.FAILURE if failure else Outcome.IGNORED
         refused = error is not None and self._breaker.is_refused(error)
-        self._breaker.count(self.vote, self._epoch, refused=refused)
+        self._breaker.record(self.outcome, self._generation, refused=refused)
 
 
-class _Failed(Exception):
-    pass
+class _PeerFailed(Exception):
+    """Reports a failure to pybreaker."""
 
 
 def _fail() -> Never:
-    raise _Failed
+    raise _PeerFailed
+
+
+def _succeed() -> None:
+    pass
 
 
 class AsyncBreaker(pybreaker.CircuitBreakerListener):
-    """Opens after N failures in a row, or at a failure rate over a window; probes one at a time.
+    """Circuit breaker of one peer, in this process. It knows no HTTP library.
 
-    Per process and without a lock: every decision is made between two awaits. A call that began
-    before the circuit last moved is old news and has no vote.
+    It needs no lock: it never awaits between reading the state and changing it. A call that
+    started before the last state change has no outcome.
 
     Args:
         target: the peer's name, the metrics' label.
-        is_failure: which exceptions speak against the peer. All others, CancelledError among them,
-            are no vote.
-        is_refused: which of those failures are a refused connection. The circuit probes sooner
-            after one: a peer that restarts must not be refused long after it is back.
+        is_failure: whether an exception counts as a failure of the peer. All other exceptions,
+            CancelledError among them, are ignored.
+        is_refused: whether a failure was a refused connection; the circuit then probes sooner.
         clock: monotonic seconds.
     """
 
@@ -113,17 +121,19 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
         self._policy = policy
         self.is_failure = is_failure
         self.is_refused = is_refused
-        self._reset_timeout = policy.reset_timeout
         self._clock = clock
         self._metrics = UpstreamMetrics.of(registry)
         self._metrics.circuit_state.labels(target).set(0)
         self._metrics.circuit_refused.labels(target)
-        self._epoch = 0
+        self._generation = 0
         self._opened_at = -math.inf
-        self._probing = False
+        self._probe_running = False
         self._window: deque[list[int]] = deque()  # [second, calls, failures]
         self._circuit = pybreaker.CircuitBreaker(
-            fail_max=policy.failures_in_a_row, throw_new_error_on_trip=False, listeners=[self]
+            fail_max=policy.failures_in_a_row,
+            reset_timeout=policy.reset_timeout,
+            throw_new_error_on_trip=False,
+            listeners=[self],
         )
 
     @property
@@ -131,70 +141,72 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
         """`closed`, `half-open` or `open`."""
         return str(self._circuit.current_state)
 
-    def guard(self) -> Ballot:
-        """To be put around one call, its deadline inside: a peer that hangs must count as a
-        failure. Entering it raises CircuitOpen at once where the circuit is.
+    def guard(self) -> Guard:
+        """Return the context manager of one call. Entering it raises CircuitOpen if refused.
+
+        The call's deadline belongs inside the block, so that a call to a hanging peer is a failure.
         """
-        return Ballot(self)
+        return Guard(self)
 
     def state_change(
         self, cb: object, old_state: object, new_state: pybreaker.CircuitBreakerState
     ) -> None:
-        """pybreaker's call-back on every move, before `current_state` shows it."""
-        self._epoch += 1
-        self._probing = False
+        """Listener method: pybreaker calls it at each change of state."""
+        self._generation += 1
+        self._probe_running = False
         self._window.clear()
         if new_state.name == pybreaker.STATE_OPEN:
             self._opened_at = self._clock()
         self._metrics.circuit_state.labels(self._target).set(_STATES[new_state.name])
 
     def admit(self) -> int:
-        """Let one call begin; the epoch in which it does.
+        """Admit a call and return the current generation, for `record`.
 
         Raises:
-            CircuitOpen: not now.
+            CircuitOpen: the circuit is open, or half-open with a probe running.
         """
         if self.state == pybreaker.STATE_OPEN:
-            wait = self._opened_at + self._reset_timeout - self._clock()
+            wait = self._opened_at + self._circuit.reset_timeout - self._clock()
             if wait > 0:
                 self._refuse(wait)
             self._circuit.half_open()
         if self.state == pybreaker.STATE_HALF_OPEN:
-            if self._probing:
-                self._refuse(1.0)  # the probe's answer is near
-            self._probing = True
-        return self._epoch
+            if self._probe_running:
+                self._refuse(_PROBE_RETRY_AFTER)
+            self._probe_running = True
+        return self._generation
 
     def _refuse(self, retry_after: float) -> Never:
         self._metrics.circuit_refused.labels(self._target).inc()
         raise CircuitOpen(self._target, retry_after)
 
-    def count(self, vote: Vote, epoch: int, *, refused: bool = False) -> None:
-        """Count the vote of a call that began in `epoch`.
+    def record(self, outcome: Outcome, generation: int, *, refused: bool = False) -> None:
+        """Report the outcome of a call that `admit` admitted in this generation.
 
         Args:
             refused: the call failed with a refused connection.
         """
-        if epoch != self._epoch:
+        if generation != self._generation:
             return
-        probe, self._probing = self._probing, False
-        if vote is Vote.REFUSAL:
-            vote = Vote.SUCCESS if probe else Vote.NONE
-        if vote is Vote.NONE:
+        probe, self._probe_running = self._probe_running, False
+        if outcome is Outcome.REJECTED:
+            outcome = Outcome.SUCCESS if probe else Outcome.IGNORED
+        if outcome is Outcome.IGNORED:
             return
-        failed = vote is Vote.FAILURE
-        self._reset_timeout = self._policy.reset_timeout
-        if refused:
-            self._reset_timeout = min(self._reset_timeout, self._policy.refused_reset_timeout)
-        self._note(failed)
-        if not failed and not probe and self._circuit.fail_counter == 0:
-            return  # nothing that pybreaker would have to write down
-        with contextlib.suppress(_Failed):
-            self._circuit.call(_fail if failed else bool)
-        if self.state == pybreaker.STATE_CLOSED and failed and self._too_many():
+        policy = self._policy
+        self._circuit.reset_timeout = (
+            min(policy.reset_timeout, policy.refused_reset_timeout)
+            if refused
+            else policy.reset_timeout
+        )
+        failed = outcome is Outcome.FAILURE
+        self._count(failed)
+        with contextlib.suppress(_PeerFailed):
+            self._circuit.call(_fail if failed else _succeed)
+        if failed and self.state == pybreaker.STATE_CLOSED and self._failure_rate_exceeded():
             self._circuit.open()
 
-    def _note(self, failed: bool) -> None:
+    def _count(self, failed: bool) -> None:
         second = int(self._clock())
         while self._window and self._window[0][0] <= second - self._policy.rate_window:
             self._window.popleft()
@@ -203,7 +215,7 @@ class AsyncBreaker(pybreaker.CircuitBreakerListener):
         self._window[-1][1] += 1
         self._window[-1][2] += failed
 
-    def _too_many(self) -> bool:
+    def _failure_rate_exceeded(self) -> bool:
         calls = sum(bucket[1] for bucket in self._window)
         failures = sum(bucket[2] for bucket in self._window)
         return calls >= self._policy.rate_calls and failures >= calls * self._policy.failure_rate

@@ -1,4 +1,4 @@
-"""One point in time by which a whole operation must be done, however many calls it makes."""
+"""Deadline of an operation that makes several calls."""
 
 import asyncio
 import time
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """An instant on a monotonic clock (seconds); made at the edge and handed to every call."""
+    """A point in time, in seconds of a monotonic clock. The edge creates it and passes it on."""
 
     at: float
     clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
 
     @classmethod
     def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> "Deadline":
-        """The instant `seconds` from now."""
+        """Return the deadline `seconds` from now."""
         return cls(clock() + seconds, clock)
 
     def remaining(self) -> float:
-        """Seconds left; 0 when it has passed, never negative."""
+        """Return the seconds left, at least 0."""
         return max(0.0, self.at - self.clock())
 
     @property
@@ -27,16 +27,16 @@ class Deadline:
         return self.remaining() <= 0
 
     def sooner_of(self, seconds: float) -> "Deadline":
-        """This deadline, or the one `seconds` from now where that comes first."""
+        """Return the earlier of this deadline and the one `seconds` from now."""
         return Deadline(min(self.at, self.clock() + seconds), self.clock)
 
     def enforce(self) -> asyncio.Timeout:
-        """`async with deadline.enforce():` cuts the block off, and raises TimeoutError.
+        """Return a context manager that cancels its block at the deadline.
 
-        Counted from now: uvloop's clock has another zero.
+        It uses the seconds left, because uvloop's clock has another origin.
 
         Raises:
-            TimeoutError: it had passed before; the block is not entered.
+            TimeoutError: the deadline has passed. Before the block starts, if it had passed then.
         """
         if self.expired:
             raise TimeoutError

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
+import httpx2
 from jose import jwk
 from jose.exceptions import JOSEError
 
@@ -53,6 +53,10 @@ class KeySet:
         self._fresh_for = ttl - min(REFETCH_SECONDS, ttl / 2)
         self._max_age = max_age
         self._clock = clock
+        # No kept connection: the keys are fetched every few minutes.
+        self._http = httpx2.AsyncClient(
+            limits=httpx2.Limits(max_keepalive_connections=0), trust_env=False
+        )
         self._task: asyncio.Task[None] | None = None
         self._tried_at = self._fetched_at = -math.inf
         self._failed = False
@@ -106,6 +110,7 @@ class KeySet:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        await self._http.aclose()
 
     def _refetch(self, pause: float = REFETCH_SECONDS) -> asyncio.Task[None] | None:
         """The fetch under way or a new one; None when it is too early for one.
@@ -138,13 +143,10 @@ class KeySet:
             log.info("key set changed", extra={"keys": len(keys)})
 
     async def _document(self) -> Any:
-        """A session of its own: a fetch every few minutes is not worth a kept connection."""
-        timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT)
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=False) as http,
-            http.get(self._url, raise_for_status=True, allow_redirects=False) as response,
-        ):
-            return await response.json(content_type=None)
+        async with asyncio.timeout(FETCH_TIMEOUT):
+            response = await self._http.get(self._url)
+        response.raise_for_status()
+        return response.json()
 
 
 def signing_keys(document: Any) -> SigningKeys:

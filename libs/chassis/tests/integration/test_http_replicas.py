@@ -13,14 +13,17 @@ from scripted_peer import Answer, Drop, Script, ScriptedPeer, scripted_peer
 
 from chassis.http_client.client import (
     BreakerPolicy,
+    BudgetPolicy,
     ClientPolicy,
     Reason,
     ResilientClient,
+    RetryPolicy,
     UpstreamUnavailable,
 )
 
-POLICY = ClientPolicy(backoff=0.001, breaker=BreakerPolicy(10_000, rate_calls=10_000))
-NO_RETRIES = replace(POLICY, retry_floor=0, retry_ratio=0)
+QUICK_RETRIES = RetryPolicy(attempts=3, backoff=0.001)
+POLICY = ClientPolicy(retry=QUICK_RETRIES, breaker=BreakerPolicy(10_000, rate_calls=10_000))
+NO_BUDGET = BudgetPolicy(retries_per_call=0, retries_per_second=0, reserve=0)
 NOBODY = "http://127.0.0.1:1"
 KEY = {"Idempotency-Key": "order-1"}
 
@@ -54,7 +57,9 @@ async def test_peer_is_called_within_a_second_of_its_restart() -> None:
     """The circuit that refused connections have opened must not outlast the peer's return."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    async with client_of(f"http://127.0.0.1:{port}", policy=ClientPolicy(backoff=0.001)) as client:
+    async with client_of(
+        f"http://127.0.0.1:{port}", policy=ClientPolicy(retry=QUICK_RETRIES)
+    ) as client:
         while client.circuit == "closed":
             with pytest.raises(UpstreamUnavailable):
                 await client.request("GET", "/a")
@@ -99,9 +104,9 @@ async def test_one_that_refuses_connections_is_passed_over_without_a_retry(metho
     """Nothing was sent to it: neither budget nor backoff stands against asking the other, at once,
     for whatever may not run twice as well."""
     policy = replace(
-        NO_RETRIES,
-        retry_reserve=0,
-        attempts=1,
+        POLICY,
+        budget=NO_BUDGET,
+        retry=RetryPolicy(attempts=1),
         connect_timeout=5.0,
         pool_timeout=5.0,
         read_timeout=5.0,

@@ -6,7 +6,7 @@ import time
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Vote
+from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Outcome
 from chassis.http_client.deadline import Deadline
 
 
@@ -46,8 +46,8 @@ class Circuit:
             pass
 
     def refuse(self) -> None:
-        with self.breaker.guard() as ballot:
-            ballot.vote = Vote.REFUSAL
+        with self.breaker.guard() as guard:
+            guard.outcome = Outcome.REJECTED
 
     def fail(self, times: int = 1, error: type[Down] = Down) -> None:
         for _ in range(times):
@@ -241,14 +241,16 @@ def test_an_error_that_is_not_the_peers_does_not_count(circuit: Circuit) -> None
     assert circuit.breaker.state == "closed"
 
 
-@pytest.mark.parametrize("vote", [Vote.SUCCESS, Vote.FAILURE])
-def test_a_call_from_before_the_circuit_moved_has_no_vote(circuit: Circuit, vote: Vote) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.FAILURE])
+def test_a_call_from_before_the_circuit_moved_has_no_outcome(
+    circuit: Circuit, outcome: Outcome
+) -> None:
     with circuit.breaker.guard() as old:
         circuit.half_open()
         with circuit.breaker.guard() as probe:
-            probe.vote = Vote.NONE
+            probe.outcome = Outcome.IGNORED
         assert circuit.breaker.state == "half-open"
-        old.vote = vote
+        old.outcome = outcome
     assert circuit.breaker.state == "half-open"
 
 

@@ -7,8 +7,10 @@ from email.utils import format_datetime
 import pytest
 from tenacity import Future, RetryCallState
 
-from chassis.http_client.client import ClientPolicy, Reason, Reply, UpstreamUnavailable
-from chassis.http_client.retry import RetryBudget, retry_after_seconds, retrying
+from chassis.backoff import RetryPolicy
+from chassis.http_client.errors import Reason, UpstreamUnavailable
+from chassis.http_client.response import Reply
+from chassis.http_client.retry import BudgetPolicy, RetryBudget, retry_after_seconds, retrying
 
 
 class Clock:
@@ -19,9 +21,9 @@ class Clock:
         return self.now
 
 
-def wait_before(attempt: int, policy: ClientPolicy, retry_after: float | None = None) -> float:
+def wait_before(attempt: int, policy: RetryPolicy, retry_after: float | None = None) -> float:
     """The seconds that the client waits after its `attempt`-th try failed."""
-    loop = retrying(policy, RetryBudget(policy), 60, lambda: None)
+    loop = retrying(policy, RetryBudget(), 60, lambda: None)
     state = RetryCallState(loop, None, (), {})
     state.attempt_number = attempt
     state.outcome = Future.construct(
@@ -32,7 +34,7 @@ def wait_before(attempt: int, policy: ClientPolicy, retry_after: float | None = 
 
 def test_waits_are_spread_over_the_whole_range_and_the_range_doubles() -> None:
     """Full jitter: no tenth of the range holds more than its share and a half."""
-    policy = ClientPolicy(backoff=0.1, backoff_max=0.3)
+    policy = RetryPolicy(backoff=0.1, backoff_max=0.3)
     for attempt, longest in ((1, 0.1), (2, 0.2), (3, 0.3), (9, 0.3)):
         waits = [wait_before(attempt, policy) for _ in range(5000)]
         assert max(waits) <= longest
@@ -42,7 +44,7 @@ def test_waits_are_spread_over_the_whole_range_and_the_range_doubles() -> None:
 
 def test_a_wait_is_at_least_what_the_peer_asked_for() -> None:
     """Promise 38."""
-    waits = [wait_before(1, ClientPolicy(backoff=0.1), retry_after=2) for _ in range(100)]
+    waits = [wait_before(1, RetryPolicy(backoff=0.1), retry_after=2) for _ in range(100)]
     assert all(2 <= wait <= 2.1 for wait in waits)
     assert len(set(waits)) > 90  # and not all at the same instant
 
@@ -50,7 +52,7 @@ def test_a_wait_is_at_least_what_the_peer_asked_for() -> None:
 def test_the_budget_pays_for_one_retry_in_eight_calls_and_a_few_a_second() -> None:
     """Promise 32."""
     clock = Clock()
-    budget = RetryBudget(ClientPolicy(retry_ratio=0.125, retry_floor=2), clock)
+    budget = RetryBudget(BudgetPolicy(retries_per_call=0.125, retries_per_second=2), clock)
     paid = 0
     for _ in range(1000):
         budget.deposit()
@@ -63,7 +65,7 @@ def test_the_budget_pays_for_one_retry_in_eight_calls_and_a_few_a_second() -> No
 
 def test_the_budget_saves_up_no_more_than_its_reserve() -> None:
     clock = Clock()
-    budget = RetryBudget(ClientPolicy(retry_reserve=50), clock)
+    budget = RetryBudget(BudgetPolicy(reserve=50), clock)
     clock.now += 3600
     for _ in range(10_000):
         budget.deposit()

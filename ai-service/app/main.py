@@ -22,13 +22,14 @@ from chassis.app.health import health_router
 from chassis.kafka.producer import EventProducer
 from chassis.observability.logging import configure_logging
 from chassis.observability.metrics import metrics_router, new_registry
-from chassis.observability.telemetry import exported_spans
+from chassis.observability.span_export import configure_tracing, span_export
 from chassis.settings import load_settings
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
+    configure_tracing(settings)
     registry, languages = new_registry(), load_languages()
     products, model = CatalogueClient(settings, registry), ModelClient(settings, registry)
     catalogue = LiveCatalogue(products, languages, registry, settings)
@@ -40,7 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with exported_spans(settings, registry), AsyncExitStack() as stack:
+        async with span_export(settings, registry), AsyncExitStack() as stack:
             stack.push_async_callback(products.close)  # in reverse, within 10 s, broker or not
             stack.push_async_callback(model.close)
             stack.push_async_callback(producer.stop, timeout=1.0)

@@ -17,7 +17,7 @@ from app.headers import RawHeaders, values_of
 from app.policy import Access
 from app.rate_limiter import Quota, Standing
 from app.routing import Address, Directory, MalformedAddress, check_query
-from chassis.observability.tracing import current_trace
+from chassis.observability.tracing import trace_id
 from chassis.problems import Problem, instance_of, render
 from chassis.security.token_verifier import (
     InvalidToken,
@@ -166,8 +166,7 @@ def _request_id(headers: RawHeaders) -> str:
     given = values_of(headers, b"x-request-id")
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return given[0]
-    trace = current_trace()
-    return trace.trace_id if trace else "none"
+    return trace_id() or "none"
 
 
 def _hardened(send: Send, extra: RawHeaders, *, personal: bool = False) -> Send:

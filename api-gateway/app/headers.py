@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from multidict import CIMultiDict
 
 from app.errors import RequestRefused
-from chassis.observability.tracing import TraceContext, current_trace, parse_traceparent
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -78,12 +77,9 @@ def for_upstream(
             make the request another one (an anonymous one, say).
     """
     sent: CIMultiDict[str] = CIMultiDict()
-    tracestate: list[bytes] = []
     for name, value in headers:
         if name in _TO_UPSTREAM:
             sent.add(_TO_UPSTREAM[name], _text(value))
-        elif name == b"tracestate":
-            tracestate.append(value)
         elif name == b"connection" and not _NOT_TO_BE_DROPPED.isdisjoint(_listed(value)):
             raise RequestRefused(RequestRefused.example)
     if token is not None:
@@ -91,17 +87,7 @@ def for_upstream(
     sent["X-Forwarded-For"] = address
     sent["X-Forwarded-Proto"] = scheme
     sent["X-Request-ID"] = request_id
-    if (trace := current_trace()) is not None:
-        sent["traceparent"] = trace.traceparent()
-        if tracestate and _is_continued(headers, trace):
-            sent.extend([("tracestate", _text(value)) for value in tracestate])
     return sent
-
-
-def _is_continued(headers: RawHeaders, trace: TraceContext) -> bool:
-    """Whether our trace is the caller's, so that their `tracestate` goes with it."""
-    above = parse_traceparent(next(iter(values_of(headers, b"traceparent")), None))
-    return above is not None and above.trace_id == trace.trace_id
 
 
 def _text(value: bytes) -> str:

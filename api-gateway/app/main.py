@@ -20,7 +20,7 @@ from chassis.app.head import HeadMiddleware
 from chassis.app.middleware import RequestMiddleware
 from chassis.observability.logging import configure_logging
 from chassis.observability.metrics import new_registry
-from chassis.observability.telemetry import exported_spans
+from chassis.observability.span_export import configure_tracing, span_export
 from chassis.security.token_verifier import TokenVerifier
 from chassis.settings import load_settings
 
@@ -29,6 +29,7 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     """The ASGI app; with a verifier of its own (another clock) in tests."""
     settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
+    configure_tracing(settings, trust_parent=False)
     registry, verifier = new_registry(), verifier or TokenVerifier(settings)
     quota = Quota(settings, registry, shared_by_gateways(settings))
     upstreams = upstreams_of(settings, registry)
@@ -36,7 +37,7 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with exported_spans(settings, registry), AsyncExitStack() as stack:
+        async with span_export(settings, registry), AsyncExitStack() as stack:
             for close in (verifier.aclose, quota.aclose, watch.aclose):  # in reverse, at the end
                 stack.push_async_callback(close)
             for upstream in upstreams.values():
@@ -57,7 +58,7 @@ def create_app(settings: Settings | None = None, verifier: TokenVerifier | None 
     )
     app = with_cors(door, settings)
     # request_body.py limits bodies, so that its refusals have the headers of every response.
-    return RequestMiddleware(app, registry=registry, max_body_bytes=None, public=True)
+    return RequestMiddleware(app, registry=registry, max_body_bytes=None)
 
 
 app = create_app()

@@ -13,6 +13,7 @@ from app.operations import private_metrics_router
 from app.rate_limiter import Quota
 from app.start_page import install_start_page
 from app.upstreams import Upstream
+from chassis.app.factory import NO_NATIVE_TELEMETRY
 from chassis.app.health import Dependency, health_router
 from chassis.problems import install_problem_handlers
 from chassis.security.token_verifier import TokenVerifier
@@ -38,7 +39,11 @@ def pages_of(
 ) -> FastAPI:
     """The FastAPI app for all that is not below /api/."""
     pages = FastAPI(
-        title="api-gateway", lifespan=lifespan, redirect_slashes=False, openapi_url=None
+        title="api-gateway",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        openapi_url=None,
+        telemetry=NO_NATIVE_TELEMETRY,
     )
     install_problem_handlers(pages)
     install_start_page(pages, settings)

@@ -6,6 +6,7 @@ among the headers of a request that the app may already be looking at.
 
 import asyncio
 import json
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,20 @@ from chassis.app.graceful_shutdown import DrainingProtocol
 
 _DRAIN_SECONDS = 5.0
 _LINGER_SECONDS = 1.0
+
+
+class _LingeringTransport:
+    """The transport of a response cycle, with a lingering close (RFC 9112, section 9.6).
+
+    uvicorn's `RequestResponseCycle` closes its transport after the last response, even if the
+    client is still sending: the TCP reset may then destroy the response before the client reads it.
+    uvicorn has no setting for that, and calls the protocol only afterwards.
+    """
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 class _Refused(Exception):
@@ -57,6 +72,7 @@ class BoundedHttpProtocol(DrainingProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._response_transport = _LingeringTransport(transport, self._end_after_response)
         self._close_in(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -86,6 +102,7 @@ class BoundedHttpProtocol(DrainingProtocol):
             raise _Refused
         super().on_headers_complete()
         self._asked = True
+        self.cycle.transport = self._response_transport  # type: ignore[assignment]
         self.headers = []  # trailers go here, out of the request's sight
         self._head_done = True
         self._unread = 0
@@ -148,7 +165,7 @@ class BoundedHttpProtocol(DrainingProtocol):
         self.transport.write(_refusal(status, self.max_head_bytes))
         self._linger()
 
-    def end_after_answer(self) -> None:
+    def _end_after_response(self) -> None:
         if self._head_done:
             self._linger()
         else:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import aiohttp
 from multidict import CIMultiDict
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Gauge
 from yarl import URL
 
@@ -24,7 +25,7 @@ from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen
 from chassis.http_client.errors import Reason
 from chassis.http_client.metrics import UpstreamMetrics
 from chassis.http_client.retry import RetryBudget
-from chassis.observability.tracing import Kind, is_recording, span, traceparent
+from chassis.observability.tracing import span, trace_headers
 from chassis.problems import Problem
 
 CONNECT_SECONDS = 1.0
@@ -266,13 +267,11 @@ class Upstream:
         self, target: _Target, outgoing: Outgoing, patience: Patience
     ) -> aiohttp.ClientResponse:
         """One attempt, until its answer begins, as a span that the upstream names as parent."""
-        if not is_recording():
-            return await self._exchanged(target, outgoing, patience)
         about = {"http.request.method": outgoing.method, "peer.service": self.name}
-        with span(f"{outgoing.method} {self.name}", Kind.CLIENT, about) as work:
-            outgoing.headers["traceparent"] = traceparent() or ""
+        with span(f"{outgoing.method} {self.name}", SpanKind.CLIENT, about) as work:
+            outgoing.headers.update(trace_headers())
             response = await self._exchanged(target, outgoing, patience)
-            work.note("http.response.status_code", response.status)
+            work.set_attribute("http.response.status_code", response.status)
             return response
 
     async def _exchanged(

@@ -16,7 +16,7 @@ from chassis.app.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
 from chassis.observability.logging import configure_logging
 from chassis.observability.metrics import metrics_router, new_registry
-from chassis.observability.telemetry import exported_spans
+from chassis.observability.span_export import configure_tracing, span_export
 from chassis.postgres.database import Database
 from chassis.postgres.relay import OutboxRelay
 from chassis.settings import load_settings
@@ -25,6 +25,7 @@ from chassis.settings import load_settings
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
+    configure_tracing(settings)
     registry = new_registry()
     database = Database(settings, registry)
     producer = EventProducer.of(settings, settings.service_name, registry)
@@ -33,7 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:  # neither server has to be there yet
-            await stack.enter_async_context(exported_spans(settings, registry))
+            await stack.enter_async_context(span_export(settings, registry))
             stack.push_async_callback(database.close)
             await database.open()
             stack.push_async_callback(producer.stop)

@@ -14,13 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import InvalidProductId, MissingIdempotencyKey
 from app.schemas.inventory import ProductId
-from chassis.app.requests import (
-    IdempotencyKey,
-    InvalidCursor,
-    InvalidIdempotencyKey,
-    decode_cursor,
-    encode_cursor,
-)
+from chassis.app.idempotency import IdempotencyKey, InvalidIdempotencyKey
+from chassis.app.pagination import InvalidCursor, decode_cursor, encode_cursor
 
 _PRODUCT_ID: TypeAdapter[str] = TypeAdapter(ProductId)
 _KEY_LENGTH = 255

@@ -18,13 +18,14 @@ from chassis.app.health import health_router
 from chassis.kafka.producer import EventProducer
 from chassis.observability.logging import configure_logging
 from chassis.observability.metrics import metrics_router, new_registry
-from chassis.observability.telemetry import exported_spans
+from chassis.observability.span_export import configure_tracing, span_export
 from chassis.settings import load_settings
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
+    configure_tracing(settings)
     registry = new_registry()
 
     @asynccontextmanager
@@ -44,7 +45,7 @@ async def open_resources(
 ) -> None:
     """Build each resource; the stack closes them in reverse, within 10 s even without a broker."""
     state = app.state
-    await stack.enter_async_context(exported_spans(settings, registry))
+    await stack.enter_async_context(span_export(settings, registry))
     state.mailer = mailer(settings, registry)
     stack.push_async_callback(state.mailer.close)
     producer = EventProducer.of(settings, settings.service_name, registry)

@@ -19,7 +19,7 @@ from app.models.order import OrderStatus
 from app.repositories.order_repository import Place
 from app.services.order_service import OrderCancelling
 from app.services.placing import OrderPlacing
-from chassis.app.requests import InvalidCursor, PageLimit, decode_cursor
+from chassis.app.pagination import InvalidCursor, PageLimit, decode_cursor
 from chassis.email_address import comparable_address
 from chassis.security.token_verifier import (
     InvalidToken,

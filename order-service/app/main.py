@@ -17,7 +17,7 @@ from chassis.app.health import Dependency, health_router
 from chassis.kafka.producer import EventProducer
 from chassis.observability.logging import configure_logging
 from chassis.observability.metrics import metrics_router, new_registry
-from chassis.observability.telemetry import exported_spans
+from chassis.observability.span_export import configure_tracing, span_export
 from chassis.postgres.database import Database
 from chassis.postgres.relay import OutboxRelay
 from chassis.security.token_verifier import TokenVerifier
@@ -27,6 +27,7 @@ from chassis.settings import load_settings
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
+    configure_tracing(settings)
     registry, verifier = new_registry(), TokenVerifier(settings)
     database, metrics = Database(settings, registry), OrderMetrics(registry)
     peers = Peers.of(settings, registry)
@@ -37,7 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         settings.warn_if_open()
-        async with exported_spans(settings, registry), AsyncExitStack() as stack:
+        async with span_export(settings, registry), AsyncExitStack() as stack:
             await database.open()
             for resource in (database.close, peers.close, verifier.aclose, producer.stop):
                 stack.push_async_callback(resource)

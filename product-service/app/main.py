@@ -14,7 +14,7 @@ from chassis.app.factory import add_routes, service_app
 from chassis.app.health import Dependency, health_router
 from chassis.observability.logging import configure_logging
 from chassis.observability.metrics import metrics_router, new_registry
-from chassis.observability.telemetry import exported_spans
+from chassis.observability.span_export import configure_tracing, span_export
 from chassis.settings import load_settings
 
 TAGS = [
@@ -27,11 +27,12 @@ TAGS = [
 def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load_settings(Settings)
     configure_logging(settings.service_name, settings.log_level)
+    configure_tracing(settings)
     registry = new_registry()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with exported_spans(settings, registry), AsyncExitStack() as stack:
+        async with span_export(settings, registry), AsyncExitStack() as stack:
             database = Database(settings, registry, upgrade=refold)
             stack.push_async_callback(database.close)
             seconds = settings.mongodb_timeout_ms / 1000

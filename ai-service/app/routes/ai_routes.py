@@ -17,7 +17,7 @@ from app.schemas.ai import (
     SuggestOut,
 )
 from app.services.answer import OFFLINE
-from chassis.app.requests import ExactJsonRoute, max_body
+from chassis.app.json_body import ExactJsonRoute, max_body
 from chassis.problems import problem_responses
 
 router = APIRouter(prefix="/api/ai", tags=["assistant"], route_class=ExactJsonRoute)

@@ -167,6 +167,17 @@ async def test_the_callers_trace_goes_on_with_our_span_as_parent(
     assert upstream.requests[0].header("tracestate") == "vendor=1"
 
 
+@pytest.mark.parametrize("parent", ["", "garbage", "00-0-0-01"])
+async def test_vendor_state_without_a_valid_trace_is_dropped(
+    gateway: Gateway, upstream: FakeUpstream, parent: str
+) -> None:
+    headers = {"traceparent": parent, "tracestate": "vendor=1"}
+    answer = await gateway.ask("/api/products", headers=headers)
+    sent = str(upstream.requests[0].header("traceparent")).split("-")
+    assert sent[1] == answer.header("x-trace-id")
+    assert upstream.requests[0].header("tracestate") is None
+
+
 @pytest.mark.parametrize(
     "value", [b"a\rSet-Cookie: x=1", b"a\x00b", b"a\x01b", b"a\x7fb", b"a\nSet-Cookie: x=1"]
 )

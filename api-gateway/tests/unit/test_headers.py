@@ -4,10 +4,6 @@ import pytest
 
 from app.errors import RequestRefused
 from app.headers import RawHeaders, for_client, for_upstream
-from chassis.observability.tracing import continue_trace
-
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 
 def sent(headers: RawHeaders, token: str | None = None) -> dict[str, list[str]]:
@@ -108,22 +104,6 @@ def test_promise_47_connection_may_not_name_what_makes_the_request_what_it_is(
 def test_connection_may_name_what_does_not_pass_anyway() -> None:
     given: RawHeaders = [(b"connection", b"close, X-User-Id, TE"), (b"x-user-id", b"1")]
     assert sent(given) == OURS
-
-
-def test_our_own_span_is_the_parent_and_the_callers_state_goes_on() -> None:
-    given: RawHeaders = [(b"traceparent", PARENT.encode()), (b"tracestate", b"vendor=1")]
-    with continue_trace(PARENT) as trace:
-        passed = sent(given)
-    assert passed["traceparent"] == [f"00-{TRACE}-{trace.span_id}-01"]
-    assert passed["tracestate"] == ["vendor=1"]
-
-
-@pytest.mark.parametrize("parent", [b"", b"garbage", b"00-0-0-01", PARENT.encode()[:-1] + b"x"])
-def test_state_without_a_trace_that_goes_on_is_dropped(parent: bytes) -> None:
-    with continue_trace(parent.decode()) as trace:
-        passed = sent([(b"traceparent", parent), (b"tracestate", b"vendor=1")])
-    assert passed["traceparent"] == [trace.traceparent()]
-    assert "tracestate" not in passed
 
 
 def test_of_an_answer_only_what_is_on_the_list_reaches_the_client() -> None:

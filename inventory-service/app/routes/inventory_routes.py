@@ -48,16 +48,14 @@ from chassis.app.conditional_requests import (
     PreconditionFailed,
     not_modified,
 )
-from chassis.app.idempotency import REPLAYABLE, replay_headers
-from chassis.app.requests import (
-    ExactJsonRoute,
+from chassis.app.idempotency import (
+    REPLAYABLE,
     IdempotencyKey,
-    InvalidCursor,
     InvalidIdempotencyKey,
-    PageLimit,
-    link_next,
-    max_body,
+    replay_headers,
 )
+from chassis.app.json_body import ExactJsonRoute, max_body
+from chassis.app.pagination import InvalidCursor, PageLimit, link_next
 from chassis.postgres.database import DatabaseUnavailable
 from chassis.problems import problem_responses
 

@@ -10,10 +10,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from app.repositories.reductions import reduce_at_once
 from app.schemas.inventory import Item
-from chassis.observability.tracing import Span, record_to
 from tests.stock import Shop, new_id, path_of
 
 LOW = 10
@@ -32,11 +35,13 @@ async def at_once(shop: Shop, key: str, pieces: dict[str, int]) -> str | None:
 
 
 @pytest.fixture
-def spans() -> Iterator[list[Span]]:
-    kept: list[Span] = []
-    record_to(kept.append)
-    yield kept
-    record_to(None)
+def spans(shop: Shop) -> Iterator[InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    provider = trace.get_tracer_provider()  # the app's, as `shop` has started it
+    assert isinstance(provider, TracerProvider)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    yield exporter
+    exporter.shutdown()
 
 
 @pytest.mark.parametrize("name", ["Wireless Headphones", "\"q\" \\ / 'a' é 键 🔑 \u2028", "{}[],:"])
@@ -68,14 +73,17 @@ async def test_its_times_are_in_utc_wherever_the_server_is(shop: Shop) -> None:
     assert item["updated_at"].endswith("Z")
 
 
-async def test_an_ordinary_reduction_asks_the_database_once(shop: Shop, spans: list[Span]) -> None:
-    a, b, trace = await shop.stock(100), await shop.stock(100), f"{uuid4().hex}"
-    shop.client.headers["traceparent"] = f"00-{trace}-00f067aa0ba902b7-01"
+async def test_an_ordinary_reduction_asks_the_database_once(
+    shop: Shop, spans: InMemorySpanExporter
+) -> None:
+    a, b, trace_id = await shop.stock(100), await shop.stock(100), uuid4()
+    shop.client.headers["traceparent"] = f"00-{trace_id.hex}-00f067aa0ba902b7-01"
     try:
         for pieces, uses in (({a: 1}, 1), ({a: 1, b: 2}, 1), ({a: 95}, 2)):
             spans.clear()
             assert (await shop.reduce(pieces)).status_code == 200
-            mine = [one for one in spans if one.context.trace_id == trace]
+            finished = spans.get_finished_spans()
+            mine = [one for one in finished if one.context.trace_id == trace_id.int]
             assert len([one for one in mine if one.name == "transaction"]) == uses
     finally:
         del shop.client.headers["traceparent"]

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from chassis.observability.tracing import current_trace
+from chassis.observability.tracing import trace_id
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -96,14 +96,13 @@ def problem_response(
     extensions: Mapping[str, object] | None = None,
 ) -> Response:
     """Render one problem document. ASCII-escaped JSON, so that no text whatever can break it."""
-    trace = current_trace()
     document = {
         "type": type_,
         "title": title or phrase_of(status),
         "status": status,
         "detail": detail,
         "instance": instance,
-        "trace_id": trace.trace_id if trace else None,
+        "trace_id": trace_id(),
         **(extensions or {}),
     }
     body = json.dumps(document, default=float).encode("ascii")
@@ -133,7 +132,7 @@ def _release_frames(error: BaseException) -> None:
     """Drop the tracebacks of a handled error: their frames hold the request's body.
 
     FastAPI's exit stacks leave error and frames in a reference cycle, and the garbage collector
-    runs rarely (garbage.py): hundreds of refused bodies would wait for it.
+    runs rarely (gc_tuning.py): hundreds of refused bodies would wait for it.
     """
     chain: BaseException | None = error
     while chain is not None:

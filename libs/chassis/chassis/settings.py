@@ -1,8 +1,8 @@
-"""What every service's settings begin with. The environment is the only configuration."""
+"""Settings that every service has. The environment is the only source of configuration."""
 
 from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 S = TypeVar("S", bound=BaseSettings)
@@ -11,8 +11,9 @@ S = TypeVar("S", bound=BaseSettings)
 def load_settings(settings_type: type[S]) -> S:
     """Read the settings from the environment.
 
-    Raises SystemExit with one line for each invalid or missing variable. Pydantic's own text would
-    print the values of all variables, secrets included.
+    Raises:
+        SystemExit: with one line for each invalid or missing variable. Pydantic's own message
+            would print the values of all variables, secrets included.
     """
     try:
         return settings_type()
@@ -26,9 +27,9 @@ def load_settings(settings_type: type[S]) -> S:
 
 
 class ServiceSettings(BaseSettings):
-    """Base of each service's own `Settings`; every field is an environment variable of its name.
+    """Base of each service's `Settings`; each field is the environment variable of its name.
 
-    A service builds one in `create_app()` and hands it on; nothing reads it from a global.
+    `create_app()` builds them and passes them on; no module reads them from a global.
     """
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
@@ -39,30 +40,22 @@ class ServiceSettings(BaseSettings):
     max_body_bytes: int = Field(
         default=1_000_000,
         gt=0,
-        description="larger bodies get 413; most routes have a smaller limit of their own",
+        description="larger bodies get 413; most routes have a smaller limit",
     )
-    service_version: str = Field(default="1.0.0", description="named in spans")
+    service_version: str = Field(default="1.0.0", description="the spans' `service.version`")
     otel_exporter_otlp_endpoint: str = Field(
-        default="", description="the collector's base URL for OTLP over HTTP; empty: no spans"
-    )
-    otel_exporter_otlp_headers: SecretStr = Field(
-        default=SecretStr(""), description="such as `authorization=Bearer%20...`, commas between"
-    )
-    otel_sdk_disabled: bool = Field(default=False, description="no spans, whatever else is set")
-    otel_export_retry_max_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        description="longest wait before an unreachable collector is tried again",
+        default="",
+        description="base URL of the OTLP/HTTP collector; empty: no spans are exported",
     )
     otel_traces_sampler_arg: float = Field(
-        default=0.05, ge=0, le=1, description="how many of the traces that begin here are recorded"
+        default=0.05, ge=0, le=1, description="share of the traces that are sampled"
     )
 
 
 class KafkaSettings(BaseSettings):
-    """Mixed into the settings of a service that produces or consumes."""
+    """Settings of a service that produces or consumes events."""
 
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     kafka_enable_idempotence: bool = Field(
-        default=True, description="false only for the embedded broker, which does not speak it"
+        default=True, description="false only for the embedded broker, which does not support it"
     )

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 from aiosmtplib.errors import SMTPHeloError
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from app.clients.server_state import ServerState
@@ -22,7 +23,7 @@ from app.errors import (
 )
 from app.mail import Mail, Sender, render, smtp_address
 from app.smtp_replies import Outcome, Stage, classify, enhanced_code
-from chassis.observability.tracing import Kind, span
+from chassis.observability.tracing import span
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class SmtpClient:
         """
         message = render(mail, self._sender)
         about = {"peer.service": "smtp", "event_type": mail.event_type}
-        with span("send mail", Kind.CLIENT, about):
+        with span("send mail", SpanKind.CLIENT, about):
             async with self._lock:
                 await asyncio.sleep(self._state.seconds_until_try(mail.recipient))
                 await self._pace()

@@ -37,16 +37,14 @@ from app.models.order import Order
 from app.schemas.order import CancelIn, OrderIn, OrderOut, StatusIn
 from app.services.order_service import advance_order, get_order, orders_page
 from app.services.placing import CallerKey
-from chassis.app.idempotency import REPLAYABLE, replay_headers
-from chassis.app.requests import (
-    ExactJsonRoute,
+from chassis.app.idempotency import (
+    REPLAYABLE,
     IdempotencyKey,
-    InvalidCursor,
     InvalidIdempotencyKey,
-    encode_cursor,
-    link_next,
-    max_body,
+    replay_headers,
 )
+from chassis.app.json_body import ExactJsonRoute, max_body
+from chassis.app.pagination import InvalidCursor, encode_cursor, link_next
 from chassis.postgres.database import DatabaseUnavailable
 from chassis.problems import problem_responses
 

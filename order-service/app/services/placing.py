@@ -241,7 +241,7 @@ class OrderPlacing:
         body = OrderOut.model_validate(confirmed).model_dump_json()
         try:
             about = {"order.number": order.order_number}
-            with span("confirm order", attributes=about, refusals=Problem):
+            with span("confirm order", attributes=about, expected=Problem):
                 done = await self._commit_confirmation(confirmed, body)
         except DatabaseUnavailable as lost:
             return await self._after_lost_commit(order.id, lost)

@@ -19,7 +19,6 @@ from app.services.availability import Stock
 from app.services.pre_order_checks import OrderCheck
 from app.services.price_validation import ListPrices
 from chassis.http_client.deadline import Deadline
-from chassis.observability.tracing import record_to
 from tests.conftest import order_of, running
 from tests.fakes import FakeCatalogue, FakeInventory
 
@@ -154,22 +153,6 @@ async def test_products_that_the_catalogue_chokes_on_are_their_own_orders_troubl
     answers = await asyncio.gather(*(post(client, body) for body in bodies))
     assert [answer.status_code for answer in answers] == [201, 503, 201] * 3
     assert {answer.json()["type"] for answer in answers[1::3]} == {AWAY}
-
-
-async def test_an_order_whose_trace_is_recorded_has_a_lookup_of_its_own(
-    client: httpx2.AsyncClient, catalogue: FakeCatalogue
-) -> None:
-    recorded = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
-    orders = [
-        client.post("/api/orders", json=priced(("p", 10.5)), headers=recorded) for _ in range(5)
-    ]
-    record_to(lambda _: None)
-    try:
-        answers = await asyncio.gather(*orders)
-    finally:
-        record_to(None)
-    assert {answer.status_code for answer in answers} == {201}
-    assert catalogue.calls["prices"] == 5
 
 
 @pytest.mark.parametrize("prices", [(10.5, 10.49), (10.49, 10.5)])

@@ -26,7 +26,7 @@ from chassis.app.conditional_requests import (
     PreconditionFailed,
     not_modified,
 )
-from chassis.app.requests import ExactJsonRoute, max_body
+from chassis.app.json_body import ExactJsonRoute, max_body
 from chassis.field_types import VisibleText
 from chassis.problems import problem_responses
 

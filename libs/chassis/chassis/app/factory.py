@@ -1,4 +1,4 @@
-"""The web app of a service: what is the same in each of them."""
+"""Build the FastAPI app of a service."""
 
 from typing import Any
 
@@ -12,25 +12,25 @@ from chassis.app.middleware import RequestMiddleware
 from chassis.problems import install_problem_handlers
 from chassis.settings import ServiceSettings
 
-# Requests are told of by RequestMiddleware. FastAPI would look for other providers at each of them.
-_NO_OTHER_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
+NO_NATIVE_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI's `telemetry` argument: RequestMiddleware makes the span of a request."""
 
 
 def service_app(
     settings: ServiceSettings, registry: CollectorRegistry, lifespan: Lifespan[Any], **about: Any
 ) -> FastAPI:
-    """An app with the one middleware, errors as problem documents, and the page at `/docs`.
+    """Return an app with the request middleware, problem documents, and the page at `/docs`.
 
     Args:
-        about: FastAPI's own arguments.
+        about: further arguments of `FastAPI`.
     """
     app = FastAPI(
         **{"title": settings.service_name, "version": "1.0.0"} | about,
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would name this host to callers of the gateway
-        telemetry=_NO_OTHER_TELEMETRY,
+        telemetry=NO_NATIVE_TELEMETRY,
     )
-    app.add_middleware(HeadMiddleware)  # the last that is added is the outermost
+    app.add_middleware(HeadMiddleware)  # the last one added is the outermost
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
     install_problem_handlers(app)
     install_docs(app)
@@ -38,8 +38,8 @@ def service_app(
 
 
 def add_routes(app: FastAPI, *routers: APIRouter) -> None:
-    """As routes of the app itself, and its first.
+    """Add the routes to the app itself, in front of its other routes.
 
-    Each that is tried before costs, and FastAPI looks up one of an included router twice.
+    FastAPI matches an included router's routes twice, and tries all routes in their order.
     """
     app.router.routes[:0] = [route for router in routers for route in router.routes]

@@ -1,17 +1,14 @@
-"""Python's garbage collector, set for a process that serves."""
+"""Tune Python's garbage collector for a server process."""
 
 import gc
 
-_YOUNG = 10_000  # objects that may become garbage before somebody looks; the default is 700
-_GENERATIONS = (5, 5)
 
+def tune_garbage_collection() -> None:
+    """Exclude start-up objects from collection (`gc.freeze`), and collect less often.
 
-def collect_rarely() -> None:
-    """Look at nothing that is there now ever again, and at what comes less often.
-
-    Called once the service is put together. What was imported and built until then stays to the
-    end, and a request leaves hardly a cycle behind; looking for them took 8 % of the CPU.
+    Modules, routes and models live as long as the process, and a request leaves few cycles behind.
+    Searching them at the default thresholds (700, 10, 10) took 8 % of the CPU under load.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG, *_GENERATIONS)
+    gc.set_threshold(10_000, 5, 5)

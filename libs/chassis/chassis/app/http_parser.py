@@ -1,8 +1,8 @@
 """Ignore offers of a protocol upgrade, as RFC 9110 section 7.8 allows a server to do.
 
 httptools stops at a request with `Connection: upgrade` and an `Upgrade` header, and skips its
-body. A server that goes on reading loses the body, and takes the body's bytes for the next
-request. Java's HttpClient offers `h2c` with every first request.
+body. uvicorn (0.54) logs "Unsupported upgrade request." and goes on: it loses the body, and reads
+the body's bytes as the next request. Java's HttpClient offers `h2c` with every first request.
 """
 
 import httptools
@@ -10,11 +10,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class RequestParser:
-    """Parses the requests of one connection, with the interface of httptools' parser.
+    """Parse the requests of one connection, with the interface of httptools' parser.
 
-    A head with an offer is parsed twice: as it came, then without its `Upgrade` headers by a new
-    parser, which reads the body and everything after it. `should_upgrade` is true only during the
-    first time, when the protocol must ignore `on_headers_complete` and `on_message_complete`.
+    A head with an offer is parsed twice: first unchanged, then without its `Upgrade` headers by a
+    new parser, which reads the body and all later requests. `should_upgrade` is true only during
+    the first pass, when the protocol must ignore `on_headers_complete` and `on_message_complete`.
     """
 
     def __init__(self, protocol: HttpToolsProtocol) -> None:
@@ -22,10 +22,10 @@ class RequestParser:
         self._parser = self._new_parser()
 
     def feed_data(self, data: bytes) -> None:
-        """Parse what the connection received.
+        """Parse the next bytes of the connection.
 
         Raises:
-            httptools.HttpParserError: the data is no valid HTTP, or asks for a tunnel (CONNECT).
+            httptools.HttpParserError: the data is not valid HTTP, or asks for a tunnel (CONNECT).
         """
         rest = memoryview(data)
         while rest:

@@ -1,4 +1,4 @@
-"""Recognise a repeated request by the text that was stored under its Idempotency-Key.
+"""The Idempotency-Key header, and the comparison of a request with the one stored under its key.
 
 A key outlives a deployment: the stored text may come from an older or, during a rolling upgrade,
 from a newer release. An optional field that one of the two does not have must not turn the same
@@ -6,11 +6,46 @@ request into another one.
 """
 
 import json
+import re
 import unicodedata
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Depends, Header, Request
 from pydantic import BaseModel, ValidationError
+
+from chassis.problems import Problem
+
+
+class InvalidIdempotencyKey(Problem):
+    status = 400
+    type = "/problems/invalid-idempotency-key"
+    title = "Invalid Idempotency-Key"
+    example = "Idempotency-Key must be 1 to 255 visible ASCII characters."
+
+
+async def _idempotency_key(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="1 to 255 visible ASCII characters. The same key with the same body gives "
+            "the first answer again, with another body 422.",
+        ),
+    ] = None,
+) -> str | None:
+    values = request.headers.getlist("idempotency-key")
+    if not values:
+        return None
+    if len(values) > 1 or not re.fullmatch(r"[\x21-\x7e]{1,255}", values[0]):
+        raise InvalidIdempotencyKey(InvalidIdempotencyKey.example)
+    return values[0]
+
+
+# An async dependency, though it awaits nothing: FastAPI runs a plain one in a thread.
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+"""The request's Idempotency-Key, or None; a malformed one is a 400."""
 
 REPLAYED_HEADER = "Idempotent-Replayed"
 

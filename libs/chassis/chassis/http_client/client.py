@@ -14,6 +14,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlencode
 
 import httpx2
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry
 
 from chassis.backoff import RetryPolicy
@@ -30,7 +31,7 @@ from chassis.http_client.retry import (
     retry_after_seconds,
     retrying,
 )
-from chassis.observability.tracing import Kind, span, traceparent
+from chassis.observability.tracing import span, trace_headers
 
 __all__ = [
     "BreakerPolicy",
@@ -231,9 +232,9 @@ class ResilientClient:
     async def _attempt(self, call: _Call) -> Reply:
         """Send the request once, in a span of its own."""
         attributes = {"http.request.method": call.method, "peer.service": self._name}
-        with span(f"{call.method} {self._name}", Kind.CLIENT, attributes) as work:
+        with span(f"{call.method} {self._name}", SpanKind.CLIENT, attributes) as work:
             if call.attempts:
-                work.note("http.request.resend_count", call.attempts)
+                work.set_attribute("http.request.resend_count", call.attempts)
             call.attempts += 1
             call.sent += 1  # before sending: the deadline may cancel the attempt at any point
             try:
@@ -255,7 +256,7 @@ class ResilientClient:
                 raise self._unavailable(
                     call, _reason(error), retryable=call.idempotent, counts_as_failure=True
                 ) from error
-            work.note("http.response.status_code", response.status_code)
+            work.set_attribute("http.response.status_code", response.status_code)
             return self._reply(call, response)
 
     async def _send(self, call: _Call) -> httpx2.Response:
@@ -266,9 +267,8 @@ class ResilientClient:
         for others_left in reversed(range(len(call.replicas))):
             replica = call.replicas[0]
             call.replicas.rotate(-1)
-            headers = call.headers | {"x-deadline-ms": str(int(call.deadline.remaining() * 1000))}
-            if (trace := traceparent()) is not None:
-                headers["traceparent"] = trace
+            deadline_ms = str(int(call.deadline.remaining() * 1000))
+            headers = call.headers | {"x-deadline-ms": deadline_ms} | trace_headers()
             try:
                 return await self._http.request(
                     call.method, replica + call.target, content=call.body, headers=headers

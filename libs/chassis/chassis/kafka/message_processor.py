@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any, Generic, TypeVar
 
 from aiokafka.errors import CommitFailedError, IllegalStateError
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import ValidationError
 
@@ -27,7 +28,7 @@ from chassis.kafka.errors import BrokerUnavailable, DependencyDown, Refused, Ret
 from chassis.kafka.events import Envelope
 from chassis.kafka.partition_worker import Abandoned, Lane
 from chassis.kafka.retry_topics import Deferral, RetryState, RetryTopics
-from chassis.observability.tracing import Attributes, Kind, continued_span
+from chassis.observability.tracing import parent_from, start_span
 
 log = logging.getLogger(__name__)
 E = TypeVar("E", bound=Envelope)
@@ -133,8 +134,9 @@ class Handling:
                     await self._settle(lane, record)
                 return
             await self._wait_until_due(lane, record, state)
-        parent, about = header(message, "traceparent"), _about(message, self._group)
-        with continued_span(parent, f"process {message.topic}", Kind.CONSUMER, about) as work:
+        parent, about = parent_from(header(message, "traceparent")), _about(message, self._group)
+        name = f"process {message.topic}"
+        with start_span(name, SpanKind.CONSUMER, about, parent=parent) as work:
             try:
                 outcome = await self._bring_to_end(lane, message, state)
             except Abandoned:
@@ -144,7 +146,7 @@ class Handling:
             if lane.handled(record):
                 await self._settle(lane, record)
             self._metrics.messages.labels(message.topic, outcome).inc()
-            work.note("outcome", outcome)
+            work.set_attribute("outcome", outcome)
 
     async def _wait_until_due(self, lane: Lane, record: Record, state: RetryState) -> None:
         seconds = state.seconds_left()
@@ -292,7 +294,7 @@ def describe(error: Exception) -> dict[str, object]:
     return {"error": type(error).__name__, "where": where}
 
 
-def _about(record: Record, group: str) -> Attributes:
+def _about(record: Record, group: str) -> dict[str, str | int]:
     return {
         "messaging.system": "kafka",
         "messaging.destination.name": record.topic,

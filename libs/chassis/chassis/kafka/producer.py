@@ -19,11 +19,12 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     UnknownProducerId,
 )
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from chassis.backoff import RetryPolicy
 from chassis.kafka.errors import BrokerUnavailable, Unsendable
-from chassis.observability.tracing import Attributes, Kind, is_recording, span, traceparent
+from chassis.observability.tracing import span, traceparent
 from chassis.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -50,12 +51,12 @@ def _is_fatal(error: KafkaError) -> bool:
 _Headers = Sequence[tuple[str, bytes]]
 
 
-def _about(topic: str) -> Attributes:
+def _about(topic: str) -> dict[str, str]:
     return {"messaging.system": "kafka", "messaging.destination.name": topic}
 
 
 def _of_this_sending(headers: _Headers) -> _Headers:
-    parent = traceparent() if is_recording() else None
+    parent = traceparent()
     if parent is None:
         return headers
     others = [pair for pair in headers if pair[0] != "traceparent"]
@@ -163,9 +164,9 @@ class EventProducer:
     ) -> None:
         """As `send`, with key and headers as the broker has them.
 
-        Where the current trace is recorded, the record names this very sending as its parent.
+        Within a trace, the record names the span of this sending as its parent.
         """
-        with span(f"send {topic}", Kind.PRODUCER, _about(topic)):
+        with span(f"send {topic}", SpanKind.PRODUCER, _about(topic)):
             await self._acknowledged(topic, key, value, _of_this_sending(headers))
 
     async def _acknowledged(

@@ -1,1 +1,1 @@
-"""Logging, metrics, access log and tracing."""
+"""Logging, metrics and tracing: JSON logs, Prometheus metrics, OpenTelemetry spans."""

@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import asyncpg
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from chassis.observability.metrics import pool_gauges
-from chassis.observability.tracing import Kind, span
+from chassis.observability.tracing import span
 from chassis.problems import Problem, ServiceUnavailable
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Database:
         # A span for each use, not for each statement: what takes time is the wait for a connection,
         # a lock or the COMMIT, and a statement may hold what nobody else is to see.
         try:
-            with span("transaction", Kind.CLIENT, _ABOUT, refusals=Problem):
+            with span("transaction", SpanKind.CLIENT, _ABOUT, expected=Problem):
                 connection = await self._acquire()
                 try:
                     yield connection

@@ -21,7 +21,7 @@ from prometheus_client import Counter as CounterMetric
 
 from chassis.failpoints import reach
 from chassis.kafka.errors import Unsendable
-from chassis.observability.tracing import carrying
+from chassis.observability.tracing import use_parent
 from chassis.postgres.database import DRIVER_ERRORS, driver_url
 from chassis.postgres.outbox import CHANNEL
 
@@ -210,7 +210,7 @@ class OutboxRelay:
         for row in rows:
             headers = {"traceparent": row["traceparent"]} if row["traceparent"] else {}
             try:
-                with carrying(row["traceparent"]):
+                with use_parent(row["traceparent"]):
                     await self._send(row["topic"], row["key"], row["payload"].encode(), headers)
             except Unsendable as error:
                 done.parked[row["seq"]] = str(error)[:500]

@@ -24,7 +24,7 @@ from chassis.http_client.client import (
     UpstreamUnavailable,
     segment,
 )
-from chassis.observability.tracing import continue_trace
+from chassis.observability.tracing import use_parent
 
 QUICK = ClientPolicy(
     retry=RetryPolicy(attempts=3, backoff=0.001),
@@ -83,7 +83,7 @@ async def test_every_answer_below_500_but_429_is_a_reply(start: Start, status: i
 async def test_the_trace_and_what_is_left_of_the_deadline_go_along(start: Start) -> None:
     peer, client = await start(in_turn(Answer(503), Answer()))
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    with continue_trace(trace):
+    with use_parent(trace):
         await client.request("GET", "/a", deadline=Deadline.after(2))
     for seen in peer.requests:
         assert seen.headers["traceparent"].split("-")[1] == trace.split("-")[1]

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from chassis.app.factory import add_routes, service_app
-from chassis.app.requests import ExactJsonRoute
+from chassis.app.json_body import ExactJsonRoute
 from chassis.observability.metrics import new_registry
 from chassis.settings import ServiceSettings
 

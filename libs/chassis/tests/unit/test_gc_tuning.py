@@ -1,4 +1,4 @@
-"""The collector's settings, which are the process's: put back at the end."""
+"""Tuning of the garbage collector; each test restores the process's settings."""
 
 import gc
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.types import Message, Receive, Scope, Send
 
-from chassis.app.gc_tuning import collect_rarely
+from chassis.app.gc_tuning import tune_garbage_collection
 from chassis.app.middleware import RequestMiddleware
 
 
 class Node:
-    """Something that refers to itself."""
+    """An object that refers to itself."""
 
     def __init__(self, gone: list[str]) -> None:
         self._gone = gone
@@ -23,29 +23,29 @@ class Node:
 
 
 @pytest.fixture(autouse=True)
-def _put_back() -> Iterator[None]:
+def _restore() -> Iterator[None]:
     before = gc.get_threshold()
     yield
     gc.unfreeze()
     gc.set_threshold(*before)
 
 
-def test_what_is_there_is_looked_at_no_more_and_what_comes_is_collected_in_the_end() -> None:
+def test_objects_of_the_start_are_not_collected_and_later_ones_are() -> None:
     gone: list[str] = []
     kept = Node(gone)
-    collect_rarely()
+    tune_garbage_collection()
     assert gc.get_freeze_count() > 1_000
     del kept
     Node(gone)
     gc.collect()
-    assert gone == ["node"]  # the one that came later
+    assert gone == ["node"]  # the later one
     gc.unfreeze()
     gc.collect()
     assert gone == ["node", "node"]
 
 
-async def test_a_service_is_set_when_its_start_is_complete_and_not_before() -> None:
-    said: list[str] = []
+async def test_collector_is_tuned_when_the_start_is_complete() -> None:
+    sent: list[str] = []
     before = gc.get_freeze_count()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,18 +54,18 @@ async def test_a_service_is_set_when_its_start_is_complete_and_not_before() -> N
         await send({"type": "lifespan.startup.complete"})
 
     async def receive() -> Message:
-        raise AssertionError("nothing is asked for")
+        raise AssertionError("the app receives nothing")
 
     async def send(message: Message) -> None:
-        said.append(message["type"])
+        sent.append(message["type"])
 
     await RequestMiddleware(app, registry=CollectorRegistry())({"type": "lifespan"}, receive, send)
-    assert said == ["lifespan.startup.failed", "lifespan.startup.complete"]
+    assert sent == ["lifespan.startup.failed", "lifespan.startup.complete"]
     assert gc.get_freeze_count() > before
 
 
-def test_a_few_thousand_objects_begin_no_collection() -> None:
-    collect_rarely()
+def test_a_few_thousand_objects_start_no_collection() -> None:
+    tune_garbage_collection()
     counts = []
     gc.callbacks.append(lambda phase, _: counts.append(phase))
     try:

@@ -1,4 +1,4 @@
-"""One line of JSON for each record, and records that other formatters can read as well."""
+"""The JSON log format, and the rate limit of OpenTelemetry's log records."""
 
 import json
 import logging
@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
-from chassis.observability.logging import JsonFormatter, LeanRecord
+from chassis.observability import logging as chassis_logging
+from chassis.observability.logging import JsonFormatter, RateLimit
 
 
-def record(message: object, *arguments: object, **extra: object) -> logging.LogRecord:
-    made = LeanRecord("app.things", logging.INFO, "", 0, message, arguments, None)
-    made.__dict__.update(extra)
-    return made
+def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
+    return logging.getLogger("app.things").makeRecord(
+        "app.things", logging.INFO, "things.py", 1, message, arguments, None, extra=extra
+    )
 
 
 def line(made: logging.LogRecord) -> dict[str, object]:
@@ -20,7 +21,7 @@ def line(made: logging.LogRecord) -> dict[str, object]:
     return parsed
 
 
-def test_a_line_holds_the_message_its_extra_fields_and_nothing_of_the_machinery() -> None:
+def test_line_has_the_message_and_the_extra_fields_only() -> None:
     found = line(record("counted %d of %s", 3, "them", group="a"))
     del found["timestamp"]
     assert found == {
@@ -32,25 +33,32 @@ def test_a_line_holds_the_message_its_extra_fields_and_nothing_of_the_machinery(
     }
 
 
-def test_arguments_by_name_are_filled_in() -> None:
-    assert line(record("%(n)s things", {"n": 4}))["message"] == "4 things"
-
-
-def test_an_exception_is_in_its_line() -> None:
+def test_exception_is_in_its_line() -> None:
+    made = record("unexpected")
     try:
         raise ValueError("broken")
     except ValueError:
-        made = LeanRecord("app", logging.ERROR, "", 0, "unexpected", (), sys.exc_info())
+        made.exc_info = sys.exc_info()
     assert "ValueError: broken" in str(line(made)["exception"])
 
 
 @pytest.mark.parametrize("value", ["half a pair: \ud800", float("nan"), object(), b"\xff", {1: 2}])
-def test_no_value_keeps_a_line_from_being_written(value: object) -> None:
+def test_line_is_written_whatever_the_value_of_a_field(value: object) -> None:
     assert "value" in line(record("odd", value=value))
 
 
-def test_another_formatter_finds_the_attributes_that_it_knows() -> None:
-    usual = (
-        "%(asctime)s %(filename)s:%(lineno)d %(process)s %(threadName)s %(levelname)s %(message)s"
-    )
-    assert logging.Formatter(usual).format(record("hello")).endswith("INFO hello")
+def test_one_record_a_minute_of_a_limited_logger_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(chassis_logging.time, "monotonic", lambda: now)
+    limit = RateLimit("opentelemetry")
+
+    def passes(name: str) -> bool:
+        made = logging.LogRecord(name, logging.ERROR, "", 0, "failed", (), None)
+        return bool(limit.filter(made))
+
+    names = ["opentelemetry.exporter", "opentelemetry.sdk", "opentelemetry.exporter", "app.things"]
+    assert [passes(name) for name in names] == [True, False, False, True]
+    now += 59.9
+    assert not passes("opentelemetry.exporter")
+    now += 0.2
+    assert passes("opentelemetry.exporter")

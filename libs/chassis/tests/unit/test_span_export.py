@@ -1,133 +1,97 @@
-"""The list and the thread between who records spans and the collector."""
+"""Sampling, the allow-list of attributes, and the set-up of the exporter."""
 
-import asyncio
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Status, StatusCode
 from prometheus_client import CollectorRegistry
 
-from chassis.observability import telemetry
-from chassis.observability.telemetry import QUEUE, SpanExport, exported_spans
-from chassis.observability.tracing import Kind, Span, TraceContext, is_recording
+from chassis.observability.span_export import AllowListExporter, span_export, tracer_provider
+from chassis.observability.tracing import parent_from, unrecorded_parent
 from chassis.settings import ServiceSettings
 
-ONE = Span(TraceContext("ab" * 16, "cd" * 8), "work", Kind.INTERNAL, 1, 2, {}, "")
+LOWEST_ID, HIGHEST_ID = f"{1:032x}", "f" * 32  # TraceIdRatioBased samples the lowest ids first
 
 
-class Bench:
-    """An export whose collector does as told, and its figures."""
-
-    def __init__(
-        self, answer: Callable[[Sequence[Span]], bool], retry_max_seconds: float = 30.0
-    ) -> None:
-        self.sent: list[int] = []
-        self._answer = answer
-        self.registry = CollectorRegistry()
-        self.export = SpanExport(lambda: self._send, self.registry, retry_max_seconds)
-
-    def _send(self, spans: Sequence[Span]) -> bool:
-        self.sent.append(len(spans))
-        return self._answer(spans)
-
-    def dropped(self, reason: str) -> float:
-        return self.registry.get_sample_value("spans_dropped_total", {"reason": reason}) or 0.0
-
-    @property
-    def exported(self) -> float:
-        return self.registry.get_sample_value("spans_exported_total") or 0.0
+def provider_with(ratio: float, *, trust_parent: bool) -> TracerProvider:
+    settings = ServiceSettings(service_name="things", otel_traces_sampler_arg=ratio)
+    return tracer_provider(settings, trust_parent=trust_parent)
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "_INTERVAL", 0.01)
+def is_sampled(provider: TracerProvider, traceparent: str | None) -> bool:
+    span = provider.get_tracer("test").start_span("request", context=parent_from(traceparent))
+    return span.get_span_context().trace_flags.sampled
 
 
-@asynccontextmanager
-async def started(bench: Bench) -> AsyncIterator[Bench]:
-    bench.export.start()
-    yield bench
-    await bench.export.stop()
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_service_samples_what_its_caller_samples(ratio: float) -> None:
+    provider = provider_with(ratio, trust_parent=True)
+    assert is_sampled(provider, f"00-{HIGHEST_ID}-{'cd' * 8}-01")
+    assert not is_sampled(provider, f"00-{LOWEST_ID}-{'cd' * 8}-00")
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
+@pytest.mark.parametrize("trust_parent", [True, False])
+def test_ratio_decides_where_a_trace_begins(trust_parent: bool) -> None:
+    provider = provider_with(0.25, trust_parent=trust_parent)
+    assert 0.2 < sum(is_sampled(provider, None) for _ in range(5_000)) / 5_000 < 0.3
 
 
-async def test_spans_leave_in_batches_and_the_last_ones_at_the_end() -> None:
-    async with started(Bench(lambda _: True)) as bench:
-        for _ in range(1_000):
-            bench.export.take(ONE)
-        await until(lambda: bench.exported == 1_000)
-        bench.export.take(ONE)
-    assert bench.exported == 1_001
-    assert max(bench.sent) <= 512
-    assert len(bench.sent) < 100
+@pytest.mark.parametrize("flags", ["00", "01"])
+@pytest.mark.parametrize("trace_id", [LOWEST_ID, HIGHEST_ID])
+def test_gateway_samples_by_its_ratio_whatever_the_caller_sends(trace_id: str, flags: str) -> None:
+    """The caller chooses the flag and the trace id, and forces or prevents no recording."""
+    provider = provider_with(0.25, trust_parent=False)
+    parent = f"00-{trace_id}-{'cd' * 8}-{flags}"
+    assert 0.2 < sum(is_sampled(provider, parent) for _ in range(5_000)) / 5_000 < 0.3
 
 
-async def test_what_a_hanging_collector_leaves_lying_is_bounded_and_counted() -> None:
-    forever = threading.Event()
-    async with started(Bench(lambda _: forever.wait())) as bench:
-        bench.export.take(ONE)
-        await until(lambda: bool(bench.sent))
-        for _ in range(QUEUE + 100):
-            bench.export.take(ONE)
-        assert bench.dropped("queue_full") == 100
-        began = time.monotonic()
-        await bench.export.stop()
-        assert time.monotonic() - began < 1.0, "the end of a process does not wait for a collector"
-        forever.set()
+def test_gateway_samples_the_children_of_a_sampled_request_only() -> None:
+    provider = provider_with(1.0, trust_parent=False)
+    tracer = provider.get_tracer("test")
+    with tracer.start_as_current_span("request"):
+        assert tracer.start_span("call").get_span_context().trace_flags.sampled
+    probe = tracer.start_span("probe", context=unrecorded_parent())
+    assert not probe.get_span_context().trace_flags.sampled
 
 
-async def test_a_collector_that_is_away_is_asked_seldom_and_costs_its_batch() -> None:
-    async with started(Bench(lambda _: False)) as bench:
-        bench.export.take(ONE)
-        await until(lambda: bench.dropped("not_sent") == 1)
-        for _ in range(600):
-            bench.export.take(ONE)
-        await asyncio.sleep(0.1)  # ten intervals, in which nothing may be tried
-        assert bench.sent == [1]
-        began = time.monotonic()
-        await bench.export.stop()
-        assert time.monotonic() - began < 0.3
+def exported(exporter: SpanExporter, registry: CollectorRegistry) -> None:
+    """Export one span with an attribute, an event and a status that quote a customer."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(AllowListExporter(exporter, registry)))
+    span = provider.get_tracer("test").start_span("GET /things/{thing_id}")
+    span.set_attributes({"http.response.status_code": 500, "customer.email": "alice@example.com"})
+    span.record_exception(ValueError("alice@example.com"))
+    span.set_status(Status(StatusCode.ERROR, "alice@example.com"))
+    span.end()
+    provider.shutdown()
 
 
-async def test_a_collector_that_comes_back_is_served_again() -> None:
-    answers = iter([False, False])
-    async with started(Bench(lambda _: next(answers, True), retry_max_seconds=0.05)) as bench:
-        for number in (1, 2, 3):
-            bench.export.take(ONE)
-            await until(lambda number=number: len(bench.sent) == number)  # type: ignore[misc]
-        await until(lambda: bench.exported == 1)
-        assert bench.dropped("not_sent") == 2
+def test_attributes_outside_the_allow_list_events_and_descriptions_are_not_exported() -> None:
+    memory, registry = InMemorySpanExporter(), CollectorRegistry()
+    exported(memory, registry)
+    [span] = memory.get_finished_spans()
+    assert span.attributes == {"http.response.status_code": 500}
+    assert span.status.status_code is StatusCode.ERROR
+    assert "alice" not in span.to_json()
+    assert registry.get_sample_value("spans_exported_total") == 1
 
 
-async def test_a_sender_that_breaks_ends_neither_the_thread_nor_the_process() -> None:
-    def break_(_: Sequence[Span]) -> bool:
-        raise RuntimeError
+def test_spans_that_the_collector_does_not_take_are_counted() -> None:
+    class Refusing(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            return SpanExportResult.FAILURE
 
-    async with started(Bench(break_)) as bench:
-        bench.export.take(ONE)
-        await until(lambda: bench.dropped("not_sent") == 1)
+    registry = CollectorRegistry()
+    exported(Refusing(), registry)
+    assert registry.get_sample_value("spans_dropped_total", {"reason": "not_sent"}) == 1
+    assert registry.get_sample_value("spans_exported_total") == 0
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        ServiceSettings(service_name="x"),
-        ServiceSettings(
-            service_name="x",
-            otel_exporter_otlp_endpoint="http://127.0.0.1:1",
-            otel_sdk_disabled=True,
-        ),
-    ],
-)
-async def test_without_a_collector_there_is_no_thread(settings: ServiceSettings) -> None:
+async def test_without_an_endpoint_no_export_thread_is_started() -> None:
     before = threading.active_count()
-    async with exported_spans(settings, CollectorRegistry()):
+    async with span_export(ServiceSettings(service_name="things"), CollectorRegistry()):
         assert threading.active_count() == before
-        assert not is_recording()

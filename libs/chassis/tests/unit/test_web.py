@@ -12,18 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, ConfigDict, Field
 
+from chassis.app.factory import NO_NATIVE_TELEMETRY
 from chassis.app.head import HeadMiddleware
 from chassis.app.health import Dependency, health_router
+from chassis.app.idempotency import IdempotencyKey
+from chassis.app.json_body import ExactJsonRoute, max_body
 from chassis.app.middleware import RequestMiddleware
-from chassis.app.requests import (
-    ExactJsonRoute,
-    IdempotencyKey,
-    InvalidCursor,
-    decode_cursor,
-    encode_cursor,
-    link_next,
-    max_body,
-)
+from chassis.app.pagination import InvalidCursor, decode_cursor, encode_cursor, link_next
 from chassis.field_types import Money, Quantity, VisibleText
 from chassis.observability.metrics import metrics_router, new_registry
 from chassis.problems import Problem, install_problem_handlers, problem_responses
@@ -45,7 +40,7 @@ class Thing(BaseModel):
 
 
 def build_app(dependencies: tuple[Dependency, ...] = ()) -> FastAPI:
-    app = FastAPI(title="things")
+    app = FastAPI(title="things", telemetry=NO_NATIVE_TELEMETRY)
     registry = new_registry()
     app.add_middleware(HeadMiddleware)
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=200_000)

@@ -272,12 +272,8 @@ class Fleet:
             env[_LIMITS] = self._addresses["limits"]
         if self.traces is not None:
             env[_COLLECTOR] = self.traces.url
-            # Here every trace is wanted; what is left to a service is one of twenty.
+            # The fleet samples every trace; a service's default is one of twenty.
             env["OTEL_TRACES_SAMPLER_ARG"] = self.settings.given("OTEL_TRACES_SAMPLER_ARG") or "1"
-            # Services may start before the receiver, and `make traces` waits 5 s at most.
-            env["OTEL_EXPORT_RETRY_MAX_SECONDS"] = (
-                self.settings.given("OTEL_EXPORT_RETRY_MAX_SECONDS") or "1"
-            )
         if self.settings.given("KAFKA_BOOTSTRAP_SERVERS") is None:
             env["KAFKA_ENABLE_IDEMPOTENCE"] = "false"  # the embedded broker does not speak it
             # There a join takes half of the session's time, every time: 3 s instead of 15.

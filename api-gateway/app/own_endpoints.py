@@ -43,6 +43,8 @@ def pages_of(
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
         telemetry=NO_NATIVE_TELEMETRY,
     )
     install_problem_handlers(pages)

@@ -21,7 +21,7 @@ async def test_head_is_forwarded_as_head_with_the_headers_of_the_answer(
 
 
 @pytest.mark.parametrize(
-    "path", ["/health", "/health/ready", "/docs", "/docs/start.js", "/nothing"]
+    "path", ["/health", "/health/ready", "/docs", "/docs/swagger-ui.css", "/nothing"]
 )
 async def test_head_of_the_gateways_own_pages_has_the_headers_of_get(
     gateway: Gateway, path: str

@@ -1,12 +1,12 @@
-"""The page at `/docs`: Swagger UI from a package, so that it works without the internet.
+"""The page at `/docs`: Swagger UI from the package fastapi-swagger, without the internet.
 
-FastAPI's own pages load their scripts from a CDN; they are taken out. Of fastapi-swagger only the
-three files that it carries are used (byte for byte those of npm's swagger-ui-dist); none of its
-code is imported.
+FastAPI's own page loads its scripts from a CDN. This one is made by FastAPI as well, with the
+addresses of files that the service itself serves.
 """
 
+import base64
+import hashlib
 import html
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import distribution
@@ -14,32 +14,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-_DISTRIBUTION = "fastapi-swagger"
 _SWAGGER_UI = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
-_OURS = Path(__file__).parent / "docs_page"
-_FOREVER = "public, max-age=31536000, immutable"  # the page names them with their version
-_EACH_TIME = "no-cache"
-
-# Addresses are relative to `/docs`, so that a prefix in front of it changes nothing.
-_PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="icon" href="docs/favicon-32x32.png?{version}">
-<link rel="stylesheet" href="docs/swagger-ui.css?{version}">
-</head>
-<body>
-<div id="swagger-ui" data-oauth="{oauth}"></div>
-<script src="docs/swagger-ui-bundle.js?{version}"></script>
-<script src="docs/start.js"></script>
-</body>
-</html>
-"""
+_REDIRECT_SCRIPT = Path(__file__).parent / "docs_page" / "oauth2-redirect.js"
+_IMMUTABLE = "public, max-age=31536000, immutable"  # the page names the files with their version
+_NO_CACHE = "no-cache"
 
 _REDIRECT_PAGE = """\
 <!doctype html>
@@ -56,15 +37,15 @@ _REDIRECT_PAGE = """\
 
 @dataclass(frozen=True, slots=True)
 class PageLogin:
-    """How "Authorize" fills itself in: authorization code with PKCE, as a public client.
+    """The login behind "Authorize": authorization code with PKCE, as a public client.
 
-    Where to log in stands in the OpenAPI document's `securitySchemes`.
+    The endpoints are in the OpenAPI document's `securitySchemes`.
 
     Args:
-        client_id: the identity provider's name for this page; it must know
+        client_id: the page's client at the identity provider, which must allow
             `<this server>/docs/oauth2-redirect` as a redirect URI and our origin as a web origin.
-        provider: any URL of the identity provider as browsers see it; its origin is the only other
-            one that the page may talk to.
+        provider: any URL of the identity provider as browsers see it; its origin is the only
+            foreign one that the page may connect to.
     """
 
     client_id: str
@@ -73,15 +54,28 @@ class PageLogin:
 
 
 def install_docs(app: FastAPI, login: PageLogin | None = None) -> None:
-    """Give `app` the page at `/docs` for its `/openapi.json`, in place of FastAPI's own two.
+    """Serve the page at `/docs` for the app's `/openapi.json`; the app has `docs_url=None`.
 
-    With a login there is `/docs/oauth2-redirect` as well. Nothing in front of the app may set a
-    Cross-Origin-Opener-Policy on these: it would part the login's window from the page.
+    With a login there is `/docs/oauth2-redirect` as well. No layer in front of the app may set a
+    Cross-Origin-Opener-Policy on these: it would separate the login's window from the page.
     """
-    from_cdn = {app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
-    kept = [route for route in app.routes if getattr(route, "path", None) not in from_cdn]
-    app.router.routes[:] = kept
-    carrier = distribution(_DISTRIBUTION)
+    package = distribution("fastapi-swagger")
+    page = _page(app.title, html.escape(package.version), login)
+    headers = _headers(_NO_CACHE) | {"Content-Security-Policy": _policy(page, login)}
+
+    def serve(path: str, endpoint: Callable[[], Awaitable[Response]]) -> None:
+        app.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
+
+    serve("/docs", _text(page, headers))
+    for name in _SWAGGER_UI:
+        file = Path(str(package.locate_file(f"fastapi_swagger/resources/{name}")))
+        serve(f"/docs/{name}", _file(file, _IMMUTABLE))
+    if login is not None:
+        serve("/docs/oauth2-redirect", _text(_REDIRECT_PAGE, headers))
+        serve("/docs/oauth2-redirect.js", _file(_REDIRECT_SCRIPT, _NO_CACHE))
+
+
+def _page(title: str, version: str, login: PageLogin | None) -> str:
     oauth = None
     if login is not None:
         oauth = {
@@ -89,34 +83,31 @@ def install_docs(app: FastAPI, login: PageLogin | None = None) -> None:
             "scopes": list(login.scopes),
             "usePkceWithAuthorizationCodeGrant": True,
         }
-    page = _PAGE.format(
-        title=html.escape(app.title),
-        version=html.escape(carrier.version),
-        oauth=html.escape(json.dumps(oauth)),
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",  # all addresses are relative, so that a path prefix may precede
+        title=html.escape(title),
+        swagger_js_url=f"docs/swagger-ui-bundle.js?{version}",
+        swagger_css_url=f"docs/swagger-ui.css?{version}",
+        swagger_favicon_url=f"docs/favicon-32x32.png?{version}",
+        oauth2_redirect_url="/docs/oauth2-redirect" if login is not None else None,
+        init_oauth=oauth,
+        # The default validator is a foreign server, which would get the document's address.
+        swagger_ui_parameters={"validatorUrl": None, "displayRequestDuration": True},
     )
-    headers = _headers(_EACH_TIME) | {"Content-Security-Policy": _policy(login)}
-
-    def serve(path: str, endpoint: Callable[[], Awaitable[Response]]) -> None:
-        app.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
-
-    serve("/docs", _text(page, headers))
-    for name in _SWAGGER_UI:
-        file = Path(str(carrier.locate_file(f"fastapi_swagger/resources/{name}")))
-        serve(f"/docs/{name}", _file(file, _FOREVER))
-    serve("/docs/start.js", _file(_OURS / "start.js", _EACH_TIME))
-    if login is not None:
-        serve("/docs/oauth2-redirect", _text(_REDIRECT_PAGE, headers))
-        serve("/docs/oauth2-redirect.js", _file(_OURS / "oauth2-redirect.js", _EACH_TIME))
+    return bytes(page.body).decode()
 
 
-def _policy(login: PageLogin | None) -> str:
+def _policy(page: str, login: PageLogin | None) -> str:
+    """Return the Content-Security-Policy: of inline scripts, only the one of this page runs."""
+    script = page.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     provider = ""
     if login is not None:
-        where = urlsplit(login.provider)
-        provider = f" {where.scheme}://{where.netloc}"
+        address = urlsplit(login.provider)
+        provider = f" {address.scheme}://{address.netloc}"
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        f"connect-src 'self'{provider}; "
+        f"default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self'; "
+        f"img-src 'self' data:; connect-src 'self'{provider}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
@@ -133,7 +124,7 @@ def _text(page: str, headers: dict[str, str]) -> Callable[[], Awaitable[Response
 
 
 def _file(path: Path, cache: str) -> Callable[[], Awaitable[Response]]:
-    """Streamed from the disk: a megabyte and a half that no service keeps in its memory."""
+    """Return an endpoint that streams a file: the bundle has 1.5 MB."""
 
     async def file() -> Response:
         return FileResponse(path, headers=_headers(cache))

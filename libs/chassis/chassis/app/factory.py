@@ -27,6 +27,8 @@ def service_app(
     app = FastAPI(
         **{"title": settings.service_name, "version": "1.0.0"} | about,
         lifespan=lifespan,
+        docs_url=None,  # install_docs serves the page
+        redoc_url=None,
         redirect_slashes=False,  # a redirect would name this host to callers of the gateway
         telemetry=NO_NATIVE_TELEMETRY,
     )

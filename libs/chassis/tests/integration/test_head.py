@@ -65,7 +65,15 @@ async def client() -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.mark.parametrize(
     "path",
-    ["/health", "/health/ready", "/docs", "/docs/start.js", "/openapi.json", "/things/1", "/no"],
+    [
+        "/health",
+        "/health/ready",
+        "/docs",
+        "/docs/swagger-ui.css",
+        "/openapi.json",
+        "/things/1",
+        "/no",
+    ],
 )
 async def test_head_has_the_status_and_headers_of_get(
     client: httpx2.AsyncClient, path: str

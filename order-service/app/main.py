@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         settings.warn_if_open()
-        async with span_export(settings, registry), AsyncExitStack() as stack:
+        async with span_export(settings, registry, {"order.number"}), AsyncExitStack() as stack:
             await database.open()
             for resource in (database.close, peers.close, verifier.aclose, producer.stop):
                 stack.push_async_callback(resource)

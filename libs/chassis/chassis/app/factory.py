@@ -42,6 +42,6 @@ def service_app(
 def add_routes(app: FastAPI, *routers: APIRouter) -> None:
     """Add the routes to the app itself, in front of its other routes.
 
-    FastAPI matches an included router's routes twice, and tries all routes in their order.
+    FastAPI matches an included router's routes twice, and tries each route in turn.
     """
     app.router.routes[:0] = [route for router in routers for route in router.routes]

@@ -2,13 +2,13 @@
 
 Usage: `uvicorn --http chassis.app.graceful_shutdown:DrainingProtocol`.
 
-When uvicorn is told to stop, `HttpToolsProtocol.shutdown` closes every connection that is idle at
-that moment. A client may be sending a request on it: the request is lost, and the client cannot
-know whether it ran. The same happens if a response had begun, without `Connection: close`.
+On SIGTERM, uvicorn's `HttpToolsProtocol.shutdown` closes every idle connection. A client may be
+sending a request on it: the request is lost, and the client cannot know whether it ran. The same
+happens to a connection whose response had begun without `Connection: close`.
 
-Here such a connection stays open until its keep-alive time is over, or the client's, which is
-shorter (3 s in this platform). Requests that arrive until then are answered with
-`Connection: close`. uvicorn has no setting for that, so this overrides its protocol's methods.
+This protocol keeps such a connection open until the keep-alive timeout, or until the client closes
+it (after 3 s in this platform). Requests that arrive before are answered with `Connection: close`.
+uvicorn has no setting for that, so that this class overrides the protocol's methods.
 """
 
 from typing import Any

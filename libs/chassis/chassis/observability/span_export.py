@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 
 from opentelemetry import trace
@@ -47,12 +48,11 @@ ALLOWED_ATTRIBUTES = frozenset(
         "messaging.destination.partition.id",
         "messaging.kafka.offset",
         "messaging.system",
-        "order.number",
         "outcome",
         "peer.service",
     }
 )
-"""The span attributes that leave the process. Their values hold no personal data."""
+"""The span attributes that every service may export. Their values hold no personal data."""
 
 
 class UntrustedParent(Sampler):
@@ -116,19 +116,26 @@ def configure_tracing(settings: ServiceSettings, *, trust_parent: bool = True) -
 class AllowListExporter(SpanExporter):
     """Send spans without personal data to another exporter, and count them.
 
-    Only attributes of `ALLOWED_ATTRIBUTES` are sent, and neither events nor status descriptions:
-    these quote exceptions.
+    Events and status descriptions are not sent: they quote exceptions.
+
+    Args:
+        allowed: names of the attributes that are sent.
     """
 
-    def __init__(self, exporter: SpanExporter, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, exporter: SpanExporter, registry: CollectorRegistry, allowed: AbstractSet[str]
+    ) -> None:
         self._exporter = exporter
+        self._allowed = allowed
         self._exported = Counter("spans_exported", "Spans sent to the collector", registry=registry)
         self._dropped = Counter(
             "spans_dropped", "Spans that the collector did not take", ["reason"], registry=registry
         )
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = self._exporter.export([_without_personal_data(span) for span in spans])
+        result = self._exporter.export(
+            [_without_personal_data(span, self._allowed) for span in spans]
+        )
         if result is SpanExportResult.SUCCESS:
             self._exported.inc(len(spans))
         else:
@@ -139,14 +146,14 @@ class AllowListExporter(SpanExporter):
         self._exporter.shutdown()
 
 
-def _without_personal_data(span: ReadableSpan) -> ReadableSpan:
+def _without_personal_data(span: ReadableSpan, allowed: AbstractSet[str]) -> ReadableSpan:
     attributes = span.attributes or {}
     return ReadableSpan(
         name=span.name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes={key: attributes[key] for key in ALLOWED_ATTRIBUTES & attributes.keys()},
+        attributes={key: attributes[key] for key in allowed & attributes.keys()},
         kind=span.kind,
         status=Status(span.status.status_code),
         start_time=span.start_time,
@@ -157,17 +164,23 @@ def _without_personal_data(span: ReadableSpan) -> ReadableSpan:
 
 @asynccontextmanager
 async def span_export(
-    settings: ServiceSettings, registry: CollectorRegistry
+    settings: ServiceSettings,
+    registry: CollectorRegistry,
+    extra_attributes: AbstractSet[str] = frozenset(),
 ) -> AsyncIterator[None]:
     """Export the process's spans if `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
     Enter it before the resources whose work has spans, so that it ends after them.
+
+    Args:
+        extra_attributes: the service's own attributes, without personal data.
     """
     provider = trace.get_tracer_provider()
     if not settings.otel_exporter_otlp_endpoint or not isinstance(provider, TracerProvider):
         yield
         return
-    processor = batch_processor(settings.otel_exporter_otlp_endpoint, registry)
+    allowed = ALLOWED_ATTRIBUTES | extra_attributes
+    processor = batch_processor(settings.otel_exporter_otlp_endpoint, registry, allowed)
     provider.add_span_processor(processor)
     try:
         yield
@@ -175,13 +188,16 @@ async def span_export(
         await shut_down(processor)
 
 
-def batch_processor(endpoint: str, registry: CollectorRegistry) -> BatchSpanProcessor:
+def batch_processor(
+    endpoint: str, registry: CollectorRegistry, allowed: AbstractSet[str] = ALLOWED_ATTRIBUTES
+) -> BatchSpanProcessor:
     """Return the processor that sends spans to a collector, from a thread of its own.
 
     The SDK reads further settings from the environment, such as `OTEL_EXPORTER_OTLP_HEADERS`.
 
     Args:
         endpoint: the collector's base URL.
+        allowed: names of the attributes that are sent.
     """
     # Imported here because a process that exports nothing does not need their 10 MB.
     import requests
@@ -195,7 +211,8 @@ def batch_processor(endpoint: str, registry: CollectorRegistry) -> BatchSpanProc
         session=session,
     )
     return BatchSpanProcessor(
-        AllowListExporter(exporter, registry), schedule_delay_millis=EXPORT_INTERVAL_SECONDS * 1000
+        AllowListExporter(exporter, registry, allowed),
+        schedule_delay_millis=EXPORT_INTERVAL_SECONDS * 1000,
     )
 
 

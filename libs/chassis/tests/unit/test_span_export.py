@@ -10,7 +10,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Status, StatusCode
 from prometheus_client import CollectorRegistry
 
-from chassis.observability.span_export import AllowListExporter, span_export, tracer_provider
+from chassis.observability.span_export import (
+    ALLOWED_ATTRIBUTES,
+    AllowListExporter,
+    span_export,
+    tracer_provider,
+)
 from chassis.observability.tracing import parent_from, unrecorded_parent
 from chassis.settings import ServiceSettings
 
@@ -61,7 +66,9 @@ def test_gateway_samples_the_children_of_a_sampled_request_only() -> None:
 def exported(exporter: SpanExporter, registry: CollectorRegistry) -> None:
     """Export one span with an attribute, an event and a status that quote a customer."""
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(AllowListExporter(exporter, registry)))
+    provider.add_span_processor(
+        SimpleSpanProcessor(AllowListExporter(exporter, registry, ALLOWED_ATTRIBUTES))
+    )
     span = provider.get_tracer("test").start_span("GET /things/{thing_id}")
     span.set_attributes({"http.response.status_code": 500, "customer.email": "alice@example.com"})
     span.record_exception(ValueError("alice@example.com"))

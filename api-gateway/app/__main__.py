@@ -1,4 +1,4 @@
-"""`python -m app` serves the gateway; `python -m app doctor` says why a token is refused."""
+"""`python -m app` serves the gateway with its own uvicorn configuration."""
 
 import argparse
 import sys
@@ -39,18 +39,9 @@ def server_config(
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app", description=__doc__)
-    commands = parser.add_subparsers(dest="command")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9000)
-    examined = commands.add_parser("doctor", help="check the settings, and a token if given")
-    examined.add_argument(
-        "token", nargs="?", help="an access token; - reads it from standard input"
-    )
     options = parser.parse_args(arguments)
-    if options.command == "doctor":
-        from app import doctor
-
-        return doctor.run(options.token)
     uvicorn.Server(server_config(load_settings(Settings), options.host, options.port)).run()
     return 0
 

@@ -1,4 +1,4 @@
-"""The fleet without Docker: embedded servers, the services' launcher and the tests' fixtures.
+"""The platform without Docker: embedded servers, the launcher of the services, test fixtures.
 
 Everything here serves development on one machine; no production image contains it.
 """

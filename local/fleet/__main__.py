@@ -1,4 +1,4 @@
-"""The command line: ``python -m fleet up``, ``down`` and so on; ``make help`` lists them."""
+"""The command line ``python -m fleet``; ``make help`` lists the commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from fleet.errors import FleetError
-from fleet.launcher import control, launch
+from fleet.launcher import control, start_stop
 from fleet.launcher.addresses import show_addresses
 from fleet.launcher.composition import Fleet
 from fleet.launcher.settings import Settings
@@ -16,7 +16,7 @@ from fleet.tools.dead_letters.options import add_dlq
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; an expected failure is one sentence and exit code 1."""
+    """Run one command. Print an expected failure as one sentence and return 1."""
     options = _parser().parse_args(arguments)
     try:
         return _run(Fleet(Settings.load()), options)
@@ -79,20 +79,22 @@ def _logs(fleet: Fleet, options: argparse.Namespace) -> None:
 
 
 def _whole_fleet(fleet: Fleet, command: str, name: str) -> None:
-    """Run up, down or reset; refuse `make reset s=order-service`, which would reset everything."""
+    """Run up, down or reset. Refuse a name, because these commands act on every part."""
     if name:
         raise FleetError(
             f"{command} acts on the whole fleet and takes no s=. "
             "For one part: make restart, kill, pause or resume s=<name>."
         )
-    getattr(launch, command)(fleet)
+    getattr(start_stop, command)(fleet)
     if command == "up":
         show_addresses(fleet)
 
 
 def _traces_port(fleet: Fleet) -> int:
     if fleet.traces is None:
-        raise FleetError("Traces go to your own collector: OTEL_EXPORTER_OTLP_ENDPOINT names it.")
+        raise FleetError(
+            "Spans are sent to your own collector (OTEL_EXPORTER_OTLP_ENDPOINT). Search there."
+        )
     return fleet.traces.port
 
 
@@ -100,36 +102,36 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fleet", description="The local fleet without Docker.")
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text in (
-        ("up", "start what is not running, until everything answers"),
-        ("down", "stop everything; the data stays"),
-        ("reset", "stop everything and throw the data away"),
+        ("up", "start all stopped parts and wait until they are ready"),
+        ("down", "stop all parts and keep the data"),
+        ("reset", "stop all parts and delete the data"),
     ):
         whole = commands.add_parser(command, help=text)
-        whole.add_argument("name", nargs="?", default="", help="refused: it acts on everything")
-    commands.add_parser("status", help="a table of every process and what it needs")
-    commands.add_parser("seed", help="fill the catalogue and its stock")
-    demo = commands.add_parser("demo", help="start, order, show the mail, stay until Ctrl-C")
-    demo.add_argument("--once", action="store_true", help="end after the mail")
+        whole.add_argument("name", nargs="?", default="", help="not allowed for this command")
+    commands.add_parser("status", help="show all processes and the dependencies of each service")
+    commands.add_parser("seed", help="create the demo products and their stock")
+    demo = commands.add_parser("demo", help="start all parts, place an order, show its mail")
+    demo.add_argument("--once", action="store_true", help="stop after the mail, not at Ctrl-C")
     token = commands.add_parser("token", help="print an access token of a demo user")
     token.add_argument("user", nargs="?", default="alice")
-    token.add_argument("-p", "--password", default="", help="the user's name unless told")
-    doctor = commands.add_parser("doctor", help="does the gateway accept a token, and if not, why")
+    token.add_argument("-p", "--password", default="", help="default: the user's name")
+    doctor = commands.add_parser("doctor", help="explain why the gateway refuses a token")
     doctor.add_argument("token", nargs="?", help="an access token; - reads it from stdin")
-    doctor.add_argument("-u", "--user", default="", help="ask about a token of this demo user")
+    doctor.add_argument("-u", "--user", default="", help="check a new token of this demo user")
     logs = commands.add_parser("logs", help="follow the logs")
-    logs.add_argument("name", nargs="?", default="", help="whose; all without a name")
-    logs.add_argument("-n", "--lines", type=int, default=40, help="how many to begin with")
-    logs.add_argument("--no-follow", action="store_true", help="end after those")
+    logs.add_argument("name", nargs="?", default="", help="a service or server; default: all")
+    logs.add_argument("-n", "--lines", type=int, default=40, help="earlier lines to print first")
+    logs.add_argument("--no-follow", action="store_true", help="stop after the earlier lines")
     logs.add_argument("-t", "--trace", default="", help="only lines with this trace id or text")
     traces = commands.add_parser("traces", help="print a trace as a tree")
     traces.add_argument("wanted", nargs="?", default="", help="order number or trace id")
     add_dlq(commands)
     for command, text in (
-        ("dev", "run one service with its code watched, until Ctrl-C"),
-        ("restart", "stop it if it runs, and start it"),
-        ("kill", "kill -9"),
-        ("pause", "SIGSTOP"),
-        ("resume", "SIGCONT"),
+        ("dev", "restart one service on each change of its code, until Ctrl-C"),
+        ("restart", "stop and start one part"),
+        ("kill", "send SIGKILL to one part"),
+        ("pause", "send SIGSTOP to one part"),
+        ("resume", "send SIGCONT to one part"),
     ):
         one = commands.add_parser(command, help=text)
         one.add_argument("name", nargs="?", default="", help="a service or a server")

@@ -1,22 +1,22 @@
-"""What can go wrong in ways a person can act on: each error is the sentence that they read."""
+"""Expected failures. The text of each error tells the user what to do."""
 
 
 class FleetError(Exception):
-    """An expected failure; its text says what happened and what to do, and is all that is shown."""
+    """An expected failure. The CLI prints only its text: what happened and what to do."""
 
 
 class NotReady(Exception):
-    """A program does not answer its health check (yet); the text says how it failed."""
+    """A program does not answer its health check. The text gives the reason."""
 
 
 class Busy(FleetError):
-    """Another command has the fleet's lock; a moment later it may be free."""
+    """Another command holds the fleet's lock."""
 
 
 class Died(FleetError):
-    """A process ended although it should run."""
+    """A process exited unexpectedly."""
 
     def __init__(self, name: str, log_tail: str) -> None:
-        """Keep the log's tail, which is what the reader needs first."""
+        """Put the last log lines into the message."""
         super().__init__(f"{name} has died. The end of its log:\n{log_tail}")
         self.name = name

@@ -1,8 +1,8 @@
-"""The services of the platform: the one table that everything local reads.
+"""The services of the platform: ports, dependencies and settings of each.
 
-A service takes part as soon as its folder holds an ``app/main.py``. The order is that of the start:
-joining a Kafka group takes seconds in which the others can start. Values in braces are filled in
-from the addresses of the servers, embedded or real (``composition.py``).
+A service is part of the fleet if its folder has an ``app/main.py``. Consumers come first, because
+joining a consumer group takes seconds. ``launcher/composition.py`` fills the values in braces with
+the addresses of the servers.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Service:
-    """One service: its folder's name, its port, what it needs to start, and its settings."""
+    """One service: folder name, port, dependencies at start, settings."""
 
     name: str
     port_variable: str
     default_port: int
     needs: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    """Always set so: addresses."""
+    """Settings that the user cannot override: addresses."""
     defaults: Mapping[str, str] = field(default_factory=dict)
-    """Set so unless the user has set it."""
+    """Settings that the user can override."""
     migrations: bool = False
     own_server: bool = False
-    """Started by ``python -m app``, which knows how uvicorn must serve it."""
+    """True if ``python -m app`` starts the service with its own uvicorn configuration."""
     api: str = ""
-    """The path that its API begins with; empty for a service without one."""
+    """Path prefix of the API; empty for a service without an API."""
     port_step: int = 100
-    """How far a further replica's port lies from the one before."""
+    """Difference between the ports of two replicas."""
     folder: str = ""
-    """Where it lies in the checkout; the name unless it is a further replica."""
+    """Folder in the checkout. All replicas of a service share it."""
 
     def replica(self, number: int) -> Service:
-        """The service's process of this number; the first has the service's own name and port."""
+        """Return replica ``number``. The first has the service's own name and port."""
         if number == 1:
             return replace(self, folder=self.name)
         return replace(
@@ -49,14 +49,14 @@ class Service:
 
 _BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "{kafka}"}
 _IDENTITY = {"OIDC_ISSUER": "{oidc_issuer}", "OIDC_JWKS_URL": "{oidc_jwks_url}"}
-"""No need of anybody's: the keys are fetched when the first token comes."""
+"""Not a start dependency: a service fetches the keys when the first token arrives."""
 
 SERVICES = (
     Service(
         "notification-service",
         "NOTIFICATION_SERVICE_PORT",
         8004,
-        needs=("kafka",),  # not the mailbox: it waits for SMTP by itself, and mails come last
+        needs=("kafka",),  # not the mailbox: the service retries SMTP by itself
         env={"SMTP_HOST": "{smtp_host}", "SMTP_PORT": "{smtp_port}", **_BROKER},
         defaults={
             "SMTP_STARTTLS": "false",
@@ -127,5 +127,5 @@ SERVICES = (
 
 
 def present(root: Path) -> list[Service]:
-    """The services that exist in this checkout."""
+    """Return the services that exist in this checkout."""
     return [service for service in SERVICES if (root / service.name / "app" / "main.py").is_file()]

@@ -1,4 +1,4 @@
-"""What the launcher prints: plain lines, coloured only for a terminal that wants it."""
+"""Terminal output of the launcher: lines, tables, and colours where the terminal has them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ _lock = threading.Lock()
 
 
 def paint(text: str, style: str) -> str:
-    """The text in a colour, or as it is when the output is a file or NO_COLOR is set."""
+    """Return the text in a colour, or unchanged if stdout is no terminal or NO_COLOR is set."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return f"\033[{_CODES[style]}m{text}\033[0m"
 
 
 def say(text: str = "") -> None:
-    """Print a whole line at once, whichever thread has something to say."""
+    """Print one line to standard output. Lines of concurrent threads do not mix."""
     with _lock:
         print(text, flush=True)
 
 
 def complain(text: str) -> None:
-    """Print to standard error."""
+    """Print one line to standard error."""
     with _lock:
         print(text, file=sys.stderr, flush=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell; numbers (and their headers) to the right."""
+    """Format a table. Columns of numbers are right-aligned."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     numeric = [
         all(row[i][:1].isdigit() or row[i] in ("", "-") for row in rows) for i in _all(header)

@@ -1,4 +1,4 @@
-"""The Kafka topics of the platform: the one table from which they are created, here and in Docker.
+"""The Kafka topics of the platform, with partitions and retention, for the launcher and Docker.
 
 Standard library only: docker-compose.yml mounts this file into the container that creates them.
 """
@@ -22,14 +22,14 @@ TOPICS: Mapping[str, int] = {
     **dict.fromkeys(_MAIL_RETRIES, PARTITIONS),
     DEAD_LETTERS_DONE: 1,
 }
-"""Topic name → partitions. ``mail-sent`` is notification-service's memory of what was mailed,
-``mail-retry-N`` hold deferred mails and have as many partitions as the events,
-``dead-letters-done`` that of ``make dlq``: which dead letters were replayed or dropped."""
+"""Topic name → partitions. ``mail-sent`` is the delivery log of notification-service.
+``mail-retry-N`` hold deferred mails and have as many partitions as the events.
+``dead-letters-done`` records which dead letters ``make dlq`` has replayed or dropped."""
 
 RETENTION_DAYS: Mapping[str, int] = {
     **{topic: 30 if topic.endswith(".dlq") else 7 for topic in TOPICS},
     DEAD_LETTERS_DONE: 90,
 }
-"""How long a real broker keeps what is on a topic. ``mail-sent`` must not be shorter than an event
-can come again; a dead letter waits for a person, and what was done with it is kept for longer than
-the letter itself. The embedded broker keeps all until it stops."""
+"""Retention on a real broker. ``mail-sent`` must live at least as long as an event can be
+redelivered, and ``dead-letters-done`` longer than the dead letters. The embedded broker keeps all
+records until it stops."""

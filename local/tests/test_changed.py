@@ -42,7 +42,7 @@ def test_a_change_is_tested_where_it_belongs(
     [
         "libs/chassis/chassis/web.py",
         "libs/chassis/tests/unit/test_web.py",
-        "local/fleet/launcher/launch.py",
+        "local/fleet/launcher/start_stop.py",
         "local/tests/test_launcher.py",
         "contracts/events/order-placed.schema.json",
         "docker/keycloak/realm-export.json",

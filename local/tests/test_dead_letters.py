@@ -24,8 +24,14 @@ from fleet.processes.program import Port, run_async
 from fleet.processes.runner import Runner, wait_until
 from fleet.servers.kafka import KafkaServer, create_topics
 from fleet.testing.temporary_servers import TemporaryServers
-from fleet.tools.dead_letters.done import DROPPED, REPLAYED, Done, read_record, record_of
-from fleet.tools.dead_letters.letter import Address, Letter, dead_letter_topic, place_of
+from fleet.tools.dead_letters.dead_letter import Address, DeadLetter, dead_letter_topic, place_of
+from fleet.tools.dead_letters.outcomes import (
+    DROPPED,
+    REPLAYED,
+    Outcome,
+    outcome_record,
+    parse_outcome,
+)
 from fleet.tools.dead_letters.plan import Choice, Plan
 
 Say = Callable[..., str]
@@ -42,7 +48,7 @@ HEADERS: list[tuple[str, bytes | None]] = [
     ("x-attempts", b"3"),
     ("x-first-failure-at", b"2026-11-28T04:00:00+00:00"),
 ]
-LETTER = Letter(ADDRESS, b"order-1", b"{}", HEADERS)
+LETTER = DeadLetter(ADDRESS, b"order-1", b"{}", HEADERS)
 
 
 def test_a_letter_says_why_it_was_buried() -> None:
@@ -76,7 +82,7 @@ def test_where_a_letter_is_replayed_to_is_not_for_its_headers_to_say() -> None:
 
 def test_a_letter_whose_value_is_lost_or_that_names_no_group_cannot_be_replayed() -> None:
     lost = replace(LETTER, value=b"", headers=[*HEADERS, ("x-dropped-bytes", b"1000000")])
-    assert "value was not kept" in lost.cannot_be_replayed("mail")
+    assert "value was not stored" in lost.cannot_be_replayed("mail")
     assert "--to" in replace(LETTER, headers=[]).cannot_be_replayed("")
     assert LETTER.cannot_be_replayed("mail") == ""
 
@@ -88,20 +94,20 @@ def test_places_and_topics_that_are_none_are_refused_with_what_to_say() -> None:
             place_of(wrong)
     known = ["a", "a.dlq", "b"]
     assert dead_letter_topic("a", known) == dead_letter_topic("a.dlq", known) == "a.dlq"
-    with pytest.raises(FleetError, match=r"There is no topic 'b.dlq'.*here: a.dlq"):
+    with pytest.raises(FleetError, match=r"There is no topic 'b.dlq'.*topics: a.dlq"):
         dead_letter_topic("b", known)
 
 
 def test_what_was_done_is_remembered_with_the_letters_time() -> None:
-    key, value = record_of(ADDRESS, REPLAYED, "mail")
+    key, value = outcome_record(ADDRESS, REPLAYED, "mail")
     assert key == b"order-placed.dlq 2:17"
-    found = read_record(_Record(value))
+    found = parse_outcome(_Record(value))
     assert found is not None
     assert found[0] == ADDRESS
     assert (found[1].state, found[1].to) == ("replayed", "mail")
     assert found[0] != replace(ADDRESS, timestamp=1)
     for junk in (None, b"", b"[]", b'{"topic": 1}', b"\xff", b'"x"'):
-        assert read_record(_Record(junk)) is None
+        assert parse_outcome(_Record(junk)) is None
 
 
 class _Record:
@@ -113,11 +119,11 @@ def test_a_plan_leaves_out_what_is_done_and_says_why() -> None:
     plan, choice = Plan(), Choice()
     plan.consider(LETTER, choice, {}, "")
     other = replace(LETTER, address=replace(ADDRESS, offset=18))
-    plan.consider(other, choice, {other.address: Done(DROPPED, "", "now")}, "")
+    plan.consider(other, choice, {other.address: Outcome(DROPPED, "", "now")}, "")
     plan.consider(replace(LETTER, headers=[]), choice, {}, "")
     assert plan.chosen == {ADDRESS: "notification-service"}
     assert plan.left_out == Counter(
-        {"dropped already": 1, "it names no consumer group: say which with --to": 1}
+        {"dropped already": 1, "its consumer group is unknown: set --to": 1}
     )
 
 
@@ -125,11 +131,11 @@ def test_a_plan_leaves_out_what_is_done_and_says_why() -> None:
     ("choice", "fits"),
     [
         (Choice(), True),
-        (Choice.of(["2:17"]), True),
-        (Choice.of(["2:18", "1:17"]), False),
-        (Choice.of([], "Refused", "notification-service"), True),
-        (Choice.of([], "Unreadable"), False),
-        (Choice.of([], "", "ai-service"), False),
+        (Choice.parse(["2:17"]), True),
+        (Choice.parse(["2:18", "1:17"]), False),
+        (Choice.parse([], "Refused", "notification-service"), True),
+        (Choice.parse([], "Unreadable"), False),
+        (Choice.parse([], "", "ai-service"), False),
     ],
 )
 def test_letters_are_chosen_by_place_error_and_group(choice: Choice, fits: bool) -> None:
@@ -220,7 +226,7 @@ def test_nothing_is_sent_or_dropped_unless_it_is_confirmed(
     bury(kafka_bootstrap, topic, 3)
     said = dlq("replay", topic)
     assert f"Would replay 3 dead letters of {topic}.dlq to mail" in said
-    assert "Nothing was sent. To do it, add: --yes" in said
+    assert "Nothing was sent. To execute, add: --yes" in said
     assert "Nothing was changed" in dlq("drop", topic)
     assert on(kafka_bootstrap, topic) == []
     assert "3 open, 0 done" in dlq("list", topic)
@@ -299,7 +305,7 @@ def test_the_list_shows_the_latest_and_counts_all(
         (("replay", "order-placed", "7", "--yes"), "partition:offset"),
         (("replay", "order-placed", "0:99999", "--yes"), "There is no dead letter at 0:99999"),
         (("drop", "order-placed", "0:99999", "0:99998"), "at 0:99998, 0:99999"),
-        (("list", "nowhere"), "Dead-letter topics here: "),
+        (("list", "nowhere"), "Dead-letter topics: "),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_done(
@@ -361,11 +367,11 @@ def test_an_interrupted_replay_says_how_far_it_came(
     slowly.send_signal(signal.SIGINT)
     _, complaints = slowly.communicate(timeout=10)
     assert slowly.returncode == 130
-    assert "of 40 are replayed and written down; the same command goes on" in complaints
+    assert "of 40 are replayed. Run the same command again to continue." in complaints
     assert "Traceback" not in complaints
     said = int(complaints.split()[0])
     left = int(dlq("list", topic).rpartition(" open")[0].split()[-1])
-    assert left in (40 - said, 39 - said), "the last may be written down, its yes not yet here"
+    assert left in (40 - said, 39 - said), "the last outcome may be stored but not acknowledged"
 
 
 def test_a_replay_is_no_faster_than_it_was_told(kafka_bootstrap: str, topic: str, dlq: Say) -> None:
@@ -380,7 +386,7 @@ def test_a_broker_that_falls_silent_in_the_midst_is_named_with_how_far_it_came()
     servers = TemporaryServers()
     broker = servers.start(KafkaServer(servers.folder, Port(free_port())))
     try:
-        assert _replayed_while_paused(broker) == (1, "of 40 are replayed and written down")
+        assert _replayed_while_paused(broker) == (1, "of 40 are replayed")
     finally:
         broker.resume()
         broker.kill()
@@ -401,7 +407,7 @@ def _replayed_while_paused(broker: Runner[KafkaServer]) -> tuple[int, Any]:
     _, complaints = running.communicate(timeout=60)
     assert "Traceback" not in complaints
     assert f"Kafka at {bootstrap} does not answer" in complaints
-    wanted = "of 40 are replayed and written down"
+    wanted = "of 40 are replayed"
     return running.returncode, wanted if wanted in complaints else complaints
 
 

@@ -17,8 +17,8 @@ from small_fleet import SERVICE
 from fleet.__main__ import main
 from fleet.errors import NotReady
 from fleet.launcher.composition import Fleet
-from fleet.launcher.launch import down
 from fleet.launcher.settings import Settings
+from fleet.launcher.start_stop import down
 from fleet.processes.runner import wait_until
 
 BOTH = ("product-service", "api-gateway")  # uvicorn's command line, and a server of its own
@@ -106,14 +106,14 @@ def test_a_change_is_answered_and_ctrl_c_leaves_a_whole_fleet(
 ) -> None:
     down(fleet)
     with dev(name) as terminal:
-        terminal.shows(f"{name} answers on {fleet.service(name).url}")
+        terminal.shows(f"{name} is ready on {fleet.service(name).url}")
         assert _version(fleet, name) == "none"
         (checkout / name / "app" / "main.py").write_text(_with_version("the second"))
         terminal.shows("app/main.py changed")
         assert wait_until(lambda: _version(fleet, name) == "the second", 60), terminal.text
         terminal.shows("Application startup complete")  # its log, as it is written
         assert terminal.interrupt() == 0
-        terminal.shows(f"{name} goes on in the fleet, unwatched")
+        terminal.shows(f"{name} keeps running, without restarts")
     assert _version(fleet, name) == "the second"
     assert all(part.runner.alive() for part in fleet.parts)
     assert main(["up"]) == 0
@@ -126,7 +126,7 @@ def test_it_has_the_environment_and_port_that_the_fleet_gives_it(dev: Dev, fleet
     _, before = program.ask("/env")
     first = fleet.part("product-service").runner.identity
     with dev("product") as terminal:
-        terminal.shows("answers on")
+        terminal.shows("is ready on")
         _, now = program.ask("/env")
         assert fleet.part("product-service").runner.identity != first
         terminal.interrupt()
@@ -143,7 +143,7 @@ def test_code_that_does_not_start_is_said_and_mended_code_starts(
         terminal.shows("product-service has died")
         assert fleet.part("mongo").runner.alive()  # its own fault stops nothing else
         code.write_text(_with_version("mended"), encoding="utf-8")
-        terminal.shows("answers on")
+        terminal.shows("is ready on")
         assert _version(fleet, "product-service") == "mended"
         terminal.interrupt()
 
@@ -156,7 +156,7 @@ def test_left_broken_it_says_so_and_how_to_get_it_back(
     with dev("product-service") as terminal:
         terminal.shows("product-service has died")
         assert terminal.interrupt() == 1
-        terminal.shows(r"never\s+When that is mended: make restart s=product-service")
+        terminal.shows(r"never\s+Fix the code, then run: make restart s=product-service")
     code.write_text(SERVICE, encoding="utf-8")
     assert main(["restart", "product-service"]) == 0
 
@@ -165,27 +165,27 @@ def test_a_change_of_the_chassis_counts(dev: Dev, fleet: Fleet, checkout: Path) 
     chassis = checkout / "libs" / "chassis" / "chassis"
     chassis.mkdir(parents=True, exist_ok=True)
     with dev("product-service") as terminal:
-        terminal.shows("answers on")
+        terminal.shows("is ready on")
         first = fleet.part("product-service").runner.identity
         (chassis / "web.py").write_text("", encoding="utf-8")
         terminal.shows("libs/chassis/chassis/web.py changed")
-        terminal.shows(r"answers on(?s:.*)answers on")
+        terminal.shows(r"is ready on(?s:.*)is ready on")
         assert fleet.part("product-service").runner.identity != first
         terminal.interrupt()
 
 
 def test_what_is_taken_down_from_elsewhere_stays_down(dev: Dev, fleet: Fleet) -> None:
     with dev("product-service") as terminal:
-        terminal.shows("answers on")
+        terminal.shows("is ready on")
         assert main(["down"]) == 0
         assert terminal.wait() == 0
-        terminal.shows("product-service was stopped from elsewhere")
+        terminal.shows("Another command has stopped product-service")
     assert not any(part.runner.alive() for part in fleet.parts)
 
 
 def test_a_killed_terminal_leaves_the_service_to_the_fleet(dev: Dev, fleet: Fleet) -> None:
     with dev("product-service") as terminal:
-        terminal.shows("answers on")
+        terminal.shows("is ready on")
     assert _version(fleet, "product-service") == "none"
     assert main(["status"]) == 0
 

@@ -13,8 +13,8 @@ from small_fleet import SERVICE
 
 from fleet.__main__ import main
 from fleet.launcher.composition import Fleet
-from fleet.launcher.launch import down
 from fleet.launcher.settings import Settings
+from fleet.launcher.start_stop import down
 from fleet.processes.ports import free_port
 from fleet.processes.runner import wait_until
 
@@ -40,10 +40,10 @@ def test_up_starts_what_is_missing_and_says_where_it_is(
     assert main(["up"]) == 0
     said = capsys.readouterr().out
     assert "product-service" in said
-    assert "kafka                  yours, 127.0.0.1" in said
+    assert "kafka                  external, 127.0.0.1" in said
     assert main(["up"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("Everything is running already.\n")
+    assert said.startswith("All parts are running already.\n")
     gateway = stopped.service("api-gateway").url
     mailbox = stopped.mailbox()
     assert mailbox is not None
@@ -129,7 +129,12 @@ def test_status_of_service_killed_by_user_says_so_without_log(
     assert said.err == (
         "\nproduct-service was killed by you. Start it again with: make restart s=product-service\n"
     )
+    capsys.readouterr()
     assert main(["restart", "product-service"]) == 0
+    said = capsys.readouterr().out
+    assert "product-service is ready after" in said
+    assert "circuit breaker" in said
+    assert "lets requests through again after at most 5 s" in said
     assert main(["status"]) == 0
 
 
@@ -197,7 +202,7 @@ def test_a_paused_server_is_seen_and_goes_on(
     assert main(["status"]) == 0
     assert "paused" in capsys.readouterr().out
     assert main(["up"]) == 1
-    assert "mongo is paused. Let it go on first: make resume s=mongo" in capsys.readouterr().err
+    assert "mongo is paused. Resume it first: make resume s=mongo" in capsys.readouterr().err
     assert main(["resume", "mongo"]) == 0
     running.part("mongo").runner.program.check()
 

@@ -9,7 +9,7 @@ import pytest
 
 from fleet.errors import FleetError
 from fleet.launcher.composition import Leftover, Part
-from fleet.processes.logline import pretty
+from fleet.processes.log_format import pretty
 from fleet.processes.runner import LOG_LIMIT, Runner, _rotate
 from fleet.tools.logs import Tail, show_matching
 

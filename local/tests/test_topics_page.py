@@ -23,8 +23,8 @@ from fleet.processes.runner import Runner
 from fleet.servers.kafka import KafkaServer, create_topics
 from fleet.servers.topics_page import TopicsPageServer
 from fleet.testing.temporary_servers import TemporaryServers
-from fleet.tools.dead_letters.done import DROPPED, REPLAYED, record_of
-from fleet.tools.dead_letters.letter import Address
+from fleet.tools.dead_letters.dead_letter import Address
+from fleet.tools.dead_letters.outcomes import DROPPED, REPLAYED, outcome_record
 from fleet.topics import DEAD_LETTERS_DONE, TOPICS
 
 Headers = Sequence[tuple[str, bytes]]
@@ -279,7 +279,7 @@ def test_a_dead_letter_is_open_until_it_is_replayed_or_dropped(
     assert [message["state"] for message in newest] == ["open"] * 3
     for message, state in ((newest[0], REPLAYED), (newest[1], DROPPED)):
         moment = _milliseconds(message["timestamp"])
-        key, value = record_of(Address(moment, dead, 0, message["offset"]), state)
+        key, value = outcome_record(Address(moment, dead, 0, message["offset"]), state)
         send(kafka_bootstrap, DEAD_LETTERS_DONE, [value], key=key)
     assert [message["state"] for message in messages_of(page, dead)] == [
         "replayed",

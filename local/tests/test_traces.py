@@ -169,7 +169,7 @@ def test_trace_that_arrives_late_is_waited_for_and_shown_whole(
     for timer in timers:
         timer.join()
     printed = capsys.readouterr().out
-    assert "is not here yet; waiting up to 5 s" in printed
+    assert "has not arrived; waiting up to 5 s" in printed
     assert "2 spans" in printed
 
 

@@ -20,7 +20,7 @@ def test_a_service_starts_anew_when_its_code_changes_and_goes_on_after_ctrl_c(
 
     def answered(times: int) -> bool:
         said = shown.read_text("utf-8")
-        return said.count(f"{service} answers on {fleet.url(service)}") == times
+        return said.count(f"{service} is ready on {fleet.url(service)}") == times
 
     with shown.open("wb") as output, fleet.start("dev", service, output=output) as process:
         try:
@@ -33,5 +33,5 @@ def test_a_service_starts_anew_when_its_code_changes_and_goes_on_after_ctrl_c(
             process.kill()
     said = shown.read_text("utf-8")
     assert f"{service}/app/main.py changed" in said
-    assert f"{service} goes on in the fleet" in said
+    assert f"{service} keeps running" in said
     assert service in fleet("status")

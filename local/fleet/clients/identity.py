@@ -1,4 +1,4 @@
-"""Asks an identity provider for tokens, ours or a Keycloak. Standard library only."""
+"""Client of an identity provider, embedded or Keycloak. Uses the standard library only."""
 
 from __future__ import annotations
 
@@ -16,33 +16,30 @@ from fleet.servers.identity import REALM, IdentityServer
 
 CLIENT = "storefront"
 _SPARE_SECONDS = 60.0
-"""A cached token has at least so long to live."""
+"""Minimum remaining lifetime of a cached token."""
 
 
 class IdentityProvider:
-    """One provider: where it is, and tokens of its demo users."""
+    """One provider: its addresses, and tokens of its demo users."""
 
     def __init__(self, url: str, runner: Runner[IdentityServer] | None = None) -> None:
-        """``url`` is what browsers call it; ``runner`` is there when it is ours to stop."""
+        """``url`` is the address for browsers; ``runner`` controls an embedded provider."""
         self.issuer = f"{url.rstrip('/')}/realms/{REALM}"
         self._runner = runner
         self._cached: dict[str, tuple[float, str]] = {}
 
     @property
     def endpoints(self) -> str:
-        """What the addresses of the protocol begin with."""
+        """Base URL of the OpenID Connect endpoints."""
         return f"{self.issuer}/protocol/openid-connect"
 
     @property
     def jwks_url(self) -> str:
-        """Where the keys are."""
+        """URL of the signing keys (JWKS)."""
         return f"{self.endpoints}/certs"
 
     def token(self, user: str) -> str:
-        """An access token of a demo user, asked for only when the last one is about to expire.
-
-        A password costs Keycloak a quarter of a second.
-        """
+        """Return an access token of a demo user. Reuse it until shortly before it expires."""
         expires_at, token = self._cached.get(user, (0.0, ""))
         if time.time() > expires_at - _SPARE_SECONDS:
             answer = self.log_in(user, user)
@@ -51,7 +48,7 @@ class IdentityProvider:
         return token
 
     def log_in(self, user: str, password: str) -> dict[str, Any]:
-        """The answer to a user name and a password; a refusal says what to do."""
+        """Log in with a password; return the token response."""
         form = {"grant_type": "password", "client_id": CLIENT}
         data = urllib.parse.urlencode(form | {"username": user, "password": password}).encode()
         request = urllib.request.Request(f"{self.endpoints}/token", data)  # noqa: S310 - our own URL
@@ -67,32 +64,32 @@ class IdentityProvider:
                 f"No identity provider answers at {self.issuer} ({why}). Start the fleet: make up"
             ) from error
         if not isinstance(answer, dict) or "access_token" not in answer:
-            raise FleetError(f"What answers at {self.issuer} is no identity provider.")
+            raise FleetError(f"The server at {self.issuer} is not an identity provider.")
         return answer
 
     def stop(self) -> None:
-        """End it: nobody logs in, and no keys are to be had."""
+        """Stop the provider: logins and requests for keys fail."""
         self._own().stop()
 
     def start(self) -> None:
-        """Start it again on the same port, with the same keys and nobody logged in."""
+        """Start it again on the same port, with the same keys and without sessions."""
         self._own().start()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self._own().kill()
 
     def pause(self) -> None:
-        """SIGSTOP: connections are accepted and never answered."""
+        """Send SIGSTOP: connections are accepted, requests get no answer."""
         self._own().pause()
 
     def resume(self) -> None:
-        """SIGCONT after ``pause``."""
+        """Send SIGCONT after ``pause``."""
         self._own().resume()
 
     def _own(self) -> Runner[IdentityServer]:
         if self._runner is None:
-            raise FleetError("This identity provider is not ours to stop.")
+            raise FleetError("This identity provider is external; the fleet cannot stop it.")
         return self._runner
 
 

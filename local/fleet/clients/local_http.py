@@ -1,4 +1,4 @@
-"""HTTP with the standard library that sends nothing for this machine through a proxy."""
+"""HTTP with the standard library that never uses a proxy for this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 def open_url(request: urllib.request.Request, timeout: float) -> HTTPResponse:
-    """Open a URL; `http_proxy` and its like are used for other machines only."""
+    """Open a URL. Use the proxy of the environment only for other machines."""
     own = urllib.request.ProxyHandler({} if is_loopback(request.full_url) else None)
     response: HTTPResponse = urllib.request.build_opener(own).open(request, timeout=timeout)
     return response

@@ -1,4 +1,4 @@
-"""Asks a mailbox over its API: what tests and the demo see of it. Standard library only."""
+"""Client of a mailbox with Mailpit's API. Uses the standard library only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Message = dict[str, Any]
 
 
 class Mailbox:
-    """One mailbox, ours or another with Mailpit's API."""
+    """One mailbox, embedded or Mailpit."""
 
     def __init__(
         self,
@@ -27,14 +27,14 @@ class Mailbox:
         url: str,
         runner: Runner[MailboxServer] | None = None,
     ) -> None:
-        """``url`` is the page's; ``runner`` is there when this process may stop the mailbox."""
+        """``url`` is the web page; ``runner`` controls an embedded mailbox."""
         self.smtp_host = smtp_host
         self.smtp_port = smtp_port
         self.url = url.rstrip("/")
         self._runner = runner
 
     def messages(self, query: str = "", limit: int = 10_000) -> list[Message]:
-        """The summaries, newest first: all, or those that match a search such as ``to:alice``."""
+        """Return summaries, newest first: all, or those matching a search such as ``to:alice``."""
         parameters = {"limit": str(limit)} | ({"query": query} if query else {})
         path = "/api/v1/search" if query else "/api/v1/messages"
         found = self._call("GET", f"{path}?{urllib.parse.urlencode(parameters)}")
@@ -42,17 +42,17 @@ class Mailbox:
         return messages
 
     def message(self, mail_id: str) -> Message:
-        """One mail with ``Text`` and ``HTML``."""
+        """Return one mail with ``Text`` and ``HTML``."""
         found: Message = self._call("GET", f"/api/v1/message/{mail_id}")
         return found
 
     def headers(self, mail_id: str) -> dict[str, list[str]]:
-        """All headers of one mail."""
+        """Return all headers of one mail."""
         found: dict[str, list[str]] = self._call("GET", f"/api/v1/message/{mail_id}/headers")
         return found
 
     def wait_for(self, predicate: Callable[[Message], bool], timeout: float = 30.0) -> Message:
-        """The newest mail whose summary passes ``predicate``, in full; waits until it is there."""
+        """Wait for a mail whose summary satisfies ``predicate``; return the newest in full."""
         found: list[Message] = []
 
         def arrived() -> bool:
@@ -61,24 +61,24 @@ class Mailbox:
 
         if not wait_until(arrived, timeout):
             subjects = [message["Subject"] for message in self.messages()]
-            raise AssertionError(f"no such mail within {timeout:.0f} s; there are: {subjects}")
+            raise AssertionError(f"no such mail within {timeout:.0f} s; mailbox: {subjects}")
         return self.message(found[0]["ID"])
 
     def clear(self) -> None:
-        """Forget all mails."""
+        """Delete all mails."""
         self._call("DELETE", "/api/v1/messages")
 
     def set_faults(self, *faults: dict[str, Any]) -> None:
-        """Replace the scripted SMTP faults (``emulators.mailbox.faults``); without any, end all."""
+        """Replace the scripted SMTP faults (``emulators.mailbox.faults``); none clears them."""
         self._call("PUT", "/api/v1/faults", faults)
 
     def faults(self) -> list[dict[str, Any]]:
-        """The scripted faults, each with ``hits``, how often it applied."""
+        """Return the scripted faults, each with ``hits``, the number of its uses."""
         found: list[dict[str, Any]] = self._call("GET", "/api/v1/faults")
         return found
 
     def stop(self) -> None:
-        """End the mailbox: SMTP is refused from now on, its mails are gone."""
+        """Stop the mailbox: connections are refused and its mails are lost."""
         self._own().stop()
 
     def start(self) -> None:
@@ -86,16 +86,16 @@ class Mailbox:
         self._own().start()
 
     def pause(self) -> None:
-        """SIGSTOP: connections are accepted and never answered."""
+        """Send SIGSTOP: connections are accepted, requests get no answer."""
         self._own().pause()
 
     def resume(self) -> None:
-        """SIGCONT after ``pause``."""
+        """Send SIGCONT after ``pause``."""
         self._own().resume()
 
     def _own(self) -> Runner[MailboxServer]:
         if self._runner is None:
-            raise FleetError("This mailbox is not ours to stop.")
+            raise FleetError("This mailbox is external; the fleet cannot stop it.")
         return self._runner
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:

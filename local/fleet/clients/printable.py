@@ -1,7 +1,4 @@
-"""Bytes of a message as text that cannot do harm: to a terminal, to UTF-8, to a person's patience.
-
-What stands in a message was written by others, perhaps to be shown.
-"""
+"""Convert bytes of Kafka records, which are untrusted input, to text that is safe to display."""
 
 from __future__ import annotations
 
@@ -15,17 +12,17 @@ _LAST_MOMENT = 253_402_300_799_000  # the end of the year 9999, in milliseconds
 
 
 def text_of(value: bytes | None) -> str:
-    """As UTF-8; what is not UTF-8 stays visible as ``\\xff``."""
+    """Decode UTF-8. Show invalid bytes as ``\\xff``."""
     return "" if value is None else value.decode("utf-8", "backslashreplace")
 
 
 def moment_of(timestamp: int) -> datetime:
-    """A record's timestamp (milliseconds, written by its producer, so any number) as a moment."""
+    """Convert a record's timestamp (milliseconds, any number) to a datetime within its range."""
     return datetime.fromtimestamp(min(max(0, timestamp), _LAST_MOMENT) / 1000, UTC)
 
 
 def parsed(text: str) -> Any:
-    """The JSON in a text; raises ``ValueError`` where there is none that others would read too."""
+    """Parse JSON; raise ``ValueError`` also for NaN, infinities and deep nesting."""
     try:
         return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
@@ -33,7 +30,7 @@ def parsed(text: str) -> Any:
 
 
 def pretty(text: str) -> str:
-    """JSON on lines of its own, anything else as it is."""
+    """Indent JSON; return other text unchanged."""
     try:
         return json.dumps(parsed(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -41,7 +38,7 @@ def pretty(text: str) -> str:
 
 
 def for_terminal(text: str) -> str:
-    """Without the control characters by which a text could command the terminal."""
+    """Escape control characters."""
     return "".join(
         character
         if character.isprintable() or character in _TAB_AND_LINES
@@ -56,4 +53,4 @@ def _finite(number: str) -> float:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not valid JSON")

@@ -1,7 +1,7 @@
-"""Reads topics as nobody's member: it joins no group, commits nothing and keeps no connection.
+"""Read topics without joining a consumer group or committing offsets.
 
-How far a partition goes is asked of a fetch, not of the broker's "latest offset": the embedded
-broker tells that wrong.
+The end of a partition is the high watermark of a fetch, because the embedded broker's "latest
+offset" is wrong.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Record = Any
 """aiokafka's ConsumerRecord, which has no types of its own."""
 
 _REQUEST = 5.0  # seconds for one answer of the broker
-_STALL = 8.0  # seconds without any progress after which a broker counts as away
+_STALL = 8.0  # seconds without progress after which the broker counts as unavailable
 _POLL = 50  # milliseconds
 
 
 class BrokerAway(FleetError):
-    """The broker does not answer, or not as it should."""
+    """The broker does not answer, or answers with an error."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """The offsets of one partition that are there: from ``first`` until before ``end``."""
+    """The available offsets of one partition: ``first`` inclusive, ``end`` exclusive."""
 
     first: int
     end: int
@@ -43,13 +43,13 @@ class Span:
         return max(0, self.end - self.first)
 
     def last(self, count: int) -> Span:
-        """The latest ``count`` of it."""
+        """Return the last ``count`` offsets."""
         return Span(max(self.first, self.end - count), self.end)
 
 
 @contextlib.asynccontextmanager
 async def broker_errors(bootstrap: str) -> AsyncIterator[None]:
-    """Turn whatever the client says of a broker that is away into one ``BrokerAway``."""
+    """Raise ``BrokerAway`` for every connection error of the client."""
     try:
         yield
     except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
@@ -59,8 +59,8 @@ async def broker_errors(bootstrap: str) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def topic_reader(bootstrap: str) -> AsyncIterator[TopicReader]:
-    """A reader, connected; what fails inside because of the broker is a ``BrokerAway``."""
-    # The client reports at length what is one sentence here.
+    """Yield a connected reader; raise ``BrokerAway`` if the broker fails inside the block."""
+    # The client logs each failed attempt; the caller gets one error.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     options = {"bootstrap_servers": bootstrap, "request_timeout_ms": round(_REQUEST * 1000)}
     async with broker_errors(bootstrap):
@@ -68,7 +68,7 @@ async def topic_reader(bootstrap: str) -> AsyncIterator[TopicReader]:
         consumer = AIOKafkaConsumer(
             **options,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",  # of a span whose beginning was deleted meanwhile
+            auto_offset_reset="earliest",  # retention may delete the start of a span
             fetch_max_wait_ms=_POLL,
             fetch_max_bytes=8_000_000,
         )
@@ -81,23 +81,23 @@ async def topic_reader(bootstrap: str) -> AsyncIterator[TopicReader]:
 
 
 async def hang_up(*closings: Coroutine[Any, Any, None]) -> None:
-    """Close clients; one whose broker is away may never come to its end, and is left behind."""
+    """Close clients. Abandon a client that does not close, because its broker is unavailable."""
     tasks = [asyncio.create_task(closing) for closing in closings]
     done, _ = await asyncio.wait(tasks, timeout=_REQUEST)
     for task in done:
-        task.exception()  # it has ended, however
+        task.exception()  # mark it as retrieved
 
 
 class TopicReader:
-    """What can be asked of a broker without leaving a trace there."""
+    """Read-only requests to a broker."""
 
     def __init__(self, admin: Any, consumer: Any) -> None:
-        """Both connected; ``topic_reader`` makes and closes them."""
+        """Both clients are connected; ``topic_reader`` closes them."""
         self._admin = admin
         self._consumer = consumer
 
     async def topics(self) -> dict[str, int]:
-        """Name → partitions, without the broker's own topics."""
+        """Return name → partitions, without internal topics."""
         found = await self._admin.describe_topics()
         return {
             topic["topic"]: len(topic["partitions"])
@@ -106,25 +106,25 @@ class TopicReader:
         }
 
     async def groups(self) -> list[str]:
-        """The names of the consumer groups that the broker knows."""
+        """Return the names of all consumer groups."""
         return sorted({name for name, *_ in await self._admin.list_consumer_groups()})
 
     async def committed(
         self, group: str, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, int]:
-        """How far a group has come, for those partitions where it has committed.
+        """Return the committed offsets of a group, for the partitions that have one.
 
-        Asked as an administrator; with the partitions named, which the embedded broker demands.
+        The embedded broker requires the list of partitions.
         """
         answer = await self._admin.list_consumer_group_offsets(group, partitions=list(partitions))
         return {tp: found.offset for tp, found in answer.items() if found.offset >= 0}
 
     async def spans(self, topics: Mapping[str, int]) -> dict[TopicPartition, Span]:
-        """What there is of these topics (name → partitions) now."""
+        """Return the available offsets of these topics (name → partitions)."""
         partitions = [TopicPartition(name, i) for name, n in topics.items() for i in range(n)]
         if not partitions:
             return {}
-        # Assigned at once, or the client would look up the topics one by one, 0.1 s for each.
+        # Assign all partitions at once: the client needs 0.1 s for each separate lookup.
         self._read_from(dict.fromkeys(partitions, 0))
         self._consumer.pause(*partitions)
         first = await self._consumer.beginning_offsets(partitions)
@@ -139,7 +139,7 @@ class TopicReader:
         return {tp: Span(first[tp], end) for tp, end in highwater.items() if end is not None}
 
     async def records(self, spans: Mapping[TopicPartition, Span]) -> AsyncIterator[Record]:
-        """The records of these spans, in order within each partition."""
+        """Yield the records of these spans, in order within each partition."""
         wanted = {tp: span for tp, span in spans.items() if len(span)}
         if not wanted:
             return
@@ -151,20 +151,20 @@ class TopicReader:
                 for record in records:
                     if record.offset < wanted[tp].end:
                         yield record
-            # Not by the last record: the end of a compacted or transactional topic has none.
+            # Compare positions: a compacted or transactional topic may have no last record.
             positions = {tp: await self._consumer.position(tp) for tp in wanted}
             behind = {tp for tp in wanted if positions[tp] < wanted[tp].end}
             waiting.check(progress=tuple(positions.values()))
 
     def _read_from(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Without an await between the two: the client would look for an offset by itself."""
+        """Assign and seek without an await between, else the client resolves offsets itself."""
         self._consumer.assign(list(offsets))
         for tp, offset in offsets.items():
             self._consumer.seek(tp, offset)
 
 
 class _Patience:
-    """Ends the wait for a broker that says nothing new for too long."""
+    """Raise ``TimeoutError`` after too long without progress."""
 
     def __init__(self) -> None:
         self._seen: Iterable[Any] = ()
@@ -174,4 +174,4 @@ class _Patience:
         if progress != self._seen:
             self._seen, self._since = progress, time.monotonic()
         elif time.monotonic() - self._since > _STALL:
-            raise TimeoutError(f"nothing came for {_STALL:.0f} s")
+            raise TimeoutError(f"no progress for {_STALL:.0f} s")

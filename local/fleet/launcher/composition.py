@@ -1,6 +1,6 @@
-"""Which programs make up the fleet here and now, and how they find each other.
+"""Compose the fleet: which programs it starts and the addresses that services receive.
 
-A server that the user has named by its URL is not started; everything else stays as it is.
+A server that the user names by its URL is not started.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _COLLECTOR = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 @dataclass(frozen=True)
 class Part:
-    """One program of the fleet with its runner, and the names of what must answer before it."""
+    """One program of the fleet, and the names of the parts that must be ready before it."""
 
     runner: Runner[Program]
     needs: tuple[str, ...]
@@ -52,29 +52,29 @@ class Part:
 
     @property
     def is_replica(self) -> bool:
-        """Whether it is a further process of a service."""
+        """Whether this is a second process of a service."""
         return self.is_service and self.name[-1].isdigit()
 
 
 class Leftover(Program):
-    """A program known by its pid file alone; it can be stopped, not started."""
+    """A program of which only the pid file is known. It can be stopped but not started."""
 
-    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # the one that all of them obey quickly
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # all programs stop quickly on SIGINT
 
     def command(self) -> Command:
-        """There is none."""
-        raise FleetError(f"{self.name} is no part of this fleet.")
+        """Raise: the command is unknown."""
+        raise FleetError(f"{self.name} is not part of this fleet.")
 
     def check(self) -> None:
-        """There is nothing to ask."""
+        """Raise: the protocol is unknown."""
         raise NotReady("unknown")
 
 
 class Fleet:
-    """All parts, servers first, and the servers that are somebody else's."""
+    """All parts, servers first, and the external servers that the user has named."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read ports and addresses; nothing is started."""
+        """Read ports and addresses. Start nothing."""
         self.settings = settings
         self.externals: list[External] = []
         self.parts: list[Part] = []
@@ -130,14 +130,14 @@ class Fleet:
             return f"Say which one with s=<name>. {known}"
         close = [each for each in names if each.startswith(name)] or get_close_matches(name, names)
         suggestion = f" Did you mean {' or '.join(close)}?" if close else ""
-        return f"There is no {name!r} to act on; the whole name is needed.{suggestion} {known}"
+        return f"There is no part {name!r}; give the whole name.{suggestion} {known}"
 
     def runs_itself(self, name: str) -> bool:
-        """Whether a server is embedded here, not one that the user has named."""
+        """Return whether the fleet starts this server itself."""
         return any(part.name == name for part in self.parts)
 
     def leftovers(self) -> list[Part]:
-        """What an earlier start left running that is no part of the fleet as it is set up now."""
+        """Return processes of an earlier start that the current settings do not include."""
         names = {path.stem for path in (self.settings.state / "run").glob("*.json")}
         return [
             Part(Runner(Leftover(name, []), self.settings.state), (), is_service=False)
@@ -145,7 +145,7 @@ class Fleet:
         ]
 
     def service(self, name: str) -> ServiceProgram:
-        """A service's program by its name."""
+        """Return a service's program by its name."""
         program = self.part(name).runner.program
         if not isinstance(program, ServiceProgram):
             raise FleetError(f"{name} is not a service.")
@@ -153,11 +153,11 @@ class Fleet:
 
     @property
     def kafka(self) -> str:
-        """The broker's address for clients, embedded or the user's own."""
+        """The bootstrap servers of the broker, embedded or external."""
         return self._addresses["kafka"]
 
     def mailbox(self) -> Mailbox | None:
-        """The embedded mailbox; None when mails go to a real SMTP server."""
+        """Return the embedded mailbox, or None if mails go to an external SMTP server."""
         server = self._mailbox
         return Mailbox(HOST, server.smtp_port, server.url) if server else None
 
@@ -209,7 +209,7 @@ class Fleet:
         )
 
     def _compose_topics_page(self) -> TopicsPageServer:
-        """Nothing waits for it, nor it for the broker: it says itself when that is away."""
+        """Add the topics page. It has no start dependencies: it shows an absent broker itself."""
         port = self.settings.port("KAFKA_UI_PORT", 8090)
         server = TopicsPageServer(self.settings.state, port, self.kafka)
         self._server(server)
@@ -232,7 +232,7 @@ class Fleet:
         self._addresses["smtp_port"] = str(self._way(self._mailbox.name, self._mailbox.smtp_port))
 
     def _compose_identity(self) -> IdentityProvider:
-        """The provider of all tokens; nothing waits for it at its start."""
+        """Add the identity provider. No service waits for it."""
         url = self.settings.given("KEYCLOAK_URL")
         if url is None:
             server = IdentityServer(self.settings.state, self.settings.port("KEYCLOAK_PORT", 8081))
@@ -250,7 +250,7 @@ class Fleet:
         return provider
 
     def _compose_traces(self) -> TracesServer | None:
-        """None where spans go to the user's own collector, which need not be there."""
+        """Add the trace receiver, unless spans go to an external collector."""
         if self.settings.given(_COLLECTOR) is not None:
             return None
         server = TracesServer(self.settings.state, self.settings.port("TRACES_PORT", 4318))
@@ -258,7 +258,7 @@ class Fleet:
         return server
 
     def _compose_limits(self) -> None:
-        """One store for what the gateways count, where there are several."""
+        """Add a shared store for the rate limits of two gateways."""
         if len(self._numbers) == 1 or self.settings.given(_LIMITS) is not None:
             return
         server = ValkeyServer(self.settings.state, self.settings.port("VALKEY_PORT", 6379))
@@ -272,14 +272,14 @@ class Fleet:
             env[_LIMITS] = self._addresses["limits"]
         if self.traces is not None:
             env[_COLLECTOR] = self.traces.url
-            # The fleet samples every trace; a service's default is one of twenty.
+            # Sample every trace; the services' own default is one in twenty.
             env["OTEL_TRACES_SAMPLER_ARG"] = self.settings.given("OTEL_TRACES_SAMPLER_ARG") or "1"
         if self.settings.given("KAFKA_BOOTSTRAP_SERVERS") is None:
-            env["KAFKA_ENABLE_IDEMPOTENCE"] = "false"  # the embedded broker does not speak it
-            # There a join takes half of the session's time, every time: 3 s instead of 15.
+            env["KAFKA_ENABLE_IDEMPOTENCE"] = "false"  # not supported by the embedded broker
+            # On the embedded broker a join takes half of the session timeout: 3 s instead of 15.
             env["KAFKA_SESSION_SECONDS"] = self.settings.given("KAFKA_SESSION_SECONDS") or "6"
         if (failpoints := self.settings.given("FAILPOINTS")) is not None:
-            env["FAILPOINTS"] = f"{failpoints}/{service.folder}"  # replicas share it
+            env["FAILPOINTS"] = f"{failpoints}/{service.folder}"  # shared by the replicas
         program = ServiceProgram(
             service.name,
             self.settings.port(service.port_variable, service.default_port),
@@ -291,7 +291,7 @@ class Fleet:
         self._add(program, service.needs, is_service=True)
 
     def _way(self, name: str, port: int) -> int:
-        """The port by which services reach a part."""
+        """Return the port through which services reach a part."""
         return self._detours.get(name, port)
 
     def _port(self, service: Service) -> int:

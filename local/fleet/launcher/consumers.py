@@ -1,4 +1,4 @@
-"""Whether the services that consume from Kafka have joined their consumer groups."""
+"""Wait until the services have joined their consumer groups."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from fleet.launcher.service_program import ServiceProgram
 from fleet.terminal import say
 
 JOIN_SECONDS = 30.0
-"""The embedded broker needs 5 to 6 s for the first member of a group, 18 s after a restart."""
+"""The first join of a group takes 5 to 6 s on the embedded broker, 18 s after its restart."""
 _LOOK_EVERY = 0.25
 
 
 def await_consumers(services: Sequence[ServiceProgram], timeout: float = JOIN_SECONDS) -> None:
-    """Return when every consumer has joined its group; name those that have not by ``timeout``."""
+    """Wait until every consumer has joined its group. Print the names of those that have not."""
     began = time.monotonic()
     waiting = [service for service in services if not has_joined(service)]
     if not waiting:
         return
     while waiting and time.monotonic() - began < timeout:
-        time.sleep(_LOOK_EVERY)  # between two looks; the condition is the answer
+        time.sleep(_LOOK_EVERY)
         waiting = [service for service in waiting if not has_joined(service)]
     if waiting:
         names = ", ".join(service.name for service in waiting)
@@ -31,7 +31,7 @@ def await_consumers(services: Sequence[ServiceProgram], timeout: float = JOIN_SE
 
 
 def has_joined(service: ServiceProgram) -> bool:
-    """False while the service's readiness reports a consumer outside its group."""
+    """Return False while the service's readiness reports a consumer outside its group."""
     try:
         dependencies = service.dependencies()
     except NotReady:

@@ -1,4 +1,4 @@
-"""What is done to one part on purpose: kill, pause, resume, restart, dev."""
+"""Commands on one part: kill, pause, resume, restart, dev."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from fleet.launcher.lock import exclusive
 from fleet.processes.ports import ensure_free
 from fleet.terminal import say
 
+CIRCUIT_RESET_SECONDS = 5
+"""How long a circuit breaker stays open after timeouts (``chassis.http_client.breaker``)."""
+
 
 def kill(fleet: Fleet, name: str) -> None:
-    """kill -9, as a crash would: nothing is flushed, nobody is told."""
+    """Send SIGKILL, which simulates a crash."""
     runner = fleet.part(name).runner
     if not runner.alive():
         raise FleetError(f"{runner.name} is not running.")
@@ -21,37 +24,42 @@ def kill(fleet: Fleet, name: str) -> None:
 
 
 def pause(fleet: Fleet, name: str) -> None:
-    """SIGSTOP: connections stay open and nobody answers."""
+    """Send SIGSTOP: connections stay open, requests get no answer."""
     runner = fleet.part(name).runner
     runner.pause()
-    say(f"Paused {runner.name}. Let it go on with: make resume s={runner.name}")
+    say(f"Paused {runner.name}. Resume it with: make resume s={runner.name}")
 
 
 def resume(fleet: Fleet, name: str) -> None:
-    """SIGCONT."""
+    """Send SIGCONT after ``pause``."""
     runner = fleet.part(name).runner
     runner.resume()
-    say(f"{runner.name} goes on.")
+    say(f"Resumed {runner.name}.")
 
 
 def restart(fleet: Fleet, name: str) -> None:
-    """Stop it if it runs, start it, and return when it answers; Kafka gets its topics again."""
+    """Stop and start a part, and wait until it is ready. Kafka's topics are created again."""
     part = fleet.part(name)
     began = time.monotonic()
     for need in part.needs:
         if fleet.runs_itself(need) and fleet.part(need).runner.identity is None:
-            raise FleetError(f"{part.name} needs {need}, which is stopped. Start both: make up")
+            raise FleetError(f"{part.name} needs {need}, which is not running. Run: make up")
     fleet.settings.ensure_state()
     with exclusive(fleet.settings.state):
         part.runner.stop()
         for port in part.runner.program.ports:
             ensure_free(part.name, port)
         part.runner.start()
-    say(f"{part.name} answers again after {time.monotonic() - began:.1f} s.")
+    say(f"{part.name} is ready after {time.monotonic() - began:.1f} s.")
+    if part.is_service:
+        say(
+            "A circuit breaker that opened in a calling service lets requests through again"
+            f" after at most {CIRCUIT_RESET_SECONDS} s."
+        )
 
 
 def dev(fleet: Fleet, name: str) -> None:
-    """Start it anew on each change of its code, its log on the terminal, until Ctrl-C."""
+    """Restart a service on each change of its code and print its log, until Ctrl-C."""
     from fleet.tools.dev import dev
 
     dev(fleet, name)

@@ -1,4 +1,4 @@
-"""A server of the user's own, in the place of an embedded one."""
+"""An external server that replaces an embedded one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleet.errors import FleetError
 
 @dataclass(frozen=True)
 class External:
-    """A real server that the user has named: its place in the fleet, address and preparation."""
+    """A server that the user has named: its part's name, address, variable and preparation."""
 
     name: str
     host: str
@@ -20,7 +20,7 @@ class External:
     prepare: Callable[[], None] | None = None
 
     def reach(self) -> None:
-        """Open a connection, and prepare what the services expect there."""
+        """Check that the server accepts connections, then run the preparation."""
         try:
             socket.create_connection((self.host, self.port), timeout=5).close()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""One command at a time may start or stop the fleet."""
+"""The fleet's lock: one command at a time starts or stops parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet.errors import Busy
 
 @contextlib.contextmanager
 def exclusive(state: Path) -> Iterator[None]:
-    """Hold the fleet's lock or refuse with a sentence; the system frees it when the holder dies."""
+    """Hold the fleet's lock; raise ``Busy`` if another command holds it."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "lock").open("a") as handle:
         try:

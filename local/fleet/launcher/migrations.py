@@ -1,7 +1,6 @@
-"""Whether a database already has a service's last migration.
+"""Check whether a database already has a service's newest migration.
 
-Alembic would say so itself, but loading it for that takes more than a second of a processor; two of
-them are a fifth of the fleet's whole start.
+Starting Alembic only for this check would take more than a second of CPU for each service.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from pathlib import Path
 from fleet.processes.program import run_async
 
 _PARSING = threading.Lock()
-"""Python 3.11's parser keeps its depth in one place for all threads, and raises when two meet."""
+"""Python 3.11's parser shares its recursion counter between threads, so one thread parses."""
 
 
 def is_current(versions: Path, url: str) -> bool:
-    """Compare the newest migration with the database; any doubt is a no, and Alembic decides."""
+    """Return True only if the database certainly has the newest migration."""
     heads = newest(versions)
     return len(heads) == 1 and run_async(_applied(url)) == heads
 
 
 def newest(versions: Path) -> set[str]:
-    """The revisions that no other one follows."""
+    """Return the revisions that have no successor."""
     revisions: set[str] = set()
     followed: set[str] = set()
     for path in versions.glob("*.py"):
@@ -34,7 +33,7 @@ def newest(versions: Path) -> set[str]:
 
 
 def _assigned(path: Path) -> dict[str, set[str]]:
-    """The strings (alone or in a tuple) that a module assigns to each name at its top."""
+    """Return the strings that a module assigns to each of its top-level names."""
     found: dict[str, set[str]] = {}
     with _PARSING:
         module = ast.parse(path.read_text(encoding="utf-8"))

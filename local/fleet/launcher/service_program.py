@@ -1,4 +1,4 @@
-"""A service as a program of the fleet: its own interpreter, its migrations, its health."""
+"""A service as a program of the fleet: interpreter, migrations, health checks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ServiceProgram(Program):
         migrations: bool,
         own_server: bool = False,
     ) -> None:
-        """``env`` is the whole environment, addresses included."""
+        """``env`` is the complete environment, including addresses."""
         super().__init__(name, [port])
         self.folder = folder
         self._python = folder / "venv" / "bin" / "python"
@@ -45,13 +45,13 @@ class ServiceProgram(Program):
 
     @property
     def has_environment(self) -> bool:
-        """Whether its virtual environment has been made."""
+        """Whether the virtual environment exists."""
         return self._python.exists()
 
     def prepare(self, log: Path) -> None:
-        """Bring the database up to date, in a step of its own before the service starts.
+        """Migrate the database before the service starts.
 
-        Its advisory lock makes that safe when several are started at once.
+        The migrations hold an advisory lock, so replicas can start at the same time.
         """
         versions = self.folder / "migrations" / "versions"
         if not self._migrations or is_current(versions, self._env["DATABASE_URL"]):
@@ -72,7 +72,7 @@ class ServiceProgram(Program):
             raise FleetError(f"{self.name}: its migrations failed. The end of its log:\n{tail}")
 
     def command(self) -> Command:
-        """Serve the app with uvicorn, which has 8 seconds to finish requests when it must stop."""
+        """Return the uvicorn command. A shutdown waits up to 8 seconds for running requests."""
         address = ("--host", HOST, "--port", str(self.port))
         if self._own_server:
             argv = [str(self._python), "-m", "app", *address]
@@ -91,19 +91,19 @@ class ServiceProgram(Program):
         return Command(argv, self._env, self.folder)
 
     def check(self) -> None:
-        """GET /health."""
+        """Require the status UP from ``GET /health``."""
         status, answer = self.ask("/health")
         if status != 200 or answer.get("status") != "UP":
             raise NotReady(f"/health answered {status}")
 
     def dependencies(self) -> dict[str, Any]:
-        """The table of /health/ready: name → state and, if it is not UP, the error."""
+        """Return the dependencies of /health/ready: name → status and error."""
         _, answer = self.ask("/health/ready")
         found = answer.get("dependencies")
         return found if isinstance(found, dict) else {}
 
     def ask(self, path: str) -> tuple[int, dict[str, Any]]:
-        """GET one path of the service as JSON; raises ``NotReady`` when there is no such answer."""
+        """GET a path; return status and JSON object, raise ``NotReady`` on failure."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
         try:
             connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""Where the fleet lives and on which ports: from the environment, then from ``.env``."""
+"""Settings of the fleet from the environment and from ``.env``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROJECT = "ecommerce-fleet"
 
 @dataclass(frozen=True)
 class Settings:
-    """One fleet: the checkout it starts, its state folder, and what the user has set."""
+    """One fleet: its checkout, its state folder and its environment variables."""
 
     root: Path
     state: Path
@@ -24,7 +24,7 @@ class Settings:
 
     @classmethod
     def load(cls) -> Settings:
-        """Read the environment; ``.env`` fills in what it does not set."""
+        """Read the environment, which has precedence over ``.env``."""
         root = Path(os.environ.get("FLEET_ROOT") or Path(__file__).resolve().parents[3])
         for name, value in read_dotenv(root / ".env").items():
             os.environ.setdefault(name, value)
@@ -33,7 +33,7 @@ class Settings:
         return cls(root, state, dict(os.environ))
 
     def port(self, variable: str, default: int) -> Port:
-        """A port by its variable; a value that is none is a clear error."""
+        """Return the port that a variable sets, or the default. Refuse an invalid value."""
         text = self.env.get(variable) or str(default)
         if not text.isdecimal() or not 0 < int(text) < 65536:
             raise FleetError(
@@ -42,8 +42,9 @@ class Settings:
         return Port(int(text), variable)
 
     def detours(self) -> dict[str, int]:
-        """``FLEET_VIA=postgres=15433,order-service=18002``: services reach these parts through
-        other ports, where something stands that delays, cuts or listens.
+        """Return the proxies of ``FLEET_VIA=postgres=15433,order-service=18002``: part → port.
+
+        Services reach these parts through the proxies' ports.
         """
         detours: dict[str, int] = {}
         for entry in filter(None, (self.given("FLEET_VIA") or "").split(",")):
@@ -55,18 +56,18 @@ class Settings:
 
     @property
     def replicas(self) -> int:
-        """How many processes of each service there are: 1 or 2."""
+        """Number of processes of each service: 1 or 2."""
         text = self.env.get("REPLICAS") or "1"
         if text not in ("1", "2"):
-            raise FleetError(f"REPLICAS={text} is not possible: 1 or 2 of each service can run.")
+            raise FleetError(f"REPLICAS={text} is not possible: use 1 or 2.")
         return int(text)
 
     def given(self, variable: str) -> str | None:
-        """What the user has set a variable to; an empty value counts as not set."""
+        """Return a variable's value, or None if it is empty or not set."""
         return self.env.get(variable) or None
 
     def ensure_state(self) -> None:
-        """Make the state folder; other users may pass it (PostgreSQL's may), not read it."""
+        """Create the state folder. Mode 711 lets the user of PostgreSQL pass but not list it."""
         self.state.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self.state.stat().st_uid != os.geteuid():
             raise FleetError(
@@ -75,10 +76,10 @@ class Settings:
 
 
 def default_state(root: Path) -> Path:
-    """``.fleet/`` in the checkout; for root a folder that the user ``nobody`` can reach.
+    """Return ``.fleet/`` in the checkout; for root a folder below ``/var/tmp``.
 
-    PostgreSQL refuses to run as root, and root's home, where the checkout may be, is closed to
-    others.
+    PostgreSQL refuses to run as root. The user ``nobody``, which runs it then, cannot enter a
+    checkout in root's home.
     """
     if os.geteuid() != 0:
         return root / ".fleet"
@@ -87,7 +88,7 @@ def default_state(root: Path) -> Path:
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """``NAME=value`` lines; comments, ``export``, quotes as everywhere; empty values left out."""
+    """Parse ``NAME=value`` lines with comments, ``export`` and quotes. Skip empty values."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

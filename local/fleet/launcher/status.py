@@ -1,4 +1,4 @@
-"""A table of every process, and of what each service says about what it needs."""
+"""``make status``: a table of all processes and of the dependencies of each service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEADER = ("", "name", "state", "pid", "port", "memory", "uptime", "needs")
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one part at this moment."""
+    """State of one part; sizes in bytes, uptime in seconds."""
 
     part: Part
     state: str
@@ -33,15 +33,15 @@ class Row:
 
 
 def status(fleet: Fleet) -> int:
-    """Print the table; 1 when something that should run does not."""
+    """Print the table. Return 1 if a part has died."""
     with ThreadPoolExecutor(len(fleet.parts)) as pool:
         rows = list(pool.map(examine, fleet.parts))
     say(table(_HEADER, [_cells(row) for row in rows]))
     for external in fleet.externals:
-        say(f"   {external.name}: yours, {external.host}:{external.port} ({external.variable})")
+        say(f"   {external.name}: external, {external.host}:{external.port} ({external.variable})")
     total, once = sum(row.memory for row in rows), sum(row.memory_once for row in rows)
-    once_said = f"{_megabytes(once)} with shared pages counted once"
-    say(f"   total memory {_megabytes(total)} RSS; {once_said}")
+    pss = f"{_megabytes(once)} with shared pages counted once"
+    say(f"   total memory {_megabytes(total)} RSS; {pss}")
     broken = [row for row in rows if row.state == "dead"]
     for row in broken:
         complain(f"\n{row.part.runner.describe_death()}")
@@ -49,7 +49,7 @@ def status(fleet: Fleet) -> int:
 
 
 def examine(part: Part) -> Row:
-    """Look at one part: its process, and over its own protocol whether it answers."""
+    """Return the state of one part: its process, and its readiness over its own protocol."""
     identity = part.runner.identity
     if identity is None:
         return Row(part, "stopped")
@@ -61,16 +61,16 @@ def examine(part: Part) -> Row:
         memory = sum(process.memory_info().rss for process in family)
         once = sum(_memory_once(process) for process in family)
         started = family[0].create_time() if family else started
-    except psutil.NoSuchProcess:  # it ended while we looked
+    except psutil.NoSuchProcess:  # it exited in the meantime
         return Row(part, "dead", identity.pid)
     state, dependencies = ("paused", None) if identity.paused() else _ask(part)
     return Row(part, state, identity.pid, memory, once, time.time() - started, dependencies)
 
 
 def _memory_once(process: psutil.Process) -> int:
-    """The process's share of its memory (PSS): PostgreSQL's backends share most of what they show.
+    """Return the proportional set size: PostgreSQL's backends share most of their memory.
 
-    Where the system does not tell (another user's process, macOS), what it shows.
+    Return the RSS where the PSS is not available (another user's process, macOS).
     """
     try:
         lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
@@ -107,12 +107,12 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _needs(dependencies: dict[str, Any] | None) -> str:
     if not dependencies:
         return ""
-    said = []
+    needs = []
     for name, state in dependencies.items():
-        found = state.get("status", "?") if isinstance(state, dict) else str(state)
+        status = state.get("status", "?") if isinstance(state, dict) else str(state)
         error = state.get("error") if isinstance(state, dict) else None
-        said.append(f"{name} {found}" + (f" ({error})" if error else ""))
-    return ", ".join(said)
+        needs.append(f"{name} {status}" + (f" ({error})" if error else ""))
+    return ", ".join(needs)
 
 
 def _megabytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""Ports: which are free, and who holds one that is not."""
+"""Find free ports, and name the process that listens on a taken one."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _BLOCK = 50
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now, and clients would reach it and no other.
+    """Return whether a new server could listen on the port and clients would reach it.
 
-    Asked both ways: macOS lets one listen on 127.0.0.1 beside another's listener on all interfaces.
+    Connects and binds: macOS allows a listener on 127.0.0.1 beside one on all interfaces.
     """
     with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
         return False
@@ -48,7 +48,7 @@ def is_free(port: int) -> bool:
 def free_port() -> int:
     """Return a free port that no other call returns, in this process or another.
 
-    A test's server may be started long after its port was chosen, and again after an outage.
+    A test may start its server long after it chose the port, and again after an outage.
     """
     return next(_reserved_ports())
 

@@ -1,4 +1,4 @@
-"""Who a process is: its pid alone is reused by the system, pid and birth together are not."""
+"""Identify a process by its pid and start time, because the system reuses pids."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ import psutil
 
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One process, as long as it lives; ``birth`` tells it from a later one with the same pid."""
+    """One process; ``birth`` distinguishes it from a later process with the same pid."""
 
     pid: int
     birth: str
 
     @classmethod
     def of(cls, pid: int) -> Identity:
-        """The identity of a living process; raises ``psutil.NoSuchProcess`` when it is gone."""
+        """Return the identity of a running process; raise ``psutil.NoSuchProcess`` otherwise."""
         return cls(pid, _birth(pid))
 
     def process(self) -> psutil.Process | None:
-        """The living process, or None when it is gone, a zombie, or its pid has a new owner."""
+        """Return the process, or None if it has exited or its pid belongs to another process."""
         try:
             process = psutil.Process(self.pid)
             if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
@@ -41,11 +40,11 @@ class Identity:
             return None
 
     def alive(self) -> bool:
-        """Whether the process runs or is paused."""
+        """Return whether the process runs or is paused."""
         return self.process() is not None
 
     def paused(self) -> bool:
-        """Whether the process is stopped by SIGSTOP."""
+        """Return whether the process is stopped by SIGSTOP."""
         process = self.process()
         try:
             return process is not None and process.status() == psutil.STATUS_STOPPED
@@ -53,9 +52,9 @@ class Identity:
             return False
 
     def family(self) -> list[psutil.Process]:
-        """The process and its descendants, parent first; empty when it is gone.
+        """Return the process and its descendants, parent first.
 
-        A process group is not enough: each PostgreSQL backend is a session of its own.
+        A process group is not enough: each PostgreSQL backend has its own session.
         """
         process = self.process()
         if process is None:
@@ -66,7 +65,7 @@ class Identity:
             return []
 
     def signal_family(self, number: signal.Signals) -> list[psutil.Process]:
-        """Send a signal to the process and its descendants, the parent first: it makes no more."""
+        """Send a signal to the process and its descendants, the parent first."""
         family = self.family()
         for process in family:
             with contextlib.suppress(*_GONE):
@@ -82,10 +81,10 @@ class Identity:
 
 
 def _birth(pid: int) -> str:
-    """When a process began, in a form that a corrected clock does not change.
+    """Return the start time of a process in a form that a clock adjustment does not change.
 
-    psutil derives its create_time from the wall clock's idea of the boot, which moves when the
-    clock is set; on Linux the kernel's own tick count with the boot's id does not.
+    psutil's create_time depends on the wall clock. On Linux the boot id and the kernel's tick
+    count do not.
     """
     if not _BOOT_ID.exists():  # not Linux
         return f"{psutil.Process(pid).create_time():.2f}"
@@ -98,14 +97,14 @@ def _birth(pid: int) -> str:
 
 
 class PidFile:
-    """Remembers a started process between two commands."""
+    """A file that stores the identity of a started process between two commands."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file; nothing is read or written yet."""
+        """Keep the path. The file need not exist."""
         self.path = path
 
     def read(self) -> Identity | None:
-        """The process that was written, alive or not; None when there is none."""
+        """Return the stored process, running or not, or None."""
         fields = self._fields()
         try:
             return Identity(pid=int(fields["pid"]), birth=str(fields["birth"]))
@@ -124,7 +123,7 @@ class PidFile:
         return fields if isinstance(fields, dict) else {}
 
     def _replace(self, fields: Mapping[str, object]) -> None:
-        """Replace the file in one step: a command killed half-way leaves the old or the new."""
+        """Replace the file atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(f".{os.getpid()}.tmp")
         draft.write_text(json.dumps(fields) + "\n", encoding="utf-8")
@@ -141,5 +140,5 @@ class PidFile:
         return bool(self._fields().get("killed"))
 
     def clear(self) -> None:
-        """Forget the process: it was stopped on purpose."""
+        """Delete the file, after a regular stop."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the launcher knows about anything it starts, server or service."""
+"""The interface of a program that the launcher starts, server or service."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fleet.errors import NotReady
 T = TypeVar("T")
 
 HOST = "127.0.0.1"
-"""Every listener of the local fleet: nothing here is reachable from another machine."""
+"""Address of all listeners of the fleet; other machines cannot reach it."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """How to start one process: arguments, the whole environment, folder and (for root) user."""
+    """How to start one process: arguments, environment, working directory, and user (for root)."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -32,7 +32,7 @@ class Command:
 
 
 def require_page(port: int, path: str) -> None:
-    """GET a path on this machine; raises ``NotReady`` where the answer is not 200."""
+    """GET a path on this machine; raise ``NotReady`` unless the status is 200."""
     connection = http.client.HTTPConnection(HOST, port, timeout=2)
     try:
         connection.request("GET", path)
@@ -47,53 +47,51 @@ def require_page(port: int, path: str) -> None:
 
 @dataclass(frozen=True)
 class Port:
-    """A port that a program listens on, and the environment variable that moves it."""
+    """A port that a program listens on, and the environment variable that sets it."""
 
     number: int
     variable: str = field(default="")
 
 
 class Program(ABC):
-    """One process of the fleet: how its state is prepared, it is started, asked and stopped."""
+    """One process of the fleet: preparation, command, health check, stop signal."""
 
     name: str
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     stop_grace: ClassVar[float] = 10.0
-    start_timeout: ClassVar[float] = 30.0
 
     def __init__(self, name: str, ports: Sequence[Port]) -> None:
-        """Keep the name (pid and log files carry it) and the ports."""
+        """``name`` is also the name of the pid file and the log file."""
         self.name = name
         self.ports = tuple(ports)
 
     @property
     def port(self) -> int:
-        """The first, or only, port."""
+        """The first port."""
         return self.ports[0].number
 
-    def prepare(self, log: Path) -> None:  # noqa: B027 - nothing to prepare is the common case
-        """Bring the state into being before the start; may run for a second or two.
+    def prepare(self, log: Path) -> None:  # noqa: B027 - most programs need no preparation
+        """Create the program's state before the start.
 
-        What it has to say beyond success goes to ``log``; a failure is a ``FleetError``.
+        Output goes to ``log``. Raises ``FleetError`` on failure.
         """
 
     @abstractmethod
     def command(self) -> Command:
-        """The process to start, after ``prepare``."""
+        """Return the command to start, after ``prepare``."""
 
     @abstractmethod
     def check(self) -> None:
-        """Make one real request over the program's own protocol; raises ``NotReady``."""
+        """Make one request over the program's protocol; raise ``NotReady`` on failure."""
 
-    def after_start(self) -> None:  # noqa: B027 - most programs need nothing more
-        """Run once the check has passed, after every start: databases, topics. Repeatable."""
+    def after_start(self) -> None:  # noqa: B027 - most programs need no setup
+        """Set up databases or topics. Runs after every start, so it must be idempotent."""
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end from code that may itself be called inside an event loop.
+    """Run a coroutine from code that may itself run inside an event loop.
 
-    A thread with a loop of its own, because ``asyncio.run`` refuses to nest and pytest-asyncio's
-    session loop must stay what it is.
+    Uses a thread, because ``asyncio.run`` cannot be nested.
     """
     result: list[T] = []
     failure: list[BaseException] = []

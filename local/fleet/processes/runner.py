@@ -1,8 +1,10 @@
-"""Starts, watches and stops one program; what it knows lives in a pid file and a log file."""
+"""Start, monitor and stop one program. Its state is in a pid file and a log file."""
 
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import signal
 import subprocess
 import threading
@@ -14,24 +16,28 @@ from typing import Generic, TypeVar
 import psutil
 
 from fleet.errors import Died, FleetError, NotReady
-from fleet.processes.logline import pretty
+from fleet.processes.log_format import pretty
 from fleet.processes.process_identity import Identity, PidFile
 from fleet.processes.program import Program
+from fleet.terminal import say
 
 P = TypeVar("P", bound=Program)
 
 LOG_LIMIT = 10 * 1024 * 1024
+START_TIMEOUT = "FLEET_START_TIMEOUT_SECONDS"
+DEFAULT_START_TIMEOUT_SECONDS = 60.0
+PROGRESS_SECONDS = 10.0
 _POLL = 0.03
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
-"""What this process started itself, so that it can reap them: a zombie is not a running server."""
+"""Children of this process, which it must reap: a zombie would count as running."""
 
 
 class Runner(Generic[P]):
-    """The life of one program: every method may be called from another process than the starter."""
+    """Controls one program. The caller need not be the process that started it."""
 
     def __init__(self, program: P, state: Path) -> None:
-        """``state`` is the folder under which ``run/`` and ``logs/`` lie."""
+        """``state`` is the parent of the folders ``run/`` and ``logs/``."""
         self.program = program
         self.pid_file = PidFile(state / "run" / f"{program.name}.json")
         self.log = state / "logs" / f"{program.name}.log"
@@ -43,21 +49,21 @@ class Runner(Generic[P]):
 
     @property
     def identity(self) -> Identity | None:
-        """The process last started and not stopped on purpose; it may be dead."""
+        """The process that was started last, unless it was stopped. It may have died."""
         return self.pid_file.read()
 
     def alive(self) -> bool:
-        """Whether the process runs (or is paused)."""
+        """Return whether the process runs or is paused."""
         identity = self.identity
         if identity is None:
             return False
         if identity.alive():
             return True
-        reap(identity.pid)  # only now: asked a moment before its end it would stay a zombie
+        reap(identity.pid)
         return False
 
     def spawn(self) -> Identity:
-        """Prepare the state and start the process, without waiting for its answer."""
+        """Prepare and start the process. Do not wait until it is ready."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         _rotate(self.log)
         self.program.prepare(self.log)
@@ -84,42 +90,54 @@ class Runner(Generic[P]):
         return identity
 
     def wait_ready(self, cancelled: threading.Event | None = None) -> None:
-        """Return once the program answers; raise as soon as it has died, or took too long."""
-        why = ""
+        """Wait until the program is ready, and print progress every ten seconds.
 
-        def answers() -> bool:
-            nonlocal why
+        Raises ``Died`` if the process exits, ``FleetError`` after the start timeout or when
+        ``cancelled`` is set.
+        """
+        reason = ""
+        timeout = start_timeout()
+        started = reported = time.monotonic()
+
+        def is_ready() -> bool:
+            nonlocal reason, reported
             if not self.alive():
                 raise self._died()
             if cancelled is not None and cancelled.is_set():
-                raise FleetError(f"{self.name}: given up, another part failed to start")
+                raise FleetError(f"{self.name}: start cancelled, another part failed to start")
             try:
                 self.program.check()
             except NotReady as error:
-                why = str(error)
-                return False
-            return True
+                reason = str(error)
+            else:
+                return True
+            now = time.monotonic()
+            if now - reported >= PROGRESS_SECONDS:
+                reported = now
+                say(f"  waiting for {self.name}: {now - started:.0f} s ({reason})")
+            return False
 
-        if not wait_until(answers, self.program.start_timeout):
+        if not wait_until(is_ready, timeout):
             raise FleetError(
-                f"{self.name} runs but did not answer within {self.program.start_timeout:.0f} s"
-                f" ({why}). The end of its log:\n{self.log_tail()}"
+                f"{self.name} runs but is not ready after {timeout:.0f} s ({reason}). If this"
+                f" machine is busy, allow more time: {START_TIMEOUT}={2 * timeout:.0f} make up."
+                f" The end of its log:\n{self.log_tail()}"
             )
 
     def start(self, cancelled: threading.Event | None = None) -> None:
-        """Start the program and return when it answers and is set up; does nothing when it runs."""
+        """Start the program unless it runs, wait until it is ready, and set it up."""
         if not self.alive():
             self.spawn()
         self.wait_ready(cancelled)
         self.program.after_start()
 
     def stop(self) -> None:
-        """Ask the process to end, insist after its grace time, and forget it."""
+        """Stop the process; kill it after its grace time. Delete the pid file."""
         identity = self.identity
         if identity is not None:
             family = identity.family()
             identity.signal(self.program.stop_signal)
-            # A stopped process takes no signal before it continues.
+            # A paused process handles no signal before it continues.
             identity.signal_family(signal.SIGCONT)
             if not wait_until(lambda: not self.alive(), self.program.stop_grace):
                 identity.signal_family(signal.SIGKILL)
@@ -127,18 +145,18 @@ class Runner(Generic[P]):
         self.pid_file.clear()
 
     def kill(self) -> None:
-        """SIGKILL to the process and its descendants; it counts as dead, not as stopped."""
+        """Kill the process and its descendants. ``make status`` shows it as dead, not stopped."""
         identity = self.identity
         if identity is not None:
-            self.pid_file.mark_killed()  # first: `make demo` looks for dead processes all the time
+            self.pid_file.mark_killed()  # first: `make demo` polls for dead processes
             self._await_end(identity.signal_family(signal.SIGKILL))
 
     def pause(self) -> None:
-        """SIGSTOP: the process keeps its port and its connections and answers nobody."""
+        """Send SIGSTOP: the process keeps its port and connections but answers no request."""
         self._living().signal_family(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT after ``pause``."""
+        """Send SIGCONT after ``pause``."""
         self._living().signal_family(signal.SIGCONT)
 
     def restart(self) -> None:
@@ -147,14 +165,14 @@ class Runner(Generic[P]):
         self.start()
 
     def describe_death(self) -> str:
-        """Say how a dead process ended: killed by the user, or else the end of its log."""
+        """Return why a process is dead: killed by the user, or the end of its log."""
         again = f"Start it again with: make restart s={self.name}"
         if self.pid_file.killed():
             return f"{self.name} was killed by you. {again}"
         return f"{self.name} has died. The end of its log:\n{self.log_tail()}\n{again}"
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines of the log, indented for a report."""
+        """Return the last lines of the log, indented."""
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -172,7 +190,7 @@ class Runner(Generic[P]):
         return Died(self.name, self.log_tail())
 
     def _await_end(self, family: list[psutil.Process]) -> None:
-        """Wait for all of a family: a postmaster refuses to start while an old backend lives."""
+        """Wait for the whole family: PostgreSQL refuses to start while an old backend lives."""
 
         def ended() -> bool:
             if self.alive():
@@ -186,19 +204,31 @@ class Runner(Generic[P]):
 
 
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
-    """Ask for a condition again and again, at least once; False when time is up."""
+    """Poll a condition, at least once. Return False after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() >= deadline:
             return False
-        time.sleep(_POLL)  # the pause between two looks, never the condition itself
+        time.sleep(_POLL)
     return True
 
 
-def reap(pid: int) -> None:
-    """Collect the exit code of a process that has ended, if it is a child of this one.
+def start_timeout() -> float:
+    """Return how many seconds a program may take until it is ready."""
+    text = os.environ.get(START_TIMEOUT) or str(DEFAULT_START_TIMEOUT_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise FleetError(f"{START_TIMEOUT}={text} is not a positive number of seconds.")
+    return seconds
 
-    A wait rather than a look: with threads left to end, a zombie cannot be collected for a moment.
+
+def reap(pid: int) -> None:
+    """Collect the exit code of an exited child of this process.
+
+    Waits, because a zombie with exiting threads cannot be collected immediately.
     """
     child = _children.pop(pid, None)
     if child is not None:
@@ -214,7 +244,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _rotate(log: Path) -> None:
-    """Keep one older log: a fleet that runs for weeks must not fill the disk."""
+    """Rename a large log. One older log is kept."""
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LOG_LIMIT:
             log.replace(log.with_suffix(".log.1"))

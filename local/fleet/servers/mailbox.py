@@ -14,43 +14,43 @@ from fleet.processes.program import HOST, Command, Port, Program
 
 
 class MailboxServer(Program):
-    """An SMTP sink with a page; its mails live in its memory."""
+    """An SMTP server that stores mails in memory and shows them on a web page."""
 
     def __init__(self, state: Path, smtp: Port, http_port: Port, most: str | None = None) -> None:
-        """``state`` is the fleet's folder; ``most`` how many mails it keeps (MAILBOX_MAX)."""
+        """``state`` is the fleet's state folder, ``most`` the number of stored mails."""
         super().__init__("mailbox", [smtp, http_port])
         self._root = state
         self._most = {"MAILBOX_MAX": most} if most else {}
 
     @property
     def smtp_port(self) -> int:
-        """Where mails are delivered."""
+        """The SMTP port."""
         return self.ports[0].number
 
     @property
     def http_port(self) -> int:
-        """Where the page and the API are."""
+        """The port of the web page and the API."""
         return self.ports[1].number
 
     @property
     def url(self) -> str:
-        """The page, and the base of the API."""
+        """Address of the web page and the API."""
         return f"http://{HOST}:{self.http_port}"
 
     def prepare(self, log: Path) -> None:
-        """Nothing to prepare but the check that the packages are there."""
+        """Check that the packages are installed."""
         if importlib.util.find_spec("aiosmtpd") is None:
             raise FleetError("The mailbox is not installed: pip install 'fleet[mail]'")
         self._root.mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:
-        """The module with its two ports."""
+        """Run the module with its two ports."""
         argv = [sys.executable, "-m", "fleet.emulators.mailbox"]
         argv += ["--smtp-port", str(self.smtp_port), "--http-port", str(self.http_port)]
         return Command(argv, {**os.environ, **self._most, "PYTHONUNBUFFERED": "1"}, self._root)
 
     def check(self) -> None:
-        """Read SMTP's greeting and ask the page for its state."""
+        """Read the SMTP greeting and request the page's readiness."""
         try:
             with socket.create_connection((HOST, self.smtp_port), timeout=2) as connection:
                 greeting = connection.recv(256)

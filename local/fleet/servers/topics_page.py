@@ -1,4 +1,4 @@
-"""The page of Kafka's topics as a program of the fleet: ``python -m fleet.emulators.topics``."""
+"""The topics page as a program of the fleet: runs ``python -m fleet.emulators.topics``."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from fleet.processes.program import HOST, Command, Port, Program, require_page
 
 
 class TopicsPageServer(Program):
-    """A page of a broker, embedded or real; it keeps nothing, and asks only when somebody looks."""
+    """A web page of a broker's topics. It stores no data and queries the broker on request."""
 
     def __init__(self, state: Path, port: Port, bootstrap: str) -> None:
-        """``state`` is the fleet's folder; ``bootstrap`` the broker's address."""
+        """``state`` is the fleet's state folder, ``bootstrap`` the broker's address."""
         super().__init__("topics", [port])
         self._root = state
         self._bootstrap = bootstrap
 
     @property
     def url(self) -> str:
-        """The page."""
+        """Address of the page."""
         return f"http://{HOST}:{self.port}"
 
     def prepare(self, log: Path) -> None:
-        """Nothing to prepare but the check that the packages are there."""
+        """Check that the packages are installed."""
         if importlib.util.find_spec("aiokafka") is None:
-            raise FleetError("The page of the topics is not installed: pip install 'fleet[kafka]'")
+            raise FleetError("The topics page is not installed: pip install 'fleet[kafka]'")
         self._root.mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:
-        """The module with its port and the broker."""
+        """Run the module with its port and the broker's address."""
         argv = [sys.executable, "-m", "fleet.emulators.topics", "--port", str(self.port)]
         argv += ["--bootstrap-servers", self._bootstrap]
         return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, self._root)
 
     def check(self) -> None:
-        """Ask for its own health, which is not the broker's."""
+        """Request the page's own health, which does not depend on the broker."""
         require_page(self.port, "/health")

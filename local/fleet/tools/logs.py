@@ -1,4 +1,4 @@
-"""Shows the logs of one part or of all, and goes on as they grow."""
+"""``make logs``: print and follow the logs of one part or of all."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from fleet.errors import FleetError
 from fleet.launcher.composition import Part
-from fleet.processes.logline import pretty
+from fleet.processes.log_format import pretty
 from fleet.terminal import paint, say
 
 _PAUSE = 0.2
 
 
 class Tail:
-    """The end of one log file, and what is written to it from then on."""
+    """The last lines of a log file, and the lines appended later."""
 
     def __init__(self, path: Path) -> None:
         """``path`` need not exist yet."""
@@ -25,14 +25,14 @@ class Tail:
         self._rest = b""
 
     def last(self, lines: int) -> list[str]:
-        """The last lines that are there; what follows is for ``new``."""
+        """Return the last lines. Later lines are returned by ``new``."""
         content = self._path.read_bytes() if self._path.exists() else b""
         whole, newline, self._rest = content.rpartition(b"\n")
         self._position = len(content)
         return (whole + newline).decode("utf-8", "replace").splitlines()[-lines:] if lines else []
 
     def new(self) -> Iterator[str]:
-        """The lines since the last look; a file that has shrunk was rotated and begins again."""
+        """Yield the lines since the last call. A smaller file was rotated: read it from 0."""
         if not self._path.exists():
             return
         if self._path.stat().st_size < self._position:
@@ -47,7 +47,7 @@ class Tail:
 
 
 def show(parts: Sequence[Part], lines: int, *, follow: bool) -> None:
-    """Print the last lines of each log, then what is written, until Ctrl-C."""
+    """Print the last lines of each log, then new lines until Ctrl-C."""
     width = max(len(part.name) for part in parts) if len(parts) > 1 else 0
     tails = [(part.name if width else "", Tail(part.runner.log)) for part in parts]
     for name, tail in tails:
@@ -59,7 +59,7 @@ def show(parts: Sequence[Part], lines: int, *, follow: bool) -> None:
 
 
 def show_matching(parts: Sequence[Part], text: str) -> None:
-    """Print the lines of all logs that contain a text, such as a trace id, in order of time."""
+    """Print the lines of all logs that contain a text, such as a trace id, ordered by time."""
     found = sorted(
         (_timestamp(line), part.name, line)
         for part in parts
@@ -74,7 +74,7 @@ def show_matching(parts: Sequence[Part], text: str) -> None:
 
 
 def _all_lines(log: Path) -> Iterator[str]:
-    """Yield the lines of a log, those from before its rotation first."""
+    """Yield the lines of a log, the rotated file first."""
     for path in (log.with_suffix(".log.1"), log):
         if path.exists():
             with path.open(encoding="utf-8", errors="replace") as lines:
@@ -82,7 +82,7 @@ def _all_lines(log: Path) -> Iterator[str]:
 
 
 def _timestamp(line: str) -> str:
-    """Return the time of a JSON line; empty for another line."""
+    """Return the timestamp of a JSON line, or an empty text."""
     try:
         record = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One order as a customer would place it, and the mail that comes of it."""
+"""Place one order as a customer, and wait for its mail."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fleet.terminal import say
 USER = "alice"
 BUYER = {"customer_name": "Alice Example", "customer_email": "alice@example.com"}
 MAIL_TIMEOUT = 60.0
-_NEWS_EVERY = 2.0
+_PROGRESS_SECONDS = 2.0
 
 
 def basket(products: list[dict[str, Any]]) -> dict[str, Any]:
-    """The body of an order for two of these products."""
+    """Return the body of an order for the first two products."""
     items = [
         {
             "product_id": product["id"],
@@ -33,7 +33,7 @@ def basket(products: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def place(fleet: Fleet, body: dict[str, Any], token: str) -> dict[str, Any]:
-    """POST the order at the gateway; its own key makes a repeat harmless."""
+    """POST the order to the gateway with a new idempotency key."""
     import httpx2
 
     url = fleet.service("api-gateway").url + "/api/orders"
@@ -49,20 +49,18 @@ def place(fleet: Fleet, body: dict[str, Any], token: str) -> dict[str, Any]:
 
 
 def await_mail(mailbox: Mailbox, order: dict[str, Any]) -> Message:
-    """Wait for the order's confirmation; says every two seconds that it still does."""
-    began = time.monotonic()
-    told = began
+    """Wait for the order's confirmation mail. Print progress every two seconds."""
+    began = reported = time.monotonic()
     found: list[Message] = []
 
     def arrived() -> bool:
-        nonlocal told
-        # A follow-up of the AI may come before it, and is not what is waited for.
+        nonlocal reported
+        # By subject: a follow-up mail of ai-service may arrive first.
         about = f'to:{order["customer_email"]} subject:"{order["order_number"]} is confirmed"'
         found.extend(mailbox.messages(about))
-        if not found and time.monotonic() - told >= _NEWS_EVERY:
-            told = time.monotonic()
-            seconds = time.monotonic() - began
-            say(f"  waiting for the mail: {seconds:.0f} s (consumers join their group in a few)")
+        if not found and time.monotonic() - reported >= _PROGRESS_SECONDS:
+            reported = time.monotonic()
+            say(f"  waiting for the mail: {reported - began:.0f} s")
         return bool(found)
 
     if not wait_until(arrived, MAIL_TIMEOUT):

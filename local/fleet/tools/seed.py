@@ -1,4 +1,4 @@
-"""Fills the catalogue and its stock through the services' APIs; a second run changes nothing."""
+"""``make seed``: create the demo products and their stock through the APIs. Idempotent."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ EXAMPLE = {
     "name": "Wireless Headphones",
     "stock_quantity": 1_000,
 }
-"""The product of the OpenAPI examples of orders and stock. Only inventory knows it."""
+"""The product of the OpenAPI examples. It exists in inventory-service only."""
 
 
 def catalogue() -> list[Product]:
-    """The products to sell; each has a picture that product-service draws itself."""
+    """Return the products of catalogue.json with the URL of their generated picture."""
     text = resources.files("fleet.tools").joinpath("catalogue.json").read_text(encoding="utf-8")
     products: list[Product] = json.loads(text, parse_float=Decimal)
     for product in products:
@@ -40,13 +40,13 @@ def catalogue() -> list[Product]:
 
 
 def slug(name: str) -> str:
-    """A product's name as part of a URL."""
+    """Return a product's name as part of a URL."""
     kept = "".join(char if char.isascii() and char.isalnum() else " " for char in name.lower())
     return "-".join(kept.split())
 
 
 def seed(fleet: Fleet) -> list[Product]:
-    """Create what is missing; returns every product of the catalogue file as it is served."""
+    """Create missing products; return all products of the catalogue file from the API."""
     began = time.monotonic()
     products, inventory = fleet.service("product-service"), fleet.service("inventory-service")
     created, served = run_async(_seed(products.url, inventory.url))
@@ -96,7 +96,7 @@ async def _create(client: httpx2.AsyncClient, products: str, product: Product) -
 
 
 async def _stock(client: httpx2.AsyncClient, inventory: str, product: Product) -> None:
-    """Put the product's stock at inventory; 409 says that it is there already."""
+    """Create the product's stock; status 409 means that it exists."""
     item = {
         "product_id": product["id"],
         "product_name": product["name"],

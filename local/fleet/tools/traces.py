@@ -14,15 +14,15 @@ from fleet.processes.program import HOST
 from fleet.terminal import paint, say
 
 _BAR = 30
-_WAIT_SECONDS = 5.0  # for a trace that is not here yet
+_WAIT_SECONDS = 5.0  # for a trace that has not arrived
 _SETTLED_SECONDS = 2.0  # services export a span within this time after its end
 _POLL_SECONDS = 0.1
 
 
 def show(port: int, wanted: str, seconds: float = _WAIT_SECONDS) -> None:
-    """Print a trace by its id or its order's number; the latest order's where none is named.
+    """Print the trace with this trace id or order number; the default is the latest order's.
 
-    Waits up to `seconds` for a trace that is not here yet.
+    Waits up to `seconds` for a trace that has not arrived.
     """
     trace = await_trace(port, wanted or _latest(port), seconds)
     rows = trace.rows()
@@ -30,7 +30,7 @@ def show(port: int, wanted: str, seconds: float = _WAIT_SECONDS) -> None:
     names = max(2 * row.depth + len(row.span.name) for row in rows)
     say(
         f"{paint(trace.name, 'bold')}  {trace.order}  {len(rows)} spans,"
-        f" {trace.milliseconds:.1f} ms until the last of it"
+        f" {trace.milliseconds:.1f} ms until the end of the last span"
     )
     say(paint(f"{trace.id}  http://{HOST}:{port}/trace/{trace.id}", "dim"))
     for row in rows:
@@ -40,12 +40,12 @@ def show(port: int, wanted: str, seconds: float = _WAIT_SECONDS) -> None:
 
 
 def await_trace(port: int, wanted: str, seconds: float) -> Trace:
-    """Fetch a trace, and wait for one whose spans have not been exported yet.
+    """Fetch a trace. Wait up to `seconds` for its first span and until it is complete.
 
-    Raises FleetError when there is no span of it after `seconds`.
+    Raises FleetError if no span arrives.
     """
     deadline = time.monotonic() + seconds
-    told = False
+    announced = False
     while True:
         try:
             trace = fetch(port, wanted)
@@ -54,9 +54,9 @@ def await_trace(port: int, wanted: str, seconds: float) -> Trace:
         except NoTrace:
             if time.monotonic() >= deadline:
                 raise
-            if not told:
-                say(f"The trace of {wanted!r} is not here yet; waiting up to {seconds:.0f} s.")
-                told = True
+            if not announced:
+                say(f"The trace of {wanted!r} has not arrived; waiting up to {seconds:.0f} s.")
+                announced = True
         time.sleep(_POLL_SECONDS)
 
 
@@ -65,11 +65,11 @@ class NoTrace(FleetError):
 
 
 def fetch(port: int, wanted: str) -> Trace:
-    """Return a trace by its id or its order's number; raise NoTrace where there is none."""
+    """Return the trace with this trace id or order number; raise NoTrace if there is none."""
     answer = _get(port, f"/api/traces/{quote(wanted, safe='')}")
     if answer is None:
         raise NoTrace(
-            f"There is no trace of {wanted!r}: its spans have not arrived, or are no longer kept."
+            f"There is no trace of {wanted!r}: its spans have not arrived or were discarded."
         )
     trace = Trace(answer["trace_id"])
     trace.spans = {span["span_id"]: Span(**span) for span in answer["spans"]}
@@ -77,7 +77,7 @@ def fetch(port: int, wanted: str) -> Trace:
 
 
 def _latest(port: int) -> str:
-    """The id of the latest trace of an order, else of the latest at all."""
+    """Return the id of the latest trace of an order, else of the latest trace."""
     traces = _get(port, "/api/traces") or []
     chosen = [trace for trace in traces if trace["order"]] or traces
     if not chosen:
@@ -86,7 +86,7 @@ def _latest(port: int) -> str:
 
 
 def _bar(row: Row, trace: Trace) -> str:
-    """Where in the whole time the span lies."""
+    """Draw the span's position within the trace's duration."""
     whole = max(1, trace.ended - trace.started)
     left = int((row.span.started - trace.started) / whole * _BAR)
     width = max(1, round((row.span.ended - row.span.started) / whole * _BAR))
@@ -96,7 +96,7 @@ def _bar(row: Row, trace: Trace) -> str:
 
 
 def _get(port: int, path: str) -> Any:
-    """The JSON at a path of the receiver; None for 404."""
+    """GET JSON from the receiver; return None unless the status is 200."""
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", path)
@@ -104,7 +104,7 @@ def _get(port: int, path: str) -> Any:
         body = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise FleetError(
-            f"The traces' server does not answer on port {port} ({error}). See: make status"
+            f"The trace receiver does not answer on port {port} ({error}). See: make status"
         ) from error
     finally:
         connection.close()

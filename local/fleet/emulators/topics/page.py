@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from fleet.clients.printable import pretty
 from fleet.emulators.topics.views import Message, Messages, Overview, Progress, Topic
-from fleet.tools.dead_letters.letter import SUFFIX
+from fleet.tools.dead_letters.dead_letter import SUFFIX
 
 STYLE = resources.files("fleet.emulators.topics").joinpath("page.css").read_text(encoding="utf-8")
 COUNTS = (20, 100, 500)

@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 
 from fleet.clients.printable import moment_of, parsed, text_of
 from fleet.clients.topic_reader import Record, Span, TopicReader, topic_reader
-from fleet.tools.dead_letters.done import Done, closed_letters, open_count
-from fleet.tools.dead_letters.letter import SUFFIX, Letter
+from fleet.tools.dead_letters.dead_letter import SUFFIX, DeadLetter
+from fleet.tools.dead_letters.outcomes import Outcome, open_count, read_outcomes
 
 _LARGEST = 16_384
 _ALL_TOGETHER = 8_000_000
@@ -70,9 +70,9 @@ class Message:
     """Bytes of the value."""
     cut: bool
     """Whether only the beginning of it is here."""
-    letter: Letter | None = None
+    letter: DeadLetter | None = None
     """What it says as a dead letter, on a topic of those."""
-    done: Done | None = None
+    done: Outcome | None = None
     """What was done with that letter."""
 
     def as_json(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ async def overview(bootstrap: str) -> Overview:
     async with topic_reader(bootstrap) as reader:
         names = await reader.topics()
         spans = await reader.spans(names)
-        closed = await closed_letters(reader, names, _CLOSED)
+        closed = await read_outcomes(reader, names, _CLOSED)
         waiting = open_count(spans, closed, [name for name in names if name.endswith(SUFFIX)])
         topics = [
             Topic(
@@ -134,13 +134,13 @@ async def messages(bootstrap: str, topic: str, last: int, query: str) -> Message
             return None
         spans = await reader.spans({topic: names[topic]})
         is_dead = topic.endswith(SUFFIX)
-        closed = await closed_letters(reader, names, _CLOSED) if is_dead else {}
+        closed = await read_outcomes(reader, names, _CLOSED) if is_dead else {}
         wanted = {tp: span.last(last) for tp, span in spans.items()}
         shown = Messages(topic, sum(map(len, spans.values())), sum(map(len, wanted.values())))
         kept = min(_LARGEST, _ALL_TOGETHER // max(1, shown.searched))
         async for record in reader.records(wanted):
             if _matches(record, query.lower()):
-                letter = Letter.of(record).without_value() if is_dead else None
+                letter = DeadLetter.from_record(record).without_value() if is_dead else None
                 done = closed.get(letter.address) if letter else None
                 shown.found.append(_message(record, kept, letter, done))
     shown.found.sort(key=lambda found: (found.when, found.partition, found.offset), reverse=True)
@@ -168,7 +168,7 @@ def _matches(record: Record, query: str) -> bool:
     return any(query in text.lower() for text in [*map(text_of, texts), *names])
 
 
-def _message(record: Record, kept: int, letter: Letter | None, done: Done | None) -> Message:
+def _message(record: Record, kept: int, letter: DeadLetter | None, done: Outcome | None) -> Message:
     value = record.value
     return Message(
         partition=record.partition,

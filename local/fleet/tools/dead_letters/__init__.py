@@ -1,5 +1,5 @@
-"""What to do with dead letters: list, show, replay to one consumer group, drop (``make dlq``).
+"""``make dlq``: list, show, replay and drop dead letters.
 
-A service writes them (``chassis.kafka.dead_letters``) to ``<topic>.dlq``; what was done with each
-is remembered on a topic of its own (``done.py``), so that nothing is replayed twice by mistake.
+Services write dead letters to ``<topic>.dlq`` (``chassis.kafka.dead_letters``). The outcome of each
+dead letter is stored on the topic ``dead-letters-done`` (``outcomes.py``).
 """

@@ -1,4 +1,4 @@
-"""``make dlq``: what a person sees and says; ``replay.py`` does it."""
+"""The sub-commands of ``make dlq`` and their output."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from fleet.clients.printable import for_terminal, pretty, text_of
 from fleet.clients.topic_reader import Span, TopicReader, topic_reader
 from fleet.errors import FleetError
 from fleet.terminal import paint, say, table
-from fleet.tools.dead_letters.done import Done, closed_letters
-from fleet.tools.dead_letters.letter import SUFFIX, Address, Letter, dead_letter_topic, place_of
+from fleet.tools.dead_letters.dead_letter import (
+    SUFFIX,
+    Address,
+    DeadLetter,
+    dead_letter_topic,
+    place_of,
+)
+from fleet.tools.dead_letters.outcomes import Outcome, read_outcomes
 from fleet.tools.dead_letters.plan import Choice, Plan
 from fleet.tools.dead_letters.replay import drop, replay
 from fleet.topics import DEAD_LETTERS_DONE
 
-_HEADER = ("topic", "letter", "buried", "by group", "error", "tries", "message", "state")
+_HEADER = ("topic", "dead letter", "failed at", "group", "error", "tries", "message", "state")
 
 
 def dlq(bootstrap: str, options: argparse.Namespace) -> None:
-    """Carry out one sub-command; without one, list what is open."""
+    """Run one sub-command; the default lists the open dead letters."""
     match options.action:
         case "show":
             asyncio.run(_show(bootstrap, options.topic, options.place))
@@ -32,20 +38,21 @@ def dlq(bootstrap: str, options: argparse.Namespace) -> None:
 
 
 async def _list(bootstrap: str, options: argparse.Namespace) -> None:
-    choice = Choice.of((), options.error, options.group)
+    choice = Choice.parse((), options.error, options.group)
     rows: list[tuple[Address, tuple[str, ...]]] = []  # a heap of the latest
-    waiting = done = 0
+    open_count = done_count = 0
     async with topic_reader(bootstrap) as reader:
         topics = await reader.topics()
         named = [dead_letter_topic(options.topic, list(topics))] if options.topic else topics
-        closed = await closed_letters(reader, topics)
+        closed = await read_outcomes(reader, topics)
         wanted = {name: topics[name] for name in named if name.endswith(SUFFIX)}
         async for record in reader.records(await reader.spans(wanted)):
-            letter = Letter.of(record)
+            letter = DeadLetter.from_record(record)
             if not choice.fits(letter):
                 continue
             state = closed.get(letter.address)
-            waiting, done = waiting + (state is None), done + (state is not None)
+            open_count += state is None
+            done_count += state is not None
             if options.all or state is None:
                 heapq.heappush(rows, (letter.address, _row(letter, state)))
                 if len(rows) > options.limit:
@@ -53,11 +60,10 @@ async def _list(bootstrap: str, options: argparse.Namespace) -> None:
     shown = [row for _, row in sorted(rows)]
     if shown:
         say(table(_HEADER, shown))
-    if (waiting + done * options.all) > len(shown):
-        say(f"... and earlier ones: these are {len(shown):,} (--limit)")
-    say(
-        f"{waiting:,} open, {done:,} done{'' if options.all or not done else ' (--all shows them)'}"
-    )
+    if (open_count + done_count * options.all) > len(shown):
+        say(f"... and earlier ones: only the latest {len(shown):,} are shown (--limit)")
+    hint = "" if options.all or not done_count else " (--all shows them)"
+    say(f"{open_count:,} open, {done_count:,} done{hint}")
 
 
 async def _show(bootstrap: str, name: str, place: str) -> None:
@@ -65,14 +71,14 @@ async def _show(bootstrap: str, name: str, place: str) -> None:
     async with topic_reader(bootstrap) as reader:
         topics = await reader.topics()
         topic = dead_letter_topic(name, list(topics))
-        closed = await closed_letters(reader, topics)
+        closed = await read_outcomes(reader, topics)
         spans = await reader.spans({topic: topics[topic]})
         one = {
             tp: Span(offset, offset + 1)
             for tp, span in spans.items()
             if tp.partition == partition and span.first <= offset < span.end
         }
-        found = [Letter.of(record) async for record in reader.records(one)]
+        found = [DeadLetter.from_record(record) async for record in reader.records(one)]
     if not found:
         raise FleetError(f"There is no dead letter at {place} of {topic}. See: make dlq")
     _print(found[0], closed.get(found[0].address))
@@ -80,7 +86,7 @@ async def _show(bootstrap: str, name: str, place: str) -> None:
 
 async def _act(bootstrap: str, options: argparse.Namespace) -> None:
     to = options.to if options.action == "replay" else None
-    choice = Choice.of(options.places, options.error, options.group)
+    choice = Choice.parse(options.places, options.error, options.group)
     async with topic_reader(bootstrap) as reader:
         topics = await reader.topics()
         topic = dead_letter_topic(options.topic, list(topics))
@@ -90,7 +96,7 @@ async def _act(bootstrap: str, options: argparse.Namespace) -> None:
     if not plan.chosen:
         return
     if not options.yes:
-        say(f"Nothing was {'sent' if to is not None else 'changed'}. To do it, add: --yes")
+        say(f"Nothing was {'sent' if to is not None else 'changed'}. To execute, add: --yes")
     elif to is None:
         await drop(bootstrap, plan.chosen)
     else:
@@ -100,12 +106,12 @@ async def _act(bootstrap: str, options: argparse.Namespace) -> None:
 async def make_plan(
     reader: TopicReader, topics: Mapping[str, int], topic: str, choice: Choice, to: str | None
 ) -> Plan:
-    """Look at every letter of a topic; ``to`` as in ``Plan.consider``."""
-    closed = await closed_letters(reader, topics)
+    """Read all dead letters of a topic into a plan; ``to`` as in ``Plan.consider``."""
+    closed = await read_outcomes(reader, topics)
     plan, seen = Plan(), set()
     async for record in reader.records(await reader.spans({topic: topics[topic]})):
         seen.add((record.partition, record.offset))
-        plan.consider(Letter.of(record), choice, closed, to)
+        plan.consider(DeadLetter.from_record(record), choice, closed, to)
     plan.require_all(choice, seen)
     return plan
 
@@ -124,7 +130,7 @@ def _announce(plan: Plan, topic: str, options: argparse.Namespace) -> None:
     count = len(plan.chosen)
     if options.action == "replay" and count:
         groups = ", ".join(for_terminal(group) for group in sorted(set(plan.chosen.values())))
-        to = f" to {groups}, {options.rate:g} a second at most"
+        to = f" to {groups}, at most {options.rate:g} per second"
     else:
         to = ""
     intent = does.capitalize() if options.yes else f"Would {does}"
@@ -133,11 +139,11 @@ def _announce(plan: Plan, topic: str, options: argparse.Namespace) -> None:
         say(table(_HEADER, [_row(letter, None) for letter in plan.preview]))
         if count > len(plan.preview):
             say(f"... and {count - len(plan.preview):,} more")
-    for why, number in sorted(plan.left_out.items()):
-        say(f"  left out: {number:,}, {for_terminal(why)}")
+    for reason, number in sorted(plan.left_out.items()):
+        say(f"  left out: {number:,}, {for_terminal(reason)}")
 
 
-def _row(letter: Letter, done: Done | None) -> tuple[str, ...]:
+def _row(letter: DeadLetter, done: Outcome | None) -> tuple[str, ...]:
     cells = (
         letter.address.topic,
         letter.address.place,
@@ -151,10 +157,10 @@ def _row(letter: Letter, done: Done | None) -> tuple[str, ...]:
     return tuple(" ".join(for_terminal(cell).split())[:60] for cell in cells)
 
 
-def _print(letter: Letter, done: Done | None) -> None:
+def _print(letter: DeadLetter, done: Outcome | None) -> None:
     facts = {
         "letter": f"{letter.address.topic} {letter.address.place}",
-        "buried": f"{_time(letter)} by {letter.group or '?'}",
+        "failed": f"{_time(letter)} in {letter.group or '?'}",
         "error": f"{letter.error_class or '?'} {letter.error}".rstrip(),
         "tries": letter.attempts or "?",
         "message": f"{letter.topic} {letter.original or '?'}",
@@ -170,11 +176,11 @@ def _print(letter: Letter, done: Done | None) -> None:
     say(for_terminal(pretty(text_of(letter.value))) if letter.value is not None else "none")
 
 
-def _state(done: Done | None) -> str:
+def _state(done: Outcome | None) -> str:
     if done is None:
         return "open"
     return f"{done.state} {done.at[:16].replace('T', ' ')}" + (f" to {done.to}" if done.to else "")
 
 
-def _time(letter: Letter) -> str:
+def _time(letter: DeadLetter) -> str:
     return f"{letter.when:%Y-%m-%d %H:%M:%S}Z"

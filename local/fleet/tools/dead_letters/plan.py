@@ -1,4 +1,4 @@
-"""Which dead letters a command is about, decided before anything is done."""
+"""Select the dead letters of a replay or drop before it starts."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fleet.errors import FleetError
-from fleet.tools.dead_letters.done import Done
-from fleet.tools.dead_letters.letter import Address, Letter, place_of
+from fleet.tools.dead_letters.dead_letter import Address, DeadLetter, place_of
+from fleet.tools.dead_letters.outcomes import Outcome
 
 _PREVIEW = 20
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person asked for; empty means all."""
+    """The filters of a command. An empty filter selects all."""
 
     places: frozenset[tuple[int, int]] = frozenset()
     error: str = ""
     group: str = ""
 
     @classmethod
-    def of(cls, places: Sequence[str], error: str = "", group: str = "") -> Choice:
-        """``places`` as ``partition:offset``; what is none is a clear error."""
+    def parse(cls, places: Sequence[str], error: str = "", group: str = "") -> Choice:
+        """``places`` are ``partition:offset``; raise ``FleetError`` for an invalid one."""
         return cls(frozenset(map(place_of, places)), error, group)
 
-    def fits(self, letter: Letter) -> bool:
-        """Whether it is one of those."""
+    def fits(self, letter: DeadLetter) -> bool:
+        """Return whether all filters match."""
         place = (letter.address.partition, letter.address.offset)
         return (
             (not self.places or place in self.places)
@@ -38,34 +38,37 @@ class Choice:
 
 @dataclass
 class Plan:
-    """The letters to act on, and those that are left out with the reason."""
+    """The selected dead letters, and the number left out for each reason."""
 
     chosen: dict[Address, str] = field(default_factory=dict)
-    """Each with the group that it goes to; of a letter that is dropped, the empty text."""
-    preview: list[Letter] = field(default_factory=list)
-    """The first of them, without their values."""
+    """Address → consumer group of the replay; empty for a drop."""
+    preview: list[DeadLetter] = field(default_factory=list)
+    """The first selected dead letters, without values."""
     left_out: Counter[str] = field(default_factory=Counter)
 
     def consider(
-        self, letter: Letter, choice: Choice, closed: Mapping[Address, Done], to: str | None
+        self, letter: DeadLetter, choice: Choice, closed: Mapping[Address, Outcome], to: str | None
     ) -> None:
-        """Take a letter in, or note why not. ``to`` is None when it is to be dropped."""
+        """Select a dead letter or count it as left out.
+
+        ``to`` is the group of the replay, empty for the original group, None for a drop.
+        """
         if not choice.fits(letter):
             return
         done = closed.get(letter.address)
         group = "" if to is None else to or letter.group
-        why = "" if to is None else letter.cannot_be_replayed(group)
+        obstacle = "" if to is None else letter.cannot_be_replayed(group)
         if done is not None:
             self.left_out[f"{done.state} already"] += 1
-        elif why:
-            self.left_out[why] += 1
+        elif obstacle:
+            self.left_out[obstacle] += 1
         else:
             self.chosen[letter.address] = group
             if len(self.preview) < _PREVIEW:
                 self.preview.append(letter.without_value())
 
     def require_all(self, choice: Choice, seen: set[tuple[int, int]]) -> None:
-        """Refuse when a letter that was named is not there."""
+        """Raise ``FleetError`` if a named dead letter does not exist."""
         missing = sorted(choice.places - seen)
         if missing:
             places = ", ".join(f"{partition}:{offset}" for partition, offset in missing)

@@ -1,4 +1,4 @@
-"""Starts the fleet, each part as soon as what it needs answers, and stops it."""
+"""Start and stop the fleet. Each part starts as soon as its dependencies are ready."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from fleet.processes.ports import ensure_free
 from fleet.terminal import paint, say
 
 _STATE = ("run", "logs", "postgres", "mongo", "kafka", "identity", "valkey", "lock")
-"""What the fleet writes below its state folder; a reset removes this and nothing else."""
+"""Files and folders of the fleet in its state folder. A reset deletes these and no others."""
 
 
 class _Skipped(Exception):
-    """Something this part needs did not start; that failure is the one to report."""
+    """A dependency of this part did not start. The dependency's failure is reported."""
 
 
 def up(fleet: Fleet, *, without: Part | None = None) -> list[Part]:
-    """Start what is not running, but one part; returns that, with everything answering."""
+    """Start all stopped parts except ``without``; return them when all are ready."""
     fleet.settings.ensure_state()
     with exclusive(fleet.settings.state):
         wanted = [part for part in fleet.parts if part is not without]
@@ -39,7 +39,7 @@ def up(fleet: Fleet, *, without: Part | None = None) -> list[Part]:
 
 
 def down(fleet: Fleet, only: Sequence[Part] | None = None) -> None:
-    """Stop services, then servers; each side together."""
+    """Stop all services, then all servers."""
     chosen = [*fleet.parts, *fleet.leftovers()] if only is None else only
     known = [part for part in chosen if part.runner.identity is not None]
     if not known:
@@ -51,16 +51,16 @@ def down(fleet: Fleet, only: Sequence[Part] | None = None) -> None:
 
 
 def stop(parts: Sequence[Part]) -> None:
-    """Stop these parts, services before servers."""
-    for side in (True, False):
-        chosen = [part for part in parts if part.is_service is side]
+    """Stop these parts, services before servers, each group in parallel."""
+    for services in (True, False):
+        chosen = [part for part in parts if part.is_service is services]
         if chosen:
             with ThreadPoolExecutor(len(chosen)) as pool:
                 list(pool.map(lambda part: part.runner.stop(), chosen))
 
 
 def reset(fleet: Fleet) -> None:
-    """Stop everything and throw its data and logs away."""
+    """Stop all parts and delete their data and logs."""
     down(fleet)
     for name in _STATE:
         path = fleet.settings.state / name
@@ -68,30 +68,30 @@ def reset(fleet: Fleet) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # it is not there, or holds something that is not ours
+    with contextlib.suppress(OSError):  # missing, or contains files of the user
         fleet.settings.state.rmdir()
-    say("All local data is gone; the next start begins empty.")
+    say("All local data is deleted.")
 
 
 def _refuse_paused(part: Part) -> None:
     identity = part.runner.identity
     if identity is not None and identity.paused():
-        raise FleetError(f"{part.name} is paused. Let it go on first: make resume s={part.name}")
+        raise FleetError(f"{part.name} is paused. Resume it first: make resume s={part.name}")
 
 
 def ensure_startable(missing: Sequence[Part]) -> None:
-    """Check everything that can be checked before the first process starts."""
+    """Check environments and ports before the first process starts."""
     for part in missing:
         program = part.runner.program
         if isinstance(program, ServiceProgram) and not program.has_environment:
-            raise FleetError(f"{part.name} has no environment yet. Make it with: make setup")
+            raise FleetError(f"{part.name} has no environment yet. Create it with: make setup")
     for part in missing:
         for port in part.runner.program.ports:
             ensure_free(part.name, port)
 
 
 class _Start:
-    """One start: a thread for each part, which waits for what the part needs."""
+    """One start: a thread for each part, which waits for the part's dependencies."""
 
     def __init__(self, fleet: Fleet, wanted: Sequence[Part], missing: Sequence[Part]) -> None:
         self._fleet = fleet
@@ -102,14 +102,14 @@ class _Start:
         self._futures: dict[str, Future[None]] = {}
 
     def run(self) -> list[Part]:
-        """Start all; on the first failure stop what was started here and raise that failure."""
+        """Start all parts. On the first failure stop the started parts and raise that failure."""
         for external in self._fleet.externals:
             external.reach()
             if self._missing:
-                self._tell(external.name, f"yours, {external.host}:{external.port}")
+                self._report(external.name, f"external, {external.host}:{external.port}")
         with ThreadPoolExecutor(len(self._wanted)) as pool:
             try:
-                for part in self._wanted:  # servers come first, so needs are there already
+                for part in self._wanted:  # servers first: dependencies are submitted already
                     self._futures[part.name] = pool.submit(self._bring_up, part)
                 self._await_all()
             except BaseException:
@@ -118,10 +118,10 @@ class _Start:
                 stop(self._missing)
                 raise
         if self._missing:
-            say(f"Everything answers after {self._seconds():.1f} s.")
+            say(f"All parts are ready after {self._seconds():.1f} s.")
             await_consumers(self._services())
         else:
-            say("Everything is running already.")
+            say("All parts are running already.")
         return self._missing
 
     def _services(self) -> list[ServiceProgram]:
@@ -147,9 +147,9 @@ class _Start:
         part.runner.start(self._cancelled)
         if part in self._missing:
             ports = ", ".join(str(port.number) for port in part.runner.program.ports)
-            self._tell(part.name, f"port {ports}")
+            self._report(part.name, f"port {ports}")
 
-    def _tell(self, name: str, where: str) -> None:
+    def _report(self, name: str, where: str) -> None:
         say(f"  {paint('up', 'green')}  {name:<22} {where:<20} {self._seconds():5.1f} s")
 
     def _seconds(self) -> float:

@@ -1,7 +1,9 @@
-"""Says in plain words whether this gateway fits its identity provider, and why a token is refused.
+"""Explain why the gateway refuses a token, and check its identity provider settings.
 
-It asks what the verifier asks, one question at a time, and leaves the verdict to the verifier. What
-comes from a token or a provider is shown in ASCII and cut short; the token itself never is.
+``doctor.py`` runs this script with the gateway's interpreter, because it uses the gateway's
+``app.config`` and the token verifier of the chassis. It checks each condition of the verifier
+separately, then the verifier itself. Text from a token or a provider is printed as truncated ASCII.
+The token itself is never printed.
 """
 
 import asyncio
@@ -25,7 +27,7 @@ from chassis.security.token_verifier import InvalidToken, TokenVerifier, is_toke
 _FETCH_SECONDS = 5.0
 _NOTABLE_SKEW = 5.0  # seconds
 _LONGEST = 120
-_OTHER_HEADERS = 1_000  # bytes that a request has beside its token; browsers send about so many
+_OTHER_HEADERS = 1_000  # bytes of a browser's other headers
 _FEWER_CLAIMS = "Map fewer roles and claims into the token, or"
 Json = dict[str, Any]
 
@@ -38,7 +40,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One question and its answer; `advice` says what to do where it is bad."""
+    """The result of one check; `advice` tells how to fix a bad one."""
 
     mark: Mark
     text: str
@@ -50,32 +52,32 @@ class Finding:
 
 
 def check(good: bool, text: str, advice: str) -> Finding:
-    """A finding whose advice is for the bad case."""
+    """Return an ok finding, or a bad one with its advice."""
     return Finding(Mark.OK, text) if good else Finding(Mark.BAD, text, advice)
 
 
 def run(token: str | None) -> int:
-    """Print the findings about the settings in the environment; 0 when none is bad, else 1.
+    """Print the findings. Return 0 if none is bad, else 1.
 
     Args:
-        token: an access token; `-` reads it from standard input; None: only the settings.
+        token: an access token, `-` to read it from standard input, None to check settings only.
     """
     try:
         settings = Settings()
     except ValidationError as error:
         for wrong in error.errors():
             name = str(wrong["loc"][0]).upper() if wrong["loc"] else "A setting"
-            print(Finding(Mark.BAD, f"{name} cannot be used: {wrong['msg']}."))  # noqa: T201
+            print(Finding(Mark.BAD, f"{name} is invalid: {wrong['msg']}."))
         return 1
     if token == "-":  # noqa: S105
         token = sys.stdin.readline()
     findings = asyncio.run(examine(settings, token))
-    print(*findings, sep="\n")  # noqa: T201
+    print(*findings, sep="\n")
     return 1 if any(finding.mark is Mark.BAD for finding in findings) else 0
 
 
 async def examine(settings: Settings, token: str | None) -> list[Finding]:
-    """All findings, about the provider first."""
+    """Check provider and settings, then the token."""
     timeout = aiohttp.ClientTimeout(total=_FETCH_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
         discovery = await _fetched(http, f"{settings.oidc_issuer}/.well-known/openid-configuration")
@@ -87,13 +89,13 @@ async def examine(settings: Settings, token: str | None) -> list[Finding]:
     if token is not None:
         token = token.strip().removeprefix("Bearer ").strip()
         findings += about_token(token, settings, set(signing_keys(key_set.document)))
-        findings.append(await _verdict(token, settings))
+        findings.append(await _verified(token, settings))
     return findings
 
 
 @dataclass(frozen=True, slots=True)
 class _Fetched:
-    """A JSON object from the provider, or what was wrong with getting it."""
+    """A JSON object from the provider, or the problem of its request."""
 
     document: Json
     problem: str = ""
@@ -105,9 +107,9 @@ async def _fetched(http: aiohttp.ClientSession, url: str) -> _Fetched:
         async with http.get(url, allow_redirects=False) as reply:
             content = await reply.read()
     except TimeoutError:
-        return _Fetched({}, f"nobody answered within {_FETCH_SECONDS:.0f} s")
+        return _Fetched({}, f"no answer within {_FETCH_SECONDS:.0f} s")
     except aiohttp.ClientConnectorError:
-        return _Fetched({}, "nobody listens at that address")
+        return _Fetched({}, "no server accepts connections at that address")
     except (aiohttp.ClientError, ValueError) as error:
         return _Fetched({}, _shown(error))
     date = _moment(reply.headers.get("date", ""))
@@ -134,21 +136,21 @@ def _about_discovery(fetched: _Fetched, settings: Settings) -> Iterator[Finding]
         yield Finding(
             Mark.NOTE,
             f"The discovery document of {settings.oidc_issuer} cannot be read: {fetched.problem}.",
-            "Is OIDC_ISSUER right, and the provider up? In a container its public address may not"
-            " be reachable; then only the key set counts.",
+            "Check OIDC_ISSUER and the provider. In a container the provider's public address may"
+            " be unreachable; then only the key set matters.",
         )
         return
     issuer, jwks = fetched.document.get("issuer"), fetched.document.get("jwks_uri")
     yield check(
         issuer == settings.oidc_issuer,
-        f"The provider calls itself {_shown(issuer)}; OIDC_ISSUER is {settings.oidc_issuer}.",
+        f"The provider's issuer is {_shown(issuer)}; OIDC_ISSUER is {settings.oidc_issuer}.",
         f"Set OIDC_ISSUER={_shown(issuer)}",
     )
     if jwks != settings.oidc_jwks_url:
         yield Finding(
             Mark.NOTE,
-            f"The provider's own key-set address is {_shown(jwks)}; OIDC_JWKS_URL is another.",
-            "That is right where the provider has another address from here.",
+            f"The provider's jwks_uri is {_shown(jwks)}; OIDC_JWKS_URL is different.",
+            "This is correct if the gateway reaches the provider by another address.",
         )
 
 
@@ -158,15 +160,15 @@ def _about_keys(fetched: _Fetched, settings: Settings) -> Iterator[Finding]:
         yield Finding(
             Mark.BAD,
             f"The key set at {url} cannot be read: {fetched.problem}.",
-            "Is the provider up? Set OIDC_JWKS_URL to an address of its key set that works from"
-            " here.",
+            "Check that the provider runs. Set OIDC_JWKS_URL to an address of its key set that the"
+            " gateway can reach.",
         )
         return
     count = len(signing_keys(fetched.document))
     yield check(
         count > 0,
         f"The key set at {url} holds {count} signing key{'' if count == 1 else 's'}.",
-        "OIDC_JWKS_URL does not lead to a key set; Keycloak's path ends with"
+        "OIDC_JWKS_URL is not the address of a key set; Keycloak's path ends with"
         " /protocol/openid-connect/certs.",
     )
 
@@ -181,7 +183,7 @@ def _clock(date: float, leeway: float) -> Finding:
 
 
 def about_token(token: str, settings: Settings, keys: set[str]) -> Iterator[Finding]:
-    """What the token itself says, each part of it; nothing is verified yet."""
+    """Check size, header, claims and times of a token. Does not verify the signature."""
     yield from _about_size(len(token), settings)
     try:
         head, payload, _ = token.split(".")
@@ -189,8 +191,8 @@ def about_token(token: str, settings: Settings, keys: set[str]) -> Iterator[Find
     except (ValueError, RecursionError):
         yield Finding(
             Mark.BAD,
-            "This is no signed token: three base64url parts with a point between them.",
-            "Copy the whole access_token of the token endpoint's answer.",
+            "This is not a signed token: it must have three base64url parts separated by dots.",
+            "Copy the complete access_token of the token endpoint's response.",
         )
         return
     yield from _about_header(header, keys)
@@ -208,8 +210,8 @@ def _about_size(size: int, settings: Settings) -> Iterator[Finding]:
     limit = settings.max_head_bytes
     yield check(
         size + _OTHER_HEADERS <= limit,
-        f"With some {_OTHER_HEADERS} bytes of other headers it has {size + _OTHER_HEADERS};"
-        f" MAX_HEAD_BYTES is {limit}.",
+        f"With about {_OTHER_HEADERS} bytes of other headers the request head has"
+        f" {size + _OTHER_HEADERS}; MAX_HEAD_BYTES is {limit}.",
         f"{_FEWER_CLAIMS} raise MAX_HEAD_BYTES of the gateway.",
     )
 
@@ -237,9 +239,8 @@ def _about_header(header: Json, keys: set[str]) -> Iterator[Finding]:
         known = isinstance(kid, str) and kid in keys
         yield check(
             known,
-            f"Its key {_shown(kid)} is {'one' if known else 'none'} of the provider's.",
-            "It comes from another provider, or from before this one was set up anew. Get a new"
-            " token.",
+            f"Its key {_shown(kid)} is {'' if known else 'not '}in the provider's key set.",
+            "The token is from another provider or signed by a removed key. Get a new token.",
         )
 
 
@@ -248,14 +249,13 @@ def _about_claims(claims: Json, settings: Settings) -> Iterator[Finding]:
     yield check(
         issuer == settings.oidc_issuer,
         f"It was issued by {_shown(issuer)}; OIDC_ISSUER is {settings.oidc_issuer}.",
-        "Both must be the same to the letter: localhost is not 127.0.0.1. Get the token from the"
-        " address in OIDC_ISSUER, or set OIDC_ISSUER to the token's.",
+        "Both must be equal: localhost differs from 127.0.0.1. Get the token from the address in"
+        " OIDC_ISSUER, or set OIDC_ISSUER to the token's issuer.",
     )
     audiences = audience if isinstance(audience, list) else [audience]
     yield check(
         settings.oidc_audience in audiences,
-        f"It is meant for the audience {_shown(audience)}; OIDC_AUDIENCE is"
-        f" {settings.oidc_audience}.",
+        f"Its audience is {_shown(audience)}; OIDC_AUDIENCE is {settings.oidc_audience}.",
         "The client needs an audience mapper for it, as in docker/keycloak/realm-export.json.",
     )
     yield check(
@@ -285,13 +285,13 @@ def _about_times(claims: Json, leeway: int) -> Iterator[Finding]:
         )
 
 
-async def _verdict(token: str, settings: Settings) -> Finding:
+async def _verified(token: str, settings: Settings) -> Finding:
     verifier = TokenVerifier(settings)
     try:
         identity = await verifier.verify(token)
     except InvalidToken as error:
         changed = "Signature" in error.reason
-        advice = "It was signed by somebody else, or changed on its way." if changed else ""
+        advice = "Another provider signed it, or it was modified." if changed else ""
         return Finding(Mark.BAD, f"The gateway refuses it: {_shown(error.reason)}", advice)
     finally:
         await verifier.aclose()
@@ -302,8 +302,12 @@ async def _verdict(token: str, settings: Settings) -> Finding:
 
 
 def _shown(value: object) -> str:
-    """Safe on a terminal: ASCII without control characters, and short."""
+    """Return truncated ASCII without control characters, which is safe on a terminal."""
     if value is None:
         return "missing"
     text = ascii(str(value))[1:-1]
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1] if len(sys.argv) > 1 else None))

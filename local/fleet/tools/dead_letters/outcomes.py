@@ -1,8 +1,8 @@
-"""What was done with dead letters: the topic ``dead-letters-done``, one record for each.
+"""Outcomes of dead letters on the topic ``dead-letters-done``, one record for each.
 
-The record follows the deed. Whoever dies between the two has a letter that was replayed and is
-still open: it may be replayed twice, which its group's own memory makes harmless. The other way
-round it might never have been replayed at all.
+The record is written after the replay. A crash between the two leaves a replayed dead letter open,
+so a second replay is possible; its consumer deduplicates the event. Written in the other order, a
+crash could lose the replay.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Any
 
 from fleet.clients.printable import parsed, text_of
 from fleet.clients.topic_reader import Record, Span, TopicReader
-from fleet.tools.dead_letters.letter import Address
+from fleet.tools.dead_letters.dead_letter import Address
 from fleet.topics import DEAD_LETTERS_DONE
 
 REPLAYED, DROPPED = "replayed", "dropped"
 
 
 @dataclass(frozen=True)
-class Done:
-    """One letter that is no longer open."""
+class Outcome:
+    """The outcome of one dead letter."""
 
     state: str
     """``replayed`` or ``dropped``."""
     to: str
-    """The consumer group that it was replayed to; empty for a dropped one."""
+    """The consumer group of the replay; empty for a dropped dead letter."""
     at: str
-    """When, in ISO 8601."""
+    """Time in ISO 8601."""
 
 
-def record_of(address: Address, state: str, to: str = "") -> tuple[bytes, bytes]:
-    """Key and value of the record that closes a letter, now."""
+def outcome_record(address: Address, state: str, to: str = "") -> tuple[bytes, bytes]:
+    """Return key and value of the record that stores an outcome with the current time."""
     value = {
         "topic": address.topic,
         "partition": address.partition,
@@ -47,37 +47,37 @@ def record_of(address: Address, state: str, to: str = "") -> tuple[bytes, bytes]
     return f"{address.topic} {address.place}".encode(), json.dumps(value).encode()
 
 
-def read_record(record: Record) -> tuple[Address, Done] | None:
-    """The letter that a record closes; None when it is not a record of ours."""
+def parse_outcome(record: Record) -> tuple[Address, Outcome] | None:
+    """Parse a stored outcome; return None for an invalid record."""
     try:
         value = parsed(text_of(record.value))
         moment, place = int(value["timestamp"]), (int(value["partition"]), int(value["offset"]))
         address = Address(moment, str(value["topic"]), *place)
-        return address, Done(str(value["state"]), str(value["to"]), str(value["at"]))
+        return address, Outcome(str(value["state"]), str(value["to"]), str(value["at"]))
     except (ValueError, TypeError, KeyError):
         return None
 
 
-async def closed_letters(
+async def read_outcomes(
     reader: TopicReader, topics: Mapping[str, int], last: int | None = None
-) -> dict[Address, Done]:
-    """All letters that are no longer open; of the ``last`` records where only those may be read."""
+) -> dict[Address, Outcome]:
+    """Return all stored outcomes, or those of the ``last`` records of each partition."""
     if DEAD_LETTERS_DONE not in topics:
         return {}
     spans = await reader.spans({DEAD_LETTERS_DONE: topics[DEAD_LETTERS_DONE]})
     wanted = spans if last is None else {tp: span.last(last) for tp, span in spans.items()}
-    found: dict[Address, Done] = {}
+    found: dict[Address, Outcome] = {}
     async for record in reader.records(wanted):
-        entry = read_record(record)
+        entry = parse_outcome(record)
         if entry is not None:
             found[entry[0]] = entry[1]
     return found
 
 
 def open_count(
-    spans: Mapping[Any, Span], closed: Mapping[Address, Done], topics: Sequence[str]
+    spans: Mapping[Any, Span], closed: Mapping[Address, Outcome], topics: Sequence[str]
 ) -> dict[str, int]:
-    """How many letters of each dead-letter topic wait for a person."""
+    """Return the number of open dead letters of each topic."""
     counts = dict.fromkeys(topics, 0)
     for tp, span in spans.items():
         if tp.topic in counts:

@@ -1,6 +1,6 @@
-"""One dead letter as it lies on its topic, and what it becomes when it is replayed.
+"""A dead letter, and the message that its replay sends.
 
-The names of the headers are those of ``chassis.kafka.dead_letters``, which writes them.
+``chassis.kafka.dead_letters`` writes the headers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fleet.errors import FleetError
 
 SUFFIX = ".dlq"
 REPLAY_GROUP = "x-replay-group"
-"""Names the one consumer group that a replayed message is meant for; the others skip it."""
+"""Header with the consumer group of a replay. All other groups skip the message."""
 
 _DROPPED_BYTES = "x-dropped-bytes"
 _REASONS = (
@@ -36,9 +36,9 @@ _PLACE = re.compile(r"(\d{1,9}):(\d{1,18})")
 
 @dataclass(frozen=True, order=True)
 class Address:
-    """Where a letter lies; the earlier of two is the smaller.
+    """Position of a dead letter, ordered by time.
 
-    With its time, because a topic that was made anew counts from 0 again.
+    Includes the timestamp, because a recreated topic starts again at offset 0.
     """
 
     timestamp: int
@@ -49,13 +49,13 @@ class Address:
 
     @property
     def place(self) -> str:
-        """``partition:offset``, as people choose a letter."""
+        """``partition:offset``, which selects a dead letter on the command line."""
         return f"{self.partition}:{self.offset}"
 
 
 @dataclass(frozen=True)
-class Letter:
-    """A dead letter with the reasons that its consumer wrote into it."""
+class DeadLetter:
+    """A dead letter with the failure details in its headers."""
 
     address: Address
     key: bytes | None
@@ -63,59 +63,59 @@ class Letter:
     headers: Sequence[tuple[str, bytes | None]]
 
     @classmethod
-    def of(cls, record: Record) -> Letter:
+    def from_record(cls, record: Record) -> DeadLetter:
         """Read a record of a dead-letter topic."""
         address = Address(record.timestamp, record.topic, record.partition, record.offset)
         return cls(address, record.key, record.value, tuple(record.headers))
 
     @property
     def when(self) -> datetime:
-        """When it was buried."""
+        """Time at which the consumer gave up."""
         return moment_of(self.address.timestamp)
 
     @property
     def topic(self) -> str:
-        """Where it is replayed to: what its own topic says, which a header cannot change."""
+        """The topic of the replay. Derived from the dead-letter topic, not from a header."""
         return self.address.topic.removesuffix(SUFFIX)
 
     @property
     def original(self) -> str:
-        """``partition:offset`` of the message on ``topic``; empty when nobody wrote it down."""
+        """``partition:offset`` of the original message; empty if unknown."""
         place = self._reason("x-original-partition"), self._reason("x-original-offset")
         return ":".join(place) if all(place) else ""
 
     @property
     def group(self) -> str:
-        """The consumer group that gave the message up; empty when nobody wrote it down."""
+        """The consumer group that gave up; empty if unknown."""
         return self._reason("x-consumer-group")
 
     @property
     def error_class(self) -> str:
-        """Why."""
+        """Class name of the error."""
         return self._reason("x-error-class")
 
     @property
     def error(self) -> str:
-        """Why, in words; empty where they might have quoted the message."""
+        """Text of the error; empty if it might quote the message."""
         return self._reason("x-error")
 
     @property
     def attempts(self) -> str:
-        """How often it was tried."""
+        """Number of attempts."""
         return self._reason("x-attempts")
 
-    def without_value(self) -> Letter:
-        """All that a list shows."""
+    def without_value(self) -> DeadLetter:
+        """Return a copy without the value, for lists."""
         return replace(self, value=None)
 
     def cannot_be_replayed(self, to: str) -> str:
-        """Why it cannot be sent again to this group; empty when it can."""
+        """Return why a replay to this group is impossible, or an empty text."""
         if self._reason(_DROPPED_BYTES):
-            return "its value was not kept (the message may still be on its topic)"
-        return "" if to else "it names no consumer group: say which with --to"
+            return "its value was not stored (the message may still be on its topic)"
+        return "" if to else "its consumer group is unknown: set --to"
 
     def replay_headers(self, to: str) -> list[tuple[str, bytes]]:
-        """The message's own headers, and the group that alone may handle it."""
+        """Return the original headers and the header that selects the consumer group."""
         ours = (*_REASONS, REPLAY_GROUP)
         own = [(name, value or b"") for name, value in self.headers if name not in ours]
         return [*own, (REPLAY_GROUP, to.encode())]
@@ -125,17 +125,17 @@ class Letter:
 
 
 def dead_letter_topic(name: str, known: Sequence[str]) -> str:
-    """The dead-letter topic that a person means by its name or by that of its events' topic."""
+    """Return the dead-letter topic for its own name or for the name of its event topic."""
     wanted = name if name.endswith(SUFFIX) else name + SUFFIX
     if wanted in known:
         return wanted
     there = ", ".join(topic for topic in known if topic.endswith(SUFFIX)) or "none"
-    raise FleetError(f"There is no topic {wanted!r}. Dead-letter topics here: {there}.")
+    raise FleetError(f"There is no topic {wanted!r}. Dead-letter topics: {there}.")
 
 
 def place_of(text: str) -> tuple[int, int]:
-    """``partition:offset`` as two numbers."""
+    """Parse ``partition:offset``."""
     found = _PLACE.fullmatch(text)
     if found is None:
-        raise FleetError(f"{text!r} is no dead letter: say partition:offset, for example 2:17.")
+        raise FleetError(f"{text!r} is not a position: use partition:offset, for example 2:17.")
     return int(found[1]), int(found[2])

@@ -1,4 +1,4 @@
-"""One line of a log as a person reads it."""
+"""Format JSON log lines for a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEFT_OUT = ("service", "logger", "environment", "span_id")
 
 
 def pretty(line: str) -> str:
-    """A JSON line as time, level, message and the rest; anything else as it is."""
+    """Format a JSON line as time, level, message and other fields; return other lines unchanged."""
     try:
         record = json.loads(line) if line.startswith("{") else None
     except ValueError:
@@ -30,11 +30,11 @@ def pretty(line: str) -> str:
 
 
 def _clock(moment: str) -> str:
-    """12:34:56.789 of a timestamp."""
+    """Return the time of day of a timestamp, such as 12:34:56.789."""
     return moment.partition("T")[2][:12].rstrip("Z") or moment
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, str) and "\n" in value:  # a trace: on lines of its own
+    if isinstance(value, str) and "\n" in value:  # a traceback
         return "\n" + value
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,16 +1,15 @@
-"""How fast the platform is, and whether it is still right afterwards.
+"""Measure the platform's performance, and check its state afterwards.
 
-    make bench                          everything but the soak; some 6 minutes
+    make bench                          all parts except the soak; about 6 minutes
     make bench ONLY="orders mails"      only these parts
-    make bench SECONDS=2                shorter rounds: quicker, and less sure
+    make bench SECONDS=2                shorter rounds: faster but less precise
     make bench ONLY=soak SOAK=10        memory during ten minutes of mixed traffic
     make bench ONLY=orders PROFILE="api-gateway order-service"
-                                        flame graphs of these while orders are placed
+                                        flame graphs of these services while orders are placed
 
-The fleet runs on embedded servers with everything on as it is shipped: tokens, limits, metrics, one
-trace of twenty recorded.
-Figures are compared with the run before, in reports/bench. Ends with 1 where the state is wrong
-afterwards, and with 2 where a goal is missed: figures are this machine's, so that says less.
+The fleet runs on embedded servers with the default settings: tokens, limits, metrics, one trace in
+twenty sampled. The report compares the figures with the previous run in reports/bench. The exit
+code is 1 if the state is wrong afterwards and 2 if a goal is missed.
 """
 
 import argparse
@@ -45,26 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return WRONG
     except KeyboardInterrupt:
-        complain("Stopped; nothing was written.")
+        complain("Stopped; no report was written.")
         return 130
     before = report.newest(options.report)
-    name = f"{datetime.now():%Y-%m-%d_%H%M%S}"  # noqa: DTZ005  the reader's own clock
+    name = f"{datetime.now():%Y-%m-%d_%H%M%S}"  # noqa: DTZ005 - local time for the reader
     page = report.write(measured, verdicts, before, name, options.report)
     say()
     say(report.terminal(measured, before))
     for note in measured.notes:
         say(f"  {note}")
-    return _verdict(measured, verdicts, page)
+    return _conclude(measured, verdicts, page)
 
 
-def _verdict(measured: Measured, verdicts: Sequence[Verdict], page: Path) -> int:
+def _conclude(measured: Measured, verdicts: Sequence[Verdict], page: Path) -> int:
     wrong = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in wrong:
         say(paint(f"WRONG  {verdict.name}: {list(verdict.violations)[:3]}", "red"))
     if verdicts and not wrong:
         looked = sum(verdict.looked_at for verdict in verdicts)
-        say(paint(f"The state is right: {len(verdicts)} checks of {looked:,} things.", "green"))
-    missed = [each.key for each in measured.figures if not each.met]
+        say(paint(f"The state is correct: {len(verdicts)} checks of {looked:,} items.", "green"))
+    missed = [each.key for each in measured.figures if each.missed]
     say(f"Goals missed: {'; '.join(missed)}." if missed else "No goal was missed.")
     say(f"Report: {page}")
     if wrong:
@@ -73,7 +72,7 @@ def _verdict(measured: Measured, verdicts: Sequence[Verdict], page: Path) -> int
 
 
 class _Run:
-    """The parts that were asked for, one after the other, on one fleet."""
+    """The selected parts, one after the other, on one fleet."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -97,6 +96,7 @@ class _Run:
                 verdicts = self._with_orders(fleet)
             if "growth" in wanted:
                 self._do("growth", lambda: growth.growth(fleet, self._say))
+        self._measured.add_order_ratio()
         return self._measured, verdicts
 
     @property
@@ -131,15 +131,12 @@ class _Run:
             self._do("soak", lambda: processes.soak(placed, self._options.soak, self._say))
         if "memory" in wanted:
             self._do("memory after load", lambda: processes.memory_after_load(fleet))
-        self._say("what is there now")
+        self._say("checking the state")
         return placed.judge()
 
     def _do(self, name: str, part: Callable[[], Measured]) -> None:
         self._say(name)
-        found = part()
-        self._measured.figures.extend(found.figures)
-        self._measured.series.extend(found.series)
-        self._measured.notes.extend(found.notes)
+        self._measured.add(part())
 
     def _say(self, what: str) -> None:
         say(f"{time.monotonic() - self._began:6.0f} s  {what} ...")
@@ -149,15 +146,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("benchmarks", description=__doc__, formatter_class=form)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS[:-1], metavar="PART",
-                        help=f"of {', '.join(PARTS)}")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
-    parser.add_argument("--soak", type=float, default=10.0, help="minutes of the soak")
+                        help=f"parts to run: {', '.join(PARTS)}")  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of each round")
+    parser.add_argument("--soak", type=float, default=10.0, help="length of the soak in minutes")
     parser.add_argument("--profile", nargs="*", default=[], metavar="SERVICE",
-                        help="flame graphs of these while orders are placed")  # fmt: skip
+                        help="services to profile while orders are placed")  # fmt: skip
     parser.add_argument("--report", type=Path, default=ROOT / "reports" / "bench")
     options = parser.parse_args(arguments)
     if options.seconds < 1 or options.soak < 1:
-        parser.error("a round takes 1 s at least, and a soak 1 minute")
+        parser.error("a round takes at least 1 s and a soak at least 1 minute")
     return options
 
 

@@ -1,4 +1,4 @@
-"""The fleet that is measured: embedded servers, everything on, a folder and ports of its own."""
+"""The measured fleet: embedded servers, default settings, its own folder and ports."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import psutil
 
-from fleet.launcher import launch
+from fleet.launcher import start_stop
 from fleet.launcher.composition import Fleet
 from fleet.launcher.settings import Settings
 from fleet.processes.program import HOST
@@ -25,7 +25,7 @@ EMAIL = "alice@example.com"
 
 @dataclass(slots=True)
 class Cpu:
-    """CPU seconds (user and system, as the kernel counts them) by process."""
+    """CPU seconds (user and system) by process."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -38,7 +38,7 @@ class Cpu:
 
 
 class FleetUnderLoad:
-    """One fleet, from its cold start to its end, with everything on as it is shipped."""
+    """One fleet from its cold start to its removal, with the default settings."""
 
     def __init__(self) -> None:
         self._servers = TemporaryServers()  # stopped even if this process is killed
@@ -47,25 +47,25 @@ class FleetUnderLoad:
             **os.environ,
             **{name: str(port) for name, port in self._ports.items()},
             "FLEET_STATE": str(self._servers.folder),
-            "RATE_LIMIT_DEFAULT": NO_LIMIT,  # limits are counted, and not reached
+            "RATE_LIMIT_DEFAULT": NO_LIMIT,  # requests are counted but never limited
             "RATE_LIMIT_AI": NO_LIMIT,
             "MAILBOX_MAX": "1000000",
-            # As it is shipped: one trace of twenty. Without Docker the fleet records all of them.
+            # The default of the services. The local fleet samples every trace.
             "OTEL_TRACES_SAMPLER_ARG": "0.05",
         }
         self._fleet = Fleet(Settings(ROOT, self._servers.folder, environment))
 
     def up(self) -> float:
-        """Start it; the seconds until every part answers."""
+        """Start the fleet; return the seconds until every part is ready."""
         began = time.monotonic()
-        launch.up(self._fleet)
+        start_stop.up(self._fleet)
         return time.monotonic() - began
 
     def down(self) -> None:
-        launch.down(self._fleet)
+        start_stop.down(self._fleet)
 
     def remove(self) -> None:
-        launch.reset(self._fleet)
+        start_stop.reset(self._fleet)
         self._servers.remove()
 
     def seed(self) -> None:
@@ -87,17 +87,17 @@ class FleetUnderLoad:
         return Addresses.embedded(self._ports)
 
     def bearer(self, user: str = CUSTOMER) -> dict[str, str]:
-        """The header that makes a request this user's, with a token that was just given."""
+        """Return the Authorization header of a demo user."""
         return {"Authorization": f"Bearer {self.addresses.identity.token(user)}"}
 
     def catalogue(self) -> list[dict[str, Any]]:
-        """What is for sale, as product-service tells it."""
+        """Return the products of product-service."""
         url = f"{self.url('product-service')}/api/products?page_size=100"
         products: list[dict[str, Any]] = httpx2.get(url, timeout=15).json()["products"]
         return products
 
     def stock_up(self, products: Sequence[dict[str, Any]], pieces: int) -> dict[str, int]:
-        """Add so many pieces of each; how many there are of each now."""
+        """Restock each product; return product id → quantity."""
         inventory, there = self.url("inventory-service") + "/api/inventory", {}
         with httpx2.Client(timeout=15) as http:
             for product in products:
@@ -109,7 +109,7 @@ class FleetUnderLoad:
 
     @contextmanager
     def cpu(self) -> Iterator[Cpu]:
-        """What each process takes until the end of the block."""
+        """Measure the CPU seconds of each process during the block."""
         spent, before = Cpu(), self._cpu_times()
         yield spent
         spent.seconds.update(
@@ -117,8 +117,7 @@ class FleetUnderLoad:
         )
 
     def memory(self) -> dict[str, tuple[float, float]]:
-        """RSS and PSS of each service in MB; what a page shared by n processes counts in PSS is an
-        n-th of it."""
+        """Return RSS and PSS of each service in MB."""
         found = {}
         for name in SERVICES:
             full = self._process(name).memory_full_info()
@@ -127,7 +126,7 @@ class FleetUnderLoad:
 
     @contextmanager
     def paused(self, name: str) -> Iterator[None]:
-        """Without a part until the end of the block, as if it had nothing to do."""
+        """Suspend a part during the block."""
         process = self._process(name)
         process.suspend()
         try:

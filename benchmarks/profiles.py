@@ -1,4 +1,4 @@
-"""Flame graphs of services while they work, by py-spy, which needs no change of theirs."""
+"""Flame graphs of running services, recorded by py-spy."""
 
 import signal
 import subprocess
@@ -16,9 +16,9 @@ _PYSPY = Path(sys.prefix) / "bin" / "py-spy"
 
 @contextmanager
 def recorded(fleet: FleetUnderLoad, services: Sequence[str], folder: Path) -> Iterator[None]:
-    """A flame graph for each service of what it does in the block, as `<service>.svg`.
+    """Record a flame graph `<service>.svg` of each service during the block.
 
-    Where the system lets nobody look into a process but its parent or root, run it as root.
+    May need root, because some systems restrict access to the memory of other processes.
     """
     if not _PYSPY.exists():
         raise FleetError("py-spy is not installed: make setup-dev")
@@ -28,7 +28,7 @@ def recorded(fleet: FleetUnderLoad, services: Sequence[str], folder: Path) -> It
         output = folder / f"{name}.svg"
         command = [str(_PYSPY), "record", "--pid", str(fleet.pid(name)), "--rate", "250"]
         command += ["--nonblocking", "--format", "flamegraph", "--output", str(output)]
-        # Not blocking: a paused service would look slow to its callers, and some samples are lost.
+        # --nonblocking does not pause the service for each sample, at the cost of some samples.
         running.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), output))
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run leaves behind: a table, JSON for the next run to compare with, and a page."""
+"""The report of a run: a table, JSON for comparison with the next run, and an HTML page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _STYLE = Path(__file__).parent / "report.css"
 
 
 def newest(folder: Path) -> dict[str, float]:
-    """The figures of the newest earlier run by their keys; none where there was none."""
+    """Return the figures of the newest earlier run by key."""
     runs = sorted(folder.glob("*.json"))
     if not runs:
         return {}
@@ -26,7 +26,7 @@ def newest(folder: Path) -> dict[str, float]:
 
 
 def terminal(measured: Measured, before: Mapping[str, float]) -> str:
-    """The figures with their goals, and how they have changed."""
+    """Format the figures with their goals and their change since the last run."""
     rows = [
         [_mark(each), each.key, _number(each.value), each.unit, str(each.goal or ""),
          _change(each, before)]
@@ -39,7 +39,7 @@ def write(
     measured: Measured, verdicts: Sequence[Verdict], before: Mapping[str, float], name: str,
     folder: Path,
 ) -> Path:  # fmt: skip
-    """`<name>.json` and `report.html` in `folder`; the page's path."""
+    """Write `<name>.json` and `report.html` to `folder`; return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {
         "run": name,
@@ -70,7 +70,7 @@ def _page(
         f"<h1>{met} of {len(goals)} goals met</h1><p>{escape(name)}.",
         f" {state if verdicts else 'No order was placed'}.",
         f"<h2>Goals</h2>{_bars(goals)}",
-        *(f"<h2>{escape(_begun(each.title))}</h2>{_curves(each)}" for each in measured.series),
+        *(f"<h2>{escape(_title(each.title))}</h2>{_curves(each)}" for each in measured.series),
         "<h2>All figures</h2><table><tr><th><th>figure<th>value<th><th>goal<th>before",
         *(_row(each, before) for each in measured.figures),
         "</table><h2>The state afterwards</h2><table><tr><th>check<th>looked at<th>violations",
@@ -83,21 +83,21 @@ def _page(
     return "".join(parts)
 
 
-def _begun(title: str) -> str:
+def _title(title: str) -> str:
     return title[:1].upper() + title[1:]
 
 
 def _row(each: Figure, before: Mapping[str, float]) -> str:
-    kind = "" if each.goal is None else "ok" if each.met else "wrong"
+    kind = "" if each.goal is None else "wrong" if each.missed else "ok"
     return (
-        f"<tr class='{kind}'><td>{'' if each.goal is None else 'met' if each.met else 'missed'}"
+        f"<tr class='{kind}'><td>{_state(each)}"
         f"<td>{escape(each.key)}<td class=n>{_number(each.value)}<td>{each.unit}"
         f"<td>{each.goal or ''}<td>{_change(each, before)}"
     )
 
 
 def _bars(goals: Sequence[Figure]) -> str:
-    """Each as a share of its goal's bound, which is the upright line."""
+    """Draw each figure as a share of its goal's bound, which is the vertical line."""
     left, row = 430, 26
     scale = (_WIDTH - left) / 2
     middle = left + scale
@@ -109,7 +109,7 @@ def _bars(goals: Sequence[Figure]) -> str:
         parts.append(
             f"<text x={left - 8} y={y + 14} text-anchor=end class=small>{escape(each.key)}"
             "</text>"
-            f"<rect class={'ok' if each.met else 'wrong'} x={left} y={y} width={wide:.0f}"
+            f"<rect class={'wrong' if each.missed else 'ok'} x={left} y={y} width={wide:.0f}"
             f" height={row - 8} />"
             f"<text x={left + 6} y={y + 14} class=in>{_number(each.value)} {each.unit}"
             f" ({each.goal})</text>"
@@ -141,10 +141,16 @@ def _curves(series: Series) -> str:
     return "".join([*parts, "</svg>", *legend, "</p>"])
 
 
-def _mark(each: Figure) -> str:
+def _state(each: Figure) -> str:
     if each.goal is None:
         return ""
-    return paint("met", "green") if each.met else paint("MISSED", "red")
+    return "met" if each.met else "missed" if each.missed else "acceptable"
+
+
+def _mark(each: Figure) -> str:
+    styles = {"met": "green", "acceptable": "yellow", "missed": "red"}
+    state = _state(each)
+    return paint(state.upper() if state == "missed" else state, styles[state]) if state else ""
 
 
 def _change(each: Figure, before: Mapping[str, float]) -> str:

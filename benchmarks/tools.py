@@ -1,9 +1,8 @@
-"""The load tools: wrk for as many requests as there can be, vegeta for so many a second.
+"""The load tools: wrk measures the saturation rate, vegeta sends at a constant rate.
 
-wrk's connections wait for their answers (a closed loop): it finds the highest rate, and its
-latencies are those of a server that is always busy. vegeta sends at its own pace whatever comes
-back (an open loop), so a slow answer does not keep the next request from being sent, and counted:
-its latencies need no correction for coordinated omission. It also keeps every answer.
+wrk is a closed loop: each connection waits for its response, so latencies are those of a saturated
+server. vegeta is an open loop: a slow response does not delay the next request, so its latencies
+need no correction for coordinated omission. It also stores every response.
 """
 
 import base64
@@ -26,12 +25,12 @@ from tests.judge.figures import quantile
 _VEGETA = "github.com/tsenart/vegeta/v12@v12.12.0"
 _OWN = Path(sys.prefix) / "bin"
 _ROUNDS = 3
-_WARM_UP = 1.0  # seconds in which connections are made, some dozens at once
+_WARM_UP = 1.0  # seconds in which connections are opened
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Requests that were answered as wanted. Rate in requests a second, latencies in ms."""
+    """A successful load. Rate in requests per second, latencies in ms."""
 
     count: int
     rate: float
@@ -42,7 +41,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What vegeta is to send."""
+    """A request for vegeta."""
 
     method: str
     url: str
@@ -57,7 +56,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one request; `began` in POSIX seconds, `took` in seconds, status 0: nothing."""
+    """One response; `began` in POSIX seconds, `took` in seconds, status 0 without a response."""
 
     status: int
     began: float
@@ -67,7 +66,7 @@ class Answer:
 
 
 def require_tools() -> None:
-    """Both tools, or an error that says how to come by them. vegeta is built where Go is there."""
+    """Check that both tools are installed. Build vegeta if Go is installed."""
     if shutil.which("wrk") is None:
         raise FleetError("wrk is needed and was not found: apt install wrk, or brew install wrk")
     if _vegeta() is not None:
@@ -81,10 +80,10 @@ def require_tools() -> None:
 def wrk(
     url: str, *, seconds: float, connections: int, headers: Mapping[str, str] | None = None
 ) -> Load:
-    """As many GETs as `connections` can do one after the other.
+    """Send GET requests over `connections`, each as fast as responses arrive.
 
     Raises:
-        FleetError: an answer was not 2xx, or did not come.
+        FleetError: a response is missing or not 2xx.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
     for name, value in (headers or {}).items():
@@ -102,12 +101,12 @@ def wrk(
 
 
 def send_at(requests: Iterable[Request], rate: float, seconds: float) -> list[Answer]:
-    """So many requests a second, evenly, whether or not the earlier ones are answered yet."""
+    """Send `rate` requests per second, independent of the responses."""
     return _vegeta_attack(requests, [f"-rate={round(rate)}/s", f"-duration={seconds:g}s"])
 
 
 def send_by(requests: Iterable[Request], workers: int, seconds: float) -> list[Answer]:
-    """As many as `workers` can do one after the other, or until the requests are used up."""
+    """Send requests from `workers`, each as fast as responses arrive."""
     pace = ["-rate=0", f"-workers={workers}", f"-max-workers={workers}"]
     return _vegeta_attack(requests, [*pace, f"-duration={seconds:g}s"])
 
@@ -115,7 +114,7 @@ def send_by(requests: Iterable[Request], workers: int, seconds: float) -> list[A
 def p99s(
     direct: str, through: str, headers: Mapping[str, str], rate: float, seconds: float
 ) -> tuple[float, float]:
-    """The medians of rounds in which two addresses take turns; see `p99_at`."""
+    """Measure two URLs in turns; return the median p99 of each. See `p99_at`."""
     rounds = [
         (p99_at(direct, headers, rate, seconds), p99_at(through, headers, rate, seconds))
         for _ in range(_ROUNDS)
@@ -125,7 +124,7 @@ def p99s(
 
 
 def p99_at(url: str, headers: Mapping[str, str], rate: float, seconds: float) -> float:
-    """Milliseconds of a GET's slowest hundredth at that rate, connections made and warm."""
+    """Return the p99 of a GET at that rate in milliseconds, after a warm-up."""
     request = Request("GET", url, headers)
     answers = send_at([request] * int(rate * (seconds + _WARM_UP)), rate, seconds + _WARM_UP)
     warm = min(answer.began for answer in answers) + _WARM_UP
@@ -133,7 +132,7 @@ def p99_at(url: str, headers: Mapping[str, str], rate: float, seconds: float) ->
 
 
 def load_of(answers: Sequence[Answer], wanted: int = 200) -> Load:
-    """The rate and latencies of answers; raises FleetError where one is not as wanted."""
+    """Return rate and latencies; raise FleetError if a status differs from `wanted`."""
     bad = [answer for answer in answers if answer.status != wanted]
     if bad or not answers:
         first = f"{bad[0].status} {bad[0].error} {bad[0].body[:300]!r}" if bad else "no answer"
@@ -153,7 +152,7 @@ def _vegeta_attack(requests: Iterable[Request], pace: Sequence[str]) -> list[Ans
     vegeta = _vegeta()
     assert vegeta is not None, "require_tools comes first"  # noqa: S101
     targets = "".join(f"{request.line()}\n" for request in requests)
-    # Lazy: read as they are sent, and no request is sent twice when they are used up.
+    # -lazy: read the targets while sending, and send none twice.
     attack = [vegeta, "attack", "-format=json", "-lazy", "-timeout=30s", "-keepalive", *pace]
     sent = subprocess.run(attack, input=targets.encode(), capture_output=True, check=False)
     if sent.returncode:
@@ -167,7 +166,7 @@ def _answers(lines: bytes) -> Iterator[Answer]:
     for line in lines.splitlines():
         fields: dict[str, Any] = json.loads(line)
         error = fields["error"]
-        if "no targets to attack" in error:  # the one after the last
+        if "no targets to attack" in error:  # all targets are used
             continue
         yield Answer(
             status=fields["code"],
@@ -181,7 +180,7 @@ def _answers(lines: bytes) -> Iterator[Answer]:
 def _found(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     if match is None:
-        raise FleetError(f"wrk said something else than expected:\n{text}")
+        raise FleetError(f"unexpected output of wrk:\n{text}")
     return match[1]
 
 

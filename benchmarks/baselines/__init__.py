@@ -1,1 +1,1 @@
-"""What the platform is held against: the least that could do the same, written for the purpose."""
+"""Minimal programs that the platform is compared with."""

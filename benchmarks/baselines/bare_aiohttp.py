@@ -1,4 +1,4 @@
-"""The least that a forwarder on aiohttp's client can do: no limit, no token, no log, no bound."""
+"""A minimal forwarder on aiohttp's client, without limits, tokens or logs."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""A service that answers every request at once with a small JSON page of products."""
+"""A service that answers every request with a constant JSON page of products."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The SQL of an order and nothing else: what is left when all Python around it is taken away."""
+"""The SQL statements of an order without the services: an upper bound for the order rate."""
 
 import asyncio
 import json
@@ -43,10 +43,10 @@ _GONE = (
 
 
 async def rate(addresses: Addresses, connections: int, seconds: float) -> float:
-    """Orders a second by so many connections to each database.
+    """Return orders per second with this number of connections to each database.
 
-    The same rows in the same three transactions as a placed order; no event is written, as the
-    relay would publish it.
+    Writes the rows of a placed order in the same three transactions, except the outbox event,
+    which the relay would publish.
     """
     orders = await asyncpg.create_pool(
         addresses.orders_database, min_size=connections, max_size=connections

@@ -1,1 +1,1 @@
-"""What is measured, a module for each part of `make bench`."""
+"""The scenarios of `make bench`, one module for each part."""

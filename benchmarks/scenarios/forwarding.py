@@ -1,7 +1,7 @@
-"""What the gateway costs, beside the least that a forwarder can do and what examples show.
+"""CPU and rate of the gateway, compared with a minimal forwarder, a plain httpx proxy and nginx.
 
-All of them run at once before the same small upstream and are asked in turns, so that what else the
-machine does hits them alike; the medians of the rounds count.
+All servers run at the same time with the same upstream and are measured in turns, so that other
+load on the machine affects them equally. The figures are medians of the rounds.
 """
 
 import os
@@ -54,7 +54,7 @@ http {{
 
 @dataclass(slots=True)
 class Subject:
-    """One server that is measured; CPU is that of its processes, in µs a request."""
+    """One measured server; `cpu` is in µs per request, of all its processes."""
 
     name: str
     port: int
@@ -91,7 +91,7 @@ class Subject:
 
 
 def forwarding(seconds: float) -> Measured:
-    """The gateway with a token, limits, metrics and tracing, against forwarders with none."""
+    """Measure the gateway with token, limits, metrics and tracing, and forwarders without."""
     servers = TemporaryServers()
     with ExitStack() as stack:
         stack.callback(servers.remove)
@@ -105,7 +105,7 @@ def forwarding(seconds: float) -> Measured:
             for one in found:
                 one.ask(provider.token("alice"), seconds if number else 1.0)
                 if not number:
-                    one.forget()  # that one warmed up
+                    one.forget()  # the first round is the warm-up
         by_name = {one.name: one for one in found}
         added = _added_latency(by_name, provider.token("alice"), seconds)
         return Measured.of([*_figures(by_name), *added])
@@ -116,7 +116,7 @@ def _bearer(token: str) -> dict[str, str]:
 
 
 def _added_latency(by_name: Mapping[str, Subject], token: str, seconds: float) -> Iterator[Figure]:
-    """What the gateway adds to the slowest hundredth, at half of the most that it can do."""
+    """Measure by how much the gateway raises the p99 at half of its saturation rate."""
     upstream, gateway, rate = by_name["bare JSON"], by_name["gateway"], by_name["gateway"].rate / 2
     direct, through = p99s(upstream.url, gateway.url, _bearer(token), rate, seconds)
     yield Figure("forwarding", "half of the gateway's saturation rate", rate, "/s")
@@ -129,9 +129,9 @@ def _figures(by_name: Mapping[str, Subject]) -> Iterator[Figure]:
     gateway, bare = by_name["gateway"], by_name["bare aiohttp"]
     for one in by_name.values():
         yield Figure("forwarding", f"{one.name}, rate", one.rate, "/s")
-        yield Figure("forwarding", f"{one.name}, CPU a request", one.cost, "µs")
+        yield Figure("forwarding", f"{one.name}, CPU per request", one.cost, "µs")
     cost, gain = gateway.cost / bare.cost, gateway.rate / by_name["plain httpx"].rate
-    yield Figure("forwarding", "gateway against bare aiohttp, CPU a request", cost, "x")
+    yield Figure("forwarding", "gateway against bare aiohttp, CPU per request", cost, "x")
     yield Figure("forwarding", "gateway against plain httpx, rate", gain, "x")
 
 
@@ -185,7 +185,7 @@ def _subjects(
 def _served(
     name: str, command: list[str], port: int, folder: Path, log: Path, **env: str
 ) -> Iterator[Subject]:
-    """A server on its port, from its first answer to the end of the block."""
+    """Start a server, wait until it answers, and stop it at the end of the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=folder, env={**os.environ, **env}, stdout=output, stderr=output
@@ -214,7 +214,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _httpx_python(folder: Path) -> str:
-    """An environment of its own for the comparison: the project itself has left httpx behind."""
+    """Create an environment for the httpx proxy, because the project does not depend on httpx."""
     uv, venv = str(ROOT / ".venv/bin/uv"), folder / "venv"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(venv)], check=True)
     python, requirements = str(venv / "bin/python"), str(_BASELINES / "plain_httpx.txt")

@@ -1,4 +1,4 @@
-"""Whether a page of orders and a search cost the same when the tables have grown."""
+"""Latency of a page of orders and of a search in small and in large tables."""
 
 import asyncio
 import statistics
@@ -15,7 +15,7 @@ from benchmarks.fleet_under_load import FleetUnderLoad
 
 _ORDERS = (1_000, 100_000)
 _PRODUCTS = (100, 1_000, 10_000)
-_ASKED = 40  # times each
+_ASKED = 40  # requests for each figure
 _GROWN_EMAIL = "growth@example.com"
 
 _INSERT_ORDERS = """
@@ -51,9 +51,9 @@ _SEARCHES: dict[str, dict[str, Any]] = {
 
 
 def growth(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
-    """The medians of some requests straight to the services, at each size.
+    """Measure median latencies of direct requests to the services at each table size.
 
-    The rows come straight into the databases; orders and products of before remain.
+    Rows are inserted directly into the databases. Existing orders and products remain.
     """
     orders = asyncio.run(_orders(fleet, say))
     products = _products(fleet, say)
@@ -67,7 +67,10 @@ def growth(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
 async def _orders(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
     admin, alice = fleet.bearer("admin"), fleet.bearer()
     url = fleet.url("order-service") + "/api/orders"
-    asked = {"a page of all orders": (url, admin), "a page of one's own": (f"{url}/me", alice)}
+    asked = {
+        "a page of all orders": (url, admin),
+        "a page of one customer's orders": (f"{url}/me", alice),
+    }
     lines: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
     connection = await asyncpg.connect(fleet.addresses.orders_database)
     try:
@@ -101,7 +104,7 @@ def _products(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
         "one product": f"{url}/{fleet.catalogue()[0]['id']}",
     }
     lines: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
-    # It reads the whole catalogue now and then, and all wait while the embedded server does that.
+    # ai-service reads the whole catalogue periodically, which blocks the embedded server.
     with fleet.paused("ai-service"), httpx2.Client(timeout=30) as http:
         http.post(url, json=_product("Needle"), timeout=30).raise_for_status()
         database: Database[dict[str, Any]] = MongoClient(fleet.mongo)["product_db"]

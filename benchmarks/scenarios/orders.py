@@ -1,4 +1,4 @@
-"""Orders through the gateway: how many, at what cost, and how soon their mails come."""
+"""Orders through the gateway: rate, CPU, latency, and the delay until the mail."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.baselines import order_floor
-from benchmarks.figure import Figure, Measured, Series
+from benchmarks.figure import MAIN_ORDERS, Figure, Measured, Series
 from benchmarks.fleet_under_load import CUSTOMER, EMAIL, FleetUnderLoad
 from benchmarks.tools import Answer, Load, Request, load_of, send_at, send_by
 from fleet.errors import FleetError
@@ -22,9 +22,9 @@ from tests.judge.evidence import State, done, mailed, read_state, settled
 from tests.judge.figures import quantile
 from tests.judge.history import Attempt, History, Kind, Outcome
 
-SETTLE = 180.0  # seconds for what a burst has left to do
+SETTLE = 180.0  # seconds until mails and recovery of a burst are complete
 PIECES = 1_000_000
-# What a load without faults and without the watch gives something to look at.
+# The judge's checks that apply to a run without faults.
 APPLY = (
     "stock conserved over all",
     "none oversold",
@@ -45,7 +45,7 @@ APPLY = (
 
 @dataclass(slots=True)
 class Orders:
-    """All orders of a run, whoever placed them: sent, remembered, and judged at the end."""
+    """All orders of a run, recorded for the judge's checks."""
 
     fleet: FleetUnderLoad
     products: list[dict[str, Any]]
@@ -60,7 +60,7 @@ class Orders:
         return cls(fleet, products, initial, asyncio.run(read_state(fleet.addresses)))
 
     def requests(self, count: int, products: Sequence[dict[str, Any]]) -> Iterator[Request]:
-        """Orders of one piece, each with a name and a key of its own."""
+        """Yield requests for orders of one item, each with its own customer name and key."""
         dice = random.Random(count)  # noqa: S311
         headers = self.fleet.bearer() | {"Content-Type": "application/json"}
         for _ in range(count):
@@ -82,8 +82,8 @@ class Orders:
                 json.dumps(body).encode(),
             )
 
-    def told(self, answers: Sequence[Answer]) -> None:
-        """Remember what was answered; what was not stays unknown."""
+    def record(self, answers: Sequence[Answer]) -> None:
+        """Store the outcomes of answered requests. Others remain unknown."""
         waiting = {each.wish: each for each in self.history.attempts if not each.order_id}
         for answer in answers:
             if answer.status == 201:
@@ -94,13 +94,13 @@ class Orders:
                 attempt.order_id, attempt.body = order["id"], answer.body.decode()
 
     def settle(self) -> None:
-        """Until all of it is done, mails included."""
+        """Wait until all orders are processed, including their mails."""
         left = asyncio.run(done(self.fleet.addresses, SETTLE))
         if left:
-            raise FleetError(f"not done {SETTLE:.0f} s after the load: {left}")
+            raise FleetError(f"not complete {SETTLE:.0f} s after the load: {left}")
 
     def judge(self) -> list[Verdict]:
-        """The judge's checks over everything that is there now."""
+        """Run the judge's checks on the current state."""
         unsettled = asyncio.run(settled(self.fleet.addresses, SETTLE))
         state = asyncio.run(read_state(self.fleet.addresses))
         shelves = state.shelves
@@ -115,33 +115,33 @@ class Orders:
 
 
 def warm_up(orders: Orders) -> Measured:
-    """What is done for the first time is not counted."""
+    """Place orders that are not measured."""
     _burst(orders, 16, orders.products, 3)
     return Measured.of([])
 
 
 def placing(orders: Orders, seconds: float) -> Measured:
-    """As many orders as 16 and 64 customers can place, of one product and of all."""
+    """Measure orders of 16 and 64 concurrent customers, for one product and for all."""
     fleet, figures, notes = orders.fleet, [], []
     everything, hot = orders.products, orders.products[:1]
-    for clients, of, products in (
+    for clients, choice, products in (
         (16, "all products", everything),
         (16, "one product", hot),
         (64, "all products", everything),
         (64, "one product", hot),
     ):
         load, cpu = _burst(orders, clients, products, seconds)
-        name = f"{clients} clients, {of}"
+        name = f"{clients} clients, {choice}"
         total = sum(cpu.values()) * 1000 / load.count
         figures += [
             Figure("orders", f"{name}: rate", load.rate, "/s"),
-            Figure("orders", f"{name}: CPU of the six services an order", total, "ms"),
+            Figure("orders", f"{name}: CPU of the six services per order", total, "ms"),
             Figure("orders", f"{name}: p50", load.p50, "ms"),
             Figure("orders", f"{name}: p99", load.p99, "ms"),
         ]
         each = (f"{service} {cpu[service] * 1000 / load.count:.2f}" for service in SERVICES)
-        notes.append(f"{name}, CPU ms an order: {', '.join(each)}")
-        if (clients, of) == (16, "all products"):
+        notes.append(f"{name}, CPU ms per order: {', '.join(each)}")
+        if name == MAIN_ORDERS:
             floor = asyncio.run(order_floor.rate(fleet.addresses, clients, seconds))
             against = load.rate / floor
             figures += [
@@ -152,17 +152,17 @@ def placing(orders: Orders, seconds: float) -> Measured:
 
 
 def mails(orders: Orders, seconds: float) -> Measured:
-    """From the request for an order to its confirmation in the mailbox."""
+    """Measure the time from the order request to the confirmation in the mailbox."""
     figures, series = [], []
     for rate in (5, 50, 100):
         answers = send_at(orders.requests(round(rate * seconds), orders.products), rate, seconds)
         load = load_of(answers, 201)
-        orders.told(answers)
+        orders.record(answers)
         orders.settle()
         delays = list(_delays(orders, answers))
         if len(delays) < len(answers):
-            raise FleetError(f"{len(answers) - len(delays)} orders' mails were not recognised")
-        name = f"{rate} orders a second"
+            raise FleetError(f"{len(answers) - len(delays)} orders have no recognised mail")
+        name = f"{rate} orders per second"
         figures += [
             Figure("mails", f"{name}, to the mail, p50", quantile(delays, 0.5), "ms"),
             Figure("mails", f"{name}, to the mail, p95", quantile(delays, 0.95), "ms"),
@@ -177,17 +177,17 @@ def mails(orders: Orders, seconds: float) -> Measured:
 def _burst(
     orders: Orders, clients: int, products: Sequence[dict[str, Any]], seconds: float
 ) -> tuple[Load, dict[str, float]]:
-    """The load, and the CPU seconds that each service took until all of its work was done."""
+    """Return the load, and the CPU seconds of each service until all work was complete."""
     requests = list(orders.requests(math.ceil(500 * seconds), products))
     with orders.fleet.cpu() as cpu:
         answers = send_by(requests, clients, seconds)
-        orders.told(answers)
+        orders.record(answers)
         orders.settle()
     return load_of(answers, 201), {name: cpu.of(name) for name in SERVICES}
 
 
 def _delays(orders: Orders, answers: Sequence[Answer]) -> Iterator[float]:
-    """Milliseconds; both ends are told by this machine's clock."""
+    """Yield milliseconds from request to mail; both times are from this machine's clock."""
     began = {json.loads(answer.body)["order_number"]: answer.began for answer in answers}
     for mail in asyncio.run(mailed(orders.fleet.addresses.mailbox)):
         subject = mail["Subject"]

@@ -1,4 +1,4 @@
-"""How soon the fleet answers, and how much memory its six services take."""
+"""Start time of the fleet, and memory of its six services."""
 
 import statistics
 import time
@@ -13,18 +13,18 @@ from benchmarks.tools import Request, load_of, send_at
 from tests.fleet_under_test import SERVICES
 
 _APIS = ("/api/products?page_size=1", "/api/inventory?limit=1", "/api/orders/me", "/api/ai/health")
-_QUIET = 5.0  # seconds after a start in which garbage of the start may go
-_IDLE = 10.0  # seconds in which nobody asks for anything
+_QUIET = 5.0  # seconds after a start for garbage collection
+_IDLE = 10.0  # seconds without requests
 _SOAK_RATE = 40.0
 
 
 def cold_start(fleet: FleetUnderLoad) -> Measured:
-    """With nothing there: databases are created and migrated."""
+    """Start without data: databases are created and migrated."""
     return Measured.of([Figure("start", "cold, until every part answers", fleet.up(), "s")])
 
 
 def warm_start(fleet: FleetUnderLoad) -> Measured:
-    """Everything stopped and started again, with its data."""
+    """Stop and start the fleet with its data, three times; return the median."""
     took = []
     for _ in range(3):
         fleet.down()
@@ -34,7 +34,7 @@ def warm_start(fleet: FleetUnderLoad) -> Measured:
 
 
 def idling(fleet: FleetUnderLoad) -> Measured:
-    """Memory and CPU after a start, each API asked once."""
+    """Measure memory and CPU after a start and one request to each API."""
     headers = fleet.bearer()
     with httpx2.Client(base_url=fleet.gateway, headers=headers, timeout=15) as http:
         for path in _APIS:
@@ -48,12 +48,12 @@ def idling(fleet: FleetUnderLoad) -> Measured:
 
 
 def memory_after_load(fleet: FleetUnderLoad) -> Measured:
-    """What it has grown to by all that was asked before."""
+    """Measure memory after the other scenarios."""
     return Measured.of(_memory(fleet, "after load"))
 
 
 def soak(orders: Orders, minutes: float, say: Callable[[str], None]) -> Measured:
-    """Mixed traffic for minutes; memory at each of them."""
+    """Send mixed traffic and measure memory every half minute."""
     fleet = orders.fleet
     lines: dict[str, list[tuple[float, float]]] = {n: [] for n in (*SERVICES, "together")}
     began = time.monotonic()
@@ -67,7 +67,7 @@ def soak(orders: Orders, minutes: float, say: Callable[[str], None]) -> Measured
         for position, request in enumerate(placing):
             reads[position * 5] = request
         answers = send_at(reads[: int(_SOAK_RATE * 30)], _SOAK_RATE, 30)
-        orders.told(answers)
+        orders.record(answers)
         load_of([answer for answer in answers if answer.status != 201])
         for name, (rss, _) in fleet.memory().items():
             lines[name].append((passed, rss))
@@ -80,9 +80,9 @@ def soak(orders: Orders, minutes: float, say: Callable[[str], None]) -> Measured
     return Measured.of(
         [
             Figure("memory", f"soak of {minutes:g} min, at its end", together[-1], "MB"),
-            Figure("memory", "soak, most of its second half against its first", growth, "x"),
+            Figure("memory", "soak, maximum of its second half against its first", growth, "x"),
         ],
-        [Series("RSS of the services while they work, by minute", "MB", lines)],
+        [Series("RSS of the services under load, by minute", "MB", lines)],
     )
 
 

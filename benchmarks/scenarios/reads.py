@@ -1,4 +1,4 @@
-"""What people look at: a page of products, one product, a search; with and without the gateway."""
+"""Catalogue reads with and without the gateway: a page of products, one product, a search."""
 
 import random
 import statistics
@@ -14,12 +14,12 @@ from tests.fleet_under_test import GATEWAY, SERVICES
 CATALOGUE = "product-service"
 ROUNDS = 3
 CONNECTIONS = 32
-_FASTEST = 3_000  # requests a second; more than that cannot be sent
+_FASTEST = 3_000  # requests per second; the load tool cannot send more
 
 
 @dataclass(slots=True)
 class _Way:
-    """One address of what is asked for, and what came of each round."""
+    """One URL and the results of its rounds."""
 
     url: str
     headers: Mapping[str, str]
@@ -40,7 +40,7 @@ class _Way:
 
 
 def browsing(fleet: FleetUnderLoad, seconds: float) -> Measured:
-    """The medians of rounds in which direct and gateway take turns."""
+    """Measure direct and gateway requests in turns; return medians."""
     product = fleet.catalogue()[0]
     figures = []
     for name, path in (
@@ -53,7 +53,7 @@ def browsing(fleet: FleetUnderLoad, seconds: float) -> Measured:
         for number in range(ROUNDS + 1):
             for way in (direct, gateway):
                 way.ask(fleet, seconds if number else 1.0)
-                if not number:  # that one warmed up
+                if not number:  # the first round is the warm-up
                     way.loads.clear()
                     way.cpu.clear()
         against = gateway.rate() / direct.rate()
@@ -68,9 +68,7 @@ def browsing(fleet: FleetUnderLoad, seconds: float) -> Measured:
 
 
 def added_latency(fleet: FleetUnderLoad, seconds: float) -> Measured:
-    """What the gateway adds to the slowest hundredth of lists, at half of the rate that can be had
-    with the same load tool. All of it shares two cores: at that rate they are three quarters busy,
-    and answers come in handfuls, for the service asks its database once for all who wait."""
+    """Measure the p99 of lists, direct and through the gateway, at half of the saturation rate."""
     path = "/api/products?page_size=10"
     headers = fleet.bearer()
     many = [Request("GET", fleet.gateway + path, headers)] * round(_FASTEST * seconds)
@@ -87,7 +85,7 @@ def added_latency(fleet: FleetUnderLoad, seconds: float) -> Measured:
 
 
 def mixed(orders: Orders, seconds: float) -> Measured:
-    """A shop's traffic: of a hundred requests 80 browse, 15 search and 5 are orders."""
+    """Measure mixed traffic: 80 % browsing, 15 % searches, 5 % orders."""
     fleet, dice, rate = orders.fleet, random.Random(80155), 200.0  # noqa: S311
     headers, base = fleet.bearer(), fleet.gateway + "/api/products"
     count = int(rate * seconds)
@@ -106,17 +104,17 @@ def mixed(orders: Orders, seconds: float) -> Measured:
             requests.append(next(placing))
     with fleet.cpu() as cpu:
         answers = send_at(requests, rate, seconds)
-        orders.told(answers)
+        orders.record(answers)
     reads = load_of([each for each in answers if each.status != 201])
     placed = load_of([each for each in answers if each.status == 201], 201)
     orders.settle()
     total = cpu.services * 1000 / len(answers)
     return Measured.of(
         [
-            Figure("mixed", f"{rate:.0f} requests a second, reads, p50", reads.p50, "ms"),
-            Figure("mixed", f"{rate:.0f} requests a second, reads, p99", reads.p99, "ms"),
-            Figure("mixed", f"{rate:.0f} requests a second, orders, p50", placed.p50, "ms"),
-            Figure("mixed", f"{rate:.0f} requests a second, orders, p99", placed.p99, "ms"),
-            Figure("mixed", "CPU of the six services a request", total, "ms"),
+            Figure("mixed", f"{rate:.0f} requests per second, reads, p50", reads.p50, "ms"),
+            Figure("mixed", f"{rate:.0f} requests per second, reads, p99", reads.p99, "ms"),
+            Figure("mixed", f"{rate:.0f} requests per second, orders, p50", placed.p50, "ms"),
+            Figure("mixed", f"{rate:.0f} requests per second, orders, p99", placed.p99, "ms"),
+            Figure("mixed", "CPU of the six services per request", total, "ms"),
         ]
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.figure import GOALS, Figure, Goal, Measured, Series
+from benchmarks.figure import BARE_COST, GOALS, ORDER_COST, Figure, Goal, Measured, Series
 from benchmarks.tools import Answer, load_of
 from fleet.errors import FleetError
 from tests.judge.checks import Verdict
@@ -21,6 +21,26 @@ def test_a_goal_is_met_at_its_bound_and_missed_beyond_it() -> None:
     assert not Goal(5).met(5.1)
     assert Goal(0.8, at_least=True).met(0.8)
     assert not Goal(0.8, at_least=True).met(0.79)
+
+
+def test_figure_between_goal_and_acceptable_bound_is_not_missed() -> None:
+    goal = Goal(65, acceptable=75)
+    assert (goal.met(65), goal.missed(65)) == (True, False)
+    assert (goal.met(70), goal.missed(70)) == (False, False)
+    assert (goal.met(76), goal.missed(76)) == (False, True)
+    assert str(goal) == "≤ 65 (acceptable 75)"
+
+
+def test_order_ratio_needs_both_figures_of_the_same_run() -> None:
+    order = Figure("orders", ORDER_COST, 9.0, "ms")
+    alone = Measured.of([order])
+    alone.add_order_ratio()
+    assert alone.figures == [order]
+    both = Measured.of([order, Figure("forwarding", BARE_COST, 150.0, "µs")])
+    both.add_order_ratio()
+    ratio = both.figures[-1]
+    assert (ratio.value, ratio.unit) == (60.0, "x")
+    assert ratio.goal == Goal(65, acceptable=75)
 
 
 def test_a_figure_finds_its_goal_by_its_name() -> None:

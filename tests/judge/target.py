@@ -13,7 +13,7 @@ from typing import Protocol
 from fleet.clients.identity import IdentityProvider
 from fleet.clients.mailbox import Mailbox
 from fleet.errors import FleetError
-from fleet.launcher import launch
+from fleet.launcher import start_stop
 from fleet.launcher.composition import Fleet
 from fleet.launcher.settings import Settings
 from fleet.processes.program import HOST
@@ -177,7 +177,7 @@ class EmbeddedFleet:
         for link in self._links.values():
             await link.start()
         self._fleet = Fleet(Settings(ROOT, self._servers.folder, self._environment()))
-        await asyncio.to_thread(launch.up, self._fleet)
+        await asyncio.to_thread(start_stop.up, self._fleet)
 
     async def kill(self, part: str) -> None:
         await asyncio.to_thread(self._runner(part).kill)
@@ -231,13 +231,13 @@ class EmbeddedFleet:
         for part in self._whole.parts:
             await self.resume(part.name)
         await asyncio.to_thread(self.mailbox.set_faults)
-        await asyncio.to_thread(launch.up, self._whole)
+        await asyncio.to_thread(start_stop.up, self._whole)
 
     async def remove(self) -> None:
         for link in self._links.values():
             await link.stop()
         if self._fleet is not None:
-            await asyncio.to_thread(launch.reset, self._fleet)
+            await asyncio.to_thread(start_stop.reset, self._fleet)
         self._servers.remove()
 
     def keep_logs(self, folder: Path) -> None:

@@ -1,11 +1,11 @@
-"""Makes the environments: ``.venv`` with the tools and the launcher, and one for each service.
+"""Create the environments: ``.venv`` with tools and launcher, and one for each service.
 
-    python3 local/bootstrap.py                      what `make demo` needs
-    python3 local/bootstrap.py --dev                what `make test` and `make check` need
-    python3 local/bootstrap.py order-service --dev  one service's environment
+    python3 local/bootstrap.py                      for `make demo`
+    python3 local/bootstrap.py --dev                for `make test` and `make check`
+    python3 local/bootstrap.py order-service --dev  for one service
 
-Needs nothing but the standard library; written so that an old Python can at least say that it is
-too old. An environment is made again only when the files it is made from have changed.
+Uses the standard library only, and syntax that an old Python can parse to report its version. An
+environment is rebuilt only if its requirement files have changed.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ sure that it is on the PATH, or name it: make PYTHON=/path/to/python3.12 ..."""
 
 
 class Environment:
-    """One virtual environment: where it lies and the files it is made from."""
+    """One virtual environment and its requirement files."""
 
     def __init__(self, name: str, folder: Path, venv: Path, dev: bool) -> None:
-        """``folder`` is where the requirement files are and where the installer runs."""
+        """``folder`` has the requirement files and is the installer's working directory."""
         self.name = name
         self.folder = folder
         self.venv = venv
@@ -65,7 +65,7 @@ class Environment:
         return self.venv / "bin" / "python"
 
     def sources(self, dev: bool) -> list[Path]:
-        """The requirement files of the environment for running, or for development."""
+        """Return the requirement files for running or for development."""
         kind = "requirements-dev.txt" if dev else "requirements.txt"
         if self.venv != TOOLS:
             return [self.folder / kind]
@@ -73,7 +73,7 @@ class Environment:
         return [path for path in files if path.exists()]
 
     def fingerprint(self, dev: bool) -> str:
-        """Changes when the environment has to be made again; a moved checkout counts."""
+        """Return a hash that changes if the environment must be rebuilt or the checkout moved."""
         digest = hashlib.sha256(f"{dev} {ROOT} {sys.version_info[:2]} {UV}".encode())
         editable = [ROOT / "local" / "pyproject.toml", CHASSIS / "pyproject.toml"]
         for path in [*self.sources(dev), *editable]:
@@ -82,11 +82,11 @@ class Environment:
 
     @property
     def stamp(self) -> Path:
-        """Holds the fingerprint of what is installed."""
+        """File with the fingerprint of the installed environment."""
         return self.venv / ".made-from"
 
     def is_current(self) -> bool:
-        """Whether nothing has to be done; an environment for development also serves to run."""
+        """Return whether the environment is up to date, for running or for development."""
         try:
             made_from = self.stamp.read_text(encoding="ascii")
         except OSError:
@@ -95,7 +95,7 @@ class Environment:
         return made_from in map(self.fingerprint, kinds) and self.python.exists()
 
     def make(self, report: Reporter) -> None:
-        """Create the environment if it is missing, and bring its packages up to date."""
+        """Create or update the environment."""
         started = time.monotonic()
         if self.venv != TOOLS and not works(self.python):
             shutil.rmtree(self.venv, ignore_errors=True)
@@ -107,8 +107,8 @@ class Environment:
             extra = "dev" if self.dev else "all"
             install = ["install", *requirements, "-e", f"./local[{extra}]"]
         else:
-            # The file names every package, so nothing needs to be resolved; what a person has
-            # installed beside it by hand is left alone.
+            # The file pins every package, so no resolution is needed. Manually installed packages
+            # are kept.
             install = ["install", "--no-deps", *requirements]
         uv(["pip", *install, "--python", str(self.python)], self.folder)
         self.stamp.write_text(self.fingerprint(self.dev), encoding="ascii")
@@ -116,25 +116,25 @@ class Environment:
 
 
 class Reporter:
-    """One line for each environment that was made, whole even when several finish at once."""
+    """Prints one line for each environment that is ready."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def __call__(self, name: str, seconds: float) -> None:
-        """Say that one is ready."""
+        """Print that an environment is ready."""
         with self._lock:
             print(f"  {name:<32} ready  {seconds:5.1f} s", flush=True)
 
 
 def service_folders() -> list[Path]:
-    """The services: every folder at the top with requirements of its own, written and pinned."""
+    """Return the services: top-level folders with pinned requirements."""
     found = [path.parent for path in ROOT.glob("*/requirements.in")]
     return sorted(path for path in found if (path / "requirements.txt").exists())
 
 
 def environments(names: Sequence[str], dev: bool) -> list[Environment]:
-    """The environments that were asked for by folder name; all that exist without a name."""
+    """Return the environments with these folder names, or all."""
     folders = service_folders()
     if dev and (CHASSIS / "requirements-dev.txt").exists():
         folders = [CHASSIS, *folders]
@@ -156,7 +156,7 @@ def environments(names: Sequence[str], dev: bool) -> list[Environment]:
 
 
 def make_all(wanted: Sequence[Environment]) -> None:
-    """Make what is not current: the tools first, which fill the installer's cache for the rest."""
+    """Build outdated environments, the tools first, which fill the installer's cache."""
     todo = [env for env in wanted if not env.is_current()]
     if not todo:
         return
@@ -171,10 +171,10 @@ def make_all(wanted: Sequence[Environment]) -> None:
 
 
 def _choose_python() -> str | None:
-    """The interpreter to make environments with; None when this machine has none that will do.
+    """Return the interpreter for the environments, or None if no suitable one is installed.
 
-    First that of ``.venv``, once it exists: environments made by two versions would replace each
-    other. Then this one, then any other that really starts (a pyenv shim may exist and not run).
+    The interpreter of ``.venv`` comes first, so that the version does not change. Then this one,
+    then any other that starts (a pyenv shim may exist but fail).
     """
     if sys.prefix == str(TOOLS):
         return sys.executable
@@ -192,7 +192,7 @@ def _choose_python() -> str | None:
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Two terminals that set up at once take turns."""
+    """Hold a lock, so that two setups do not run at the same time."""
     handle = os.open(str(ROOT / "local"), os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -202,12 +202,12 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 def main() -> int:
-    """Parse the command line, make the environments, and say in a sentence what is in the way."""
+    """Parse the command line and create the environments. Print a failure as one sentence."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help="services' folders; all without a name")
-    parser.add_argument("--dev", action="store_true", help="with what tests and checks need")
+    parser.add_argument("names", nargs="*", help="folders of services; default: all")
+    parser.add_argument("--dev", action="store_true", help="include packages for tests and checks")
     arguments = parser.parse_args()
     python = _choose_python()
     if python is None:

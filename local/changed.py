@@ -1,11 +1,10 @@
-"""Which suites to test and which images to build: all, or what a change concerns.
+"""Select the test suites and images that a change affects.
 
-python3 local/changed.py                    everything
-python3 local/changed.py --since <commit>   what has changed since HEAD left that commit
+python3 local/changed.py                    all
+python3 local/changed.py --since <commit>   affected by changes since the merge base
 
-It prints `suites=[...]` and `images=[...]`, the form in which GitHub's workflows take a job's
-outputs. Whatever path is not known here concerns everything: a rule that is missing costs
-minutes, never a test. `make check` is not asked for: it always runs.
+Prints `suites=[...]` and `images=[...]`, the format of job outputs in GitHub workflows. A path
+without a rule affects everything. `make check` always runs.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from bootstrap import service_folders
 from installer import ROOT
 from run_tests import suites
 
-FLEET = {"tests", "judge"}  # what only the whole fleet shows; mutants are planted in services
-DOCUMENTS = {"local", "tests"}  # the suites that hold documents to what is there
+FLEET = {"tests", "judge"}  # suites that test all services together, including mutants
+DOCUMENTS = {"local", "tests"}  # suites that check documents
 
 
 def everything() -> tuple[set[str], set[str]]:
-    """All suites and all images."""
+    """Return all suites and all images."""
     return {suite.name for suite in suites()}, {folder.name for folder in service_folders()}
 
 
 def concerned(paths: Iterable[str]) -> tuple[set[str], set[str]]:
-    """The suites and the images that a change of these paths concerns."""
+    """Return the suites and images that a change of these paths affects."""
     services = {folder.name for folder in service_folders()}
     chosen: set[str] = set()
     images: set[str] = set()
@@ -49,10 +48,10 @@ def concerned(paths: Iterable[str]) -> tuple[set[str], set[str]]:
 
 
 def changed_since(commit: str) -> list[str] | None:
-    """The paths that HEAD has changed since it left ``commit``; None where that is not known.
+    """Return the paths changed since the merge base with ``commit``; None if it is unknown.
 
-    A renamed file counts at both places. A first push names a commit of zeros, a forced one a
-    commit that is gone.
+    A renamed file counts with both paths. The first push of a branch passes a commit of zeros, a
+    forced push a commit that no longer exists.
     """
     command = ["git", "diff", "--name-only", "--no-renames", "-z", f"{commit}...HEAD"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -63,11 +62,11 @@ def changed_since(commit: str) -> list[str] | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print both lists; always 0, for what is not known is everything."""
+    """Print both lists. Return 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--since", default="", help="a commit; everything without")
+    parser.add_argument("--since", default="", help="a commit; default: everything")
     since = parser.parse_args(arguments).since
     paths = changed_since(since) if since else None
     chosen, images = everything() if paths is None else concerned(paths)

@@ -1,6 +1,6 @@
-"""Runs pip and uv, and turns what keeps them from working into sentences.
+"""Run pip and uv, and explain their failures.
 
-Part of bootstrap.py, under the same rule: the standard library only, and syntax of Python 3.8.
+Used by bootstrap.py: standard library only, and syntax of Python 3.8.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SHOW_VERSION = "import sys; print('{}.{}'.format(*sys.version_info[:2]))"
 _UV_BINARY = TOOLS / "bin" / "uv"
 
 NO_VENV = """\
-This Python cannot make virtual environments: its venv module is missing.
-On Debian and Ubuntu it is a package of its own: apt install python{version}-venv"""
+This Python cannot create virtual environments: its venv module is missing.
+On Debian and Ubuntu install the package: apt install python{version}-venv"""
 
 NO_NETWORK = """\
 The packages could not be downloaded. Check the network connection and the proxy (HTTPS_PROXY), or
 name a mirror that this machine reaches: PIP_INDEX_URL=https://.../simple make setup
-What the installer said last:
+The last output of the installer:
 {output}"""
 
 _UNREACHABLE = (
@@ -49,11 +49,11 @@ _UNREACHABLE = (
 
 
 class SetupError(Exception):
-    """What stands in the way, as a sentence for the person at the terminal."""
+    """A failed setup. The text tells the user what to do."""
 
 
 def make_installer(report: Callable[[str, float], None]) -> None:
-    """Create ``.venv`` with pip and the pinned uv; ``report`` is told when that took time."""
+    """Create ``.venv`` with pip and the pinned uv. Call ``report`` with the seconds it took."""
     python, started = TOOLS / "bin" / "python", time.monotonic()
     if works(python) and UV.partition("==")[2] in output([str(_UV_BINARY), "--version"]):
         return
@@ -71,7 +71,7 @@ def make_installer(report: Callable[[str, float], None]) -> None:
 
 
 def uv(arguments: Sequence[str], cwd: Path) -> None:
-    """Run uv; its output is shown only when it fails."""
+    """Run uv. Show its output only if it fails."""
     _check(_run([str(_UV_BINARY), *arguments], cwd))
 
 
@@ -88,7 +88,7 @@ def _run(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         list(command),
         cwd=str(cwd),
-        env=_installer_env(),
+        env=installer_env(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -97,8 +97,8 @@ def _run(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _installer_env() -> dict[str, str]:
-    """The environment of pip and uv; uv does not read pip's variables, so it is told."""
+def installer_env() -> dict[str, str]:
+    """Return the environment of pip and uv, with pip's variables translated for uv."""
     env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     env["UV_PYTHON_DOWNLOADS"] = "never"
     for pip_name, uv_name in (
@@ -113,13 +113,13 @@ def _installer_env() -> dict[str, str]:
 
 
 def works(python: Path) -> bool:
-    """Whether an interpreter is there, starts, and is of this script's version."""
+    """Return whether an interpreter exists, starts, and has this script's version."""
     expected = "{}.{}".format(*sys.version_info[:2])
     return python.exists() and output([str(python), "-c", SHOW_VERSION]).strip() == expected
 
 
 def output(command: Sequence[str]) -> str:
-    """What a program prints; nothing when it does not run."""
+    """Return the output of a program; empty if it cannot run."""
     try:
         return subprocess.run(
             list(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
@@ -129,6 +129,6 @@ def output(command: Sequence[str]) -> str:
 
 
 def base_python() -> str:
-    """This interpreter, or the one it is an environment of: environments must not nest."""
+    """Return the base interpreter, because virtual environments must not nest."""
     base = getattr(sys, "_base_executable", None) or sys.executable
     return str(base)

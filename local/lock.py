@@ -1,4 +1,4 @@
-"""Pins every requirements file again: for all platforms, from Python 3.11 up."""
+"""``make lock``: pin all requirement files again, for all platforms and Python 3.11 or later."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from installer import ROOT, TOOLS
 
 
 def compilations() -> list[tuple[Path, str, str, list[str]]]:
-    """Folder, source, result and further options, in an order in which each finds what it needs."""
+    """Return folder, source, result and options, ordered so that constraints are pinned first."""
     found: list[tuple[Path, str, str, list[str]]] = [
         (ROOT / "local", "pyproject.toml", "requirements.txt", ["--extra", "all"])
     ]
@@ -23,7 +23,7 @@ def compilations() -> list[tuple[Path, str, str, list[str]]]:
 
 
 def main(options: list[str]) -> int:
-    """Compile all; ``--upgrade`` ignores the versions that were chosen last time."""
+    """Compile all files; ``--upgrade`` selects the newest allowed versions."""
     for folder, source, result, more in compilations():
         command = [
             str(TOOLS / "bin" / "uv"),

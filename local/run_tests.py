@@ -27,7 +27,7 @@ _NOT_PASSED = re.compile(r"(?:FAILED|ERROR) \S+::.*")
 
 @dataclass(frozen=True)
 class Suite:
-    """The tests of one folder, or what these arguments of pytest choose of them."""
+    """The tests of one folder, selected by pytest arguments."""
 
     name: str
     folder: Path
@@ -38,17 +38,17 @@ class Suite:
 
 @dataclass(frozen=True)
 class Result:
-    """How a suite ended: pytest's own last line, or what kept it from running; what failed."""
+    """The result of a suite: pytest's summary line or the reason without one, and failed tests."""
 
     suite: Suite
     passed: bool
-    said: str
+    summary: str
     seconds: float
     failures: tuple[str, ...] = ()
 
 
 def suites() -> list[Suite]:
-    """The libraries first, then the services, then what only the whole fleet can show."""
+    """Return the suites of libraries, services and the whole fleet."""
     own = [CHASSIS, *service_folders()]
     found = [Suite("local", ROOT / "local", TOOLS / "bin" / "python")]
     for folder in own:
@@ -60,7 +60,7 @@ def suites() -> list[Suite]:
         found.append(Suite(folder.name, folder, python, ("tests", "-m", "timing"), timing=True))
     if (ROOT / "tests").is_dir():
         python = TOOLS / "bin" / "python"
-        restarts = "tests/e2e/test_rolling_restart.py"  # its fleet of twelve is its own, too
+        restarts = "tests/e2e/test_rolling_restart.py"  # starts its own fleet with replicas
         judging = ("tests/judge", "tests/mutants", restarts)
         rest = ("tests", *(f"--ignore={folder}" for folder in judging))
         found += [Suite("tests", ROOT, python, rest), Suite("judge", ROOT, python, judging)]
@@ -68,11 +68,11 @@ def suites() -> list[Suite]:
 
 
 def run(suite: Suite) -> Result:
-    """Run one suite, its output shown as it comes. A suite without tests has failed."""
-    began, said, failures = time.monotonic(), "", []
+    """Run one suite and print its output. A suite without tests fails."""
+    began, summary, failures = time.monotonic(), "", []
     if not (suite.folder / "tests").is_dir():
         return Result(suite, False, "has no tests", 0.0)
-    color = "--color=yes" if sys.stdout.isatty() else "--color=no"  # a pipe looks like no terminal
+    color = "--color=yes" if sys.stdout.isatty() else "--color=no"  # pytest sees a pipe
     command = [str(suite.python), "-m", "pytest", "-q", color, *suite.chosen]
     with subprocess.Popen(command, cwd=suite.folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # noqa: S101
@@ -80,12 +80,12 @@ def run(suite: Suite) -> Result:
             print(f"{suite.name:<20} | {line.rstrip()}", flush=True)
             plain = re.sub(r"\033\[[\d;]*m", "", line)
             if match := _SUMMARY.search(plain):
-                said = match.group(0)
+                summary = match.group(0)
             if match := _NOT_PASSED.match(plain):
                 failures.append(match.group(0).rstrip())
-    said = said or f"ended with {process.returncode}"
+    summary = summary or f"exit code {process.returncode}"
     took = time.monotonic() - began
-    return Result(suite, process.returncode == 0, said, took, tuple(failures))
+    return Result(suite, process.returncode == 0, summary, took, tuple(failures))
 
 
 def run_all(chosen: list[Suite]) -> list[Result]:
@@ -98,7 +98,7 @@ def run_all(chosen: list[Suite]) -> list[Result]:
 
 
 def main(names: list[str]) -> int:
-    """Run the suites that were named, or all; print a table; 1 when any failed."""
+    """Run the named suites or all, and print a table. Return 1 if any fails."""
     known = suites()
     unknown = set(names) - {suite.name for suite in known}
     if unknown:
@@ -111,8 +111,8 @@ def main(names: list[str]) -> int:
         for failure in result.failures:
             print(f"  {result.suite.name} | {failure[:300]}")
     for result in results:
-        verdict = "ok    " if result.passed else "FAILED"
-        print(f"  {verdict}  {result.suite.name:<22} {result.seconds:6.1f} s  {result.said}")
+        state = "ok    " if result.passed else "FAILED"
+        print(f"  {state}  {result.suite.name:<22} {result.seconds:6.1f} s  {result.summary}")
     passed = all(result.passed for result in results)
     print(f"  {'all ok' if passed else 'FAILED'}{'':<26}{time.monotonic() - began:6.1f} s")
     return 0 if passed else 1

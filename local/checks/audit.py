@@ -1,7 +1,7 @@
-"""Known vulnerabilities of every pinned requirement, as a public service tells them: `make audit`.
+"""``make audit``: search a public database for vulnerabilities of all pinned requirements.
 
-A service is believed only if it knows of a hole that everybody knows of: pip-audit takes an index
-without its vulnerability feed, as mirrors are, for one that knows of none.
+A database is used only if it reports a well-known vulnerability. A mirror without the vulnerability
+feed would report none, and pip-audit cannot tell the difference.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from checks.check import NOT_CHECKED
 
 SERVICES = ("pypi", "osv", "esms")
 KNOWN_HOLE = "jinja2==2.10"
-SECONDS = "5"  # for one answer
-ACCEPTED: dict[str, str] = {}  # a finding's id, and why it does not concern this repository
+SECONDS = "5"  # timeout of a request
+ACCEPTED: dict[str, str] = {}  # id of a vulnerability → why this repository is not affected
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", re.MULTILINE)
 
 
 def requirement_files() -> list[Path]:
-    """What is installed anywhere: services, the chassis, the launcher, tools, benchmarks."""
-    folders = [ROOT, ROOT / "local", CHASSIS, ROOT / "benchmarks/forwarding", *service_folders()]
+    """Return the requirement files of services, chassis, launcher and tools."""
+    folders = [ROOT, ROOT / "local", CHASSIS, *service_folders()]
     return [path for folder in folders for path in sorted(folder.glob("requirements*.txt"))]
 
 
 def pins() -> dict[str, list[str]]:
-    """Each package with every version of it that is pinned somewhere, for any platform."""
+    """Return package → all pinned versions, for any platform."""
     found: dict[str, set[str]] = {}
     for text in [UV, *(path.read_text("utf-8") for path in requirement_files())]:
         for name, version in _PIN.findall(text):
@@ -42,7 +42,7 @@ def pins() -> dict[str, list[str]]:
 
 
 def ask(service: str, requirements: str) -> subprocess.CompletedProcess[str]:
-    """What pip-audit says of pinned requirements, of which each package may be named once."""
+    """Run pip-audit on requirements that name each package at most once."""
     options = ["--vulnerability-service", service, "--timeout", SECONDS, "--strict"]
     options += ["--no-deps", "--disable-pip", "--progress-spinner", "off", "--desc", "off"]
     options += [part for known in ACCEPTED for part in ("--ignore-vuln", known)]
@@ -56,7 +56,7 @@ def ask(service: str, requirements: str) -> subprocess.CompletedProcess[str]:
 
 
 def reached() -> str | None:
-    """The first service that answers, and knows what it must know."""
+    """Return the first database that reports the well-known vulnerability."""
     asked = ("osv",) if "OSV_URL" in os.environ else SERVICES
     for service in asked:
         done = ask(service, KNOWN_HOLE)
@@ -68,10 +68,10 @@ def reached() -> str | None:
 
 
 def main() -> int:
-    """0 without a finding, 1 with any, NOT_CHECKED where no service can be asked."""
+    """Return 0 without a finding, 1 with any, NOT_CHECKED if no database is reachable."""
     service = reached()
     if service is None:
-        print("no service of vulnerabilities can be reached from here")
+        print("no vulnerability database is reachable")
         return NOT_CHECKED
     known = pins()
     passed = True
@@ -82,7 +82,7 @@ def main() -> int:
             print(done.stdout or done.stderr)
             passed = False
     if passed:
-        print(f"{len(known)} packages: no vulnerability known ({service})")
+        print(f"{len(known)} packages: no known vulnerability ({service})")
     return 0 if passed else 1
 
 

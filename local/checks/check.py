@@ -1,8 +1,7 @@
-"""Everything static: lint, format, strict types of each part, and what runs in Docker.
+"""``make check``: lint, format, types, structure, contracts, Docker files, workflows, secrets.
 
-Each part is checked in its own folder and with its own environment's packages: all services have a
-package named ``app``. `make check` and CI run exactly this. What cannot be checked on this machine
-says so.
+Each part is checked in its own folder with its own environment, because all services have a package
+named ``app``. CI runs the same checks. A check that is impossible on this machine reports that.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 from bootstrap import CHASSIS, service_folders
 from installer import ROOT, TOOLS
 
-NOT_CHECKED = 77  # how a check ends that cannot be made here; its first line says why
+NOT_CHECKED = 77  # exit code of a check that is impossible here; its output gives the reason
 STRUCTURE = ("tests/conformance/test_structure.py", "tests/conformance/test_alike.py")
 RULE_TESTS = "docker/prometheus/alerts.test.yml"
 GATEWAY_SCRIPT = "fleet/tools/token_check.py"  # run by the gateway's interpreter
@@ -26,7 +25,7 @@ GATEWAY_SCRIPT = "fleet/tools/token_check.py"  # run by the gateway's interprete
 
 @dataclass(frozen=True)
 class Check:
-    """One command that must end with 0 (or NOT_CHECKED), and the folder it runs in."""
+    """One command that must exit with 0 or NOT_CHECKED, and its working directory."""
 
     name: str
     command: tuple[str, ...]
@@ -34,7 +33,7 @@ class Check:
 
 
 def checks() -> list[Check]:
-    """All of them; services are found, not listed."""
+    """Return all checks. Services are discovered."""
     ruff, mypy = str(TOOLS / "bin" / "ruff"), str(TOOLS / "bin" / "mypy")
 
     def types(folder: Path, python: Path, *targets: str) -> Check:
@@ -73,7 +72,7 @@ def checks() -> list[Check]:
 
 
 def imports(folder: Path) -> Check:
-    """The direction of calls, by the layers in the folder's pyproject.toml."""
+    """Check the layers that the folder's pyproject.toml defines."""
     command = (str(TOOLS / "bin" / "lint-imports"), "--no-cache", "--no-logo")
     return Check(f"imports {folder.relative_to(ROOT)}", command, folder)
 
@@ -85,9 +84,9 @@ def packages(folder: Path) -> list[str]:
 
 
 def secrets_command(files: list[str]) -> tuple[str, ...]:
-    """Looks for what has the form of a real key or token; tries none of them out, prints none.
+    """Return the command that scans files for keys and tokens. It never uses or prints one.
 
-    A line that may stay says `kingfisher:ignore` above it, and why.
+    A comment `kingfisher:ignore` with the reason, above a line, allows it.
     """
     options = ("--no-validate", "--no-update-check", "--git-history", "none", "--redact", "--quiet")
     rules = ("--rules-path", str(ROOT / "local" / "checks" / "secrets.yml"))
@@ -96,14 +95,14 @@ def secrets_command(files: list[str]) -> tuple[str, ...]:
 
 
 def files() -> list[str]:
-    """Every file of the checkout, committed or about to be."""
+    """Return all tracked and all new files of the checkout."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [path for path in listed.stdout.split("\0") if path and (ROOT / path).is_file()]
 
 
 def docker_checks() -> list[Check]:
-    """Of images and configuration, by tools from PyPI: no engine is needed."""
+    """Check Dockerfiles, compose file and alert rules without a Docker engine."""
     python, compose = str(TOOLS / "bin" / "python"), str(TOOLS / "bin" / "docker-compose")
     mypy = (str(TOOLS / "bin" / "mypy"), "--config-file", "pyproject.toml")
     programs = ("docker/grafana/dashboards.py", "docker/secrets/check.py")
@@ -123,9 +122,11 @@ def docker_checks() -> list[Check]:
 
 
 def workflow_checks(github: Path = ROOT / ".github") -> list[Check]:
-    """Of what GitHub runs: is it understood, and could somebody abuse it? Both ask nobody."""
+    """Check syntax and security of the GitHub workflows, offline."""
     actionlint, zizmor = str(TOOLS / "bin" / "actionlint"), str(TOOLS / "bin" / "zizmor")
-    shellcheck = TOOLS / "bin" / "shellcheck"  # not for every machine: see requirements-dev.in
+    shellcheck = (
+        TOOLS / "bin" / "shellcheck"
+    )  # not available on every platform, see requirements-dev.in
     shell = str(shellcheck) if shellcheck.exists() else ""
     files = [str(path) for path in sorted((github / "workflows").glob("*.yml"))]
     strict = ("--offline", "--persona", "pedantic", "--strict-collection")
@@ -136,13 +137,13 @@ def workflow_checks(github: Path = ROOT / ".github") -> list[Check]:
 
 
 def run(check: Check) -> bool:
-    """Run one check; its output is shown only when it fails. False when it failed."""
+    """Run one check and print its result; print its output if it fails. Return success."""
     began = time.monotonic()
     done = subprocess.run(
         check.command, cwd=check.folder, capture_output=True, text=True, check=False
     )
-    verdict = {0: "ok         ", NOT_CHECKED: "NOT CHECKED"}.get(done.returncode, "FAILED     ")
-    report = f"  {verdict}  {check.name:<32} {time.monotonic() - began:5.1f} s"
+    result = {0: "ok         ", NOT_CHECKED: "NOT CHECKED"}.get(done.returncode, "FAILED     ")
+    report = f"  {result}  {check.name:<32} {time.monotonic() - began:5.1f} s"
     if done.returncode == NOT_CHECKED:
         report += f"  {done.stdout.strip()}"
     elif done.returncode != 0:
@@ -152,7 +153,7 @@ def run(check: Check) -> bool:
 
 
 def main(names: Sequence[str] = ()) -> int:
-    """Run all checks or those that are named, two at a time; 1 when any failed."""
+    """Run all checks or the named ones, two at a time. Return 1 if any fails."""
     known = checks()
     chosen = [check for check in known if not names or check.name in names]
     if unknown := set(names) - {check.name for check in chosen}:

@@ -1,4 +1,4 @@
-"""The contracts between services: are they written down as they are, and does a change break one?
+"""Check the contracts between services: they match the code, and no change breaks a caller.
 
 .venv/bin/python -m checks.contracts          what `make check` asks
 .venv/bin/python -m checks.contracts write    writes contracts/openapi anew (`make contracts`)
@@ -34,64 +34,64 @@ APIS, EVENTS, DOCUMENT = "contracts/openapi", "contracts/events", "contracts/asy
 SCHEMA = ".schema.json"
 PASSES = (
     "A new major version of its API (in create_app; the gateway's in app/api_document.py) lets "
-    "that pass; whoever calls it has to be told."
+    "that pass. Inform the callers."
 )
 
 
 class Contracts:
-    """What is written down below a checkout, and what its history promised."""
+    """The contracts of a checkout and of its Git history."""
 
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
         self.history = History(root)
 
     def promised(self, path: str) -> list[str]:
-        """Every content that must not be broken; the file itself where there is no history."""
+        """Return all earlier contents of a contract, or the current file without a history."""
         if self.history.base:
             return self.history.states(path)
         file = self.root / path
         return [file.read_text()] if file.exists() else []
 
     def snapshot(self, service: str) -> Path:
-        """Where a service's API is written down."""
+        """Return the path of a service's OpenAPI snapshot."""
         return self.root / APIS / f"{service}.json"
 
     def scripts(self) -> Iterator[Mapping[str, Any]]:
-        """What one service relies on at another (contracts/http)."""
+        """Return the HTTP contracts between services (contracts/http)."""
         for path in sorted((self.root / "contracts" / "http").glob("*.json")):
             yield json.loads(path.read_text())
 
     def event_api(self) -> EventApi:
-        """contracts/asyncapi.yaml with the schemas that it refers to."""
+        """Return contracts/asyncapi.yaml with its referenced schemas."""
         schemas = sorted((self.root / EVENTS).glob(f"*{SCHEMA}"))
         files = {f"./events/{path.name}": json.loads(path.read_text()) for path in schemas}
         return EventApi(_yaml((self.root / DOCUMENT).read_text()), files)
 
 
 def _yaml(text: str) -> Any:
-    """By libyaml where it is there, which is ten times as fast."""
+    """Parse YAML, with libyaml if available, which is ten times faster."""
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
 
 
 def text_of(document: Mapping[str, Any]) -> str:
-    """As it is written down."""
+    """Format a snapshot."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def drift(contracts: Contracts, services: Mapping[str, Described]) -> list[str]:
-    """Where contracts/openapi is not what the code says."""
+    """List the differences between contracts/openapi and the code."""
     found = []
     for name, service in services.items():
         path = contracts.snapshot(name)
         if not path.exists() or path.read_text() != text_of(service.openapi):
-            found.append(f"{APIS}/{name}.json is not what {name} says of itself: `make contracts`")
+            found.append(f"{APIS}/{name}.json differs from the code of {name}: `make contracts`")
     stale = (each for each in (contracts.root / APIS).glob("*.json") if each.stem not in services)
     found += [f"{APIS}/{each.name}: there is no such service: `make contracts`" for each in stale]
     return found
 
 
 def broken_callers(contracts: Contracts, services: Mapping[str, Described]) -> dict[str, list[str]]:
-    """By service, what its API as the code has it breaks of what was promised under its version."""
+    """Return service → changes of its API that break callers of the same major version."""
     found = {}
     for name, service in services.items():
         promises = map(json.loads, contracts.promised(f"{APIS}/{name}.json"))
@@ -112,7 +112,7 @@ def broken_callers(contracts: Contracts, services: Mapping[str, Described]) -> d
 
 
 def _callers(service: str, operation: str, contracts: Contracts) -> str:
-    """Who is known to call it: services by contracts/http, and everybody through the gateway."""
+    """Name the callers of an operation: services by contracts/http, clients of the gateway."""
     method, path = operation.split(" ")
     pattern = re.compile(re.sub(r"\\\{.*?\\\}", "[^/?]+", re.escape(path)) + r"(\?.*)?")
     found = {
@@ -131,12 +131,12 @@ def _callers(service: str, operation: str, contracts: Contracts) -> str:
 
 
 def broken_consumers(contracts: Contracts, api: EventApi) -> list[str]:
-    """What consumers cannot read any more of what was promised."""
+    """List the changes of events that break a consumer."""
     found: dict[str, None] = {}
     for address, schema in api.files.items():
         path = f"contracts/{address.removeprefix('./')}"
         message = Path(path).name.removesuffix(SCHEMA)
-        whom = ", ".join(api.receivers(message.rpartition(".v")[0], message)) or "nobody known"
+        whom = ", ".join(api.receivers(message.rpartition(".v")[0], message)) or "no known consumer"
         for promise in map(json.loads, contracts.promised(path)):
             for sentence in breaks(
                 Placed(promise, promise), Placed(schema, schema), Direction.ANSWER
@@ -146,7 +146,7 @@ def broken_consumers(contracts: Contracts, api: EventApi) -> list[str]:
         try:
             promised = EventApi(_yaml(text), api.files)
         except yaml.YAMLError:
-            continue  # the history has a commit with invalid YAML, which promised nothing
+            continue  # a commit of the history has invalid YAML
         if openapi.major_of(promised.document) == openapi.major_of(api.document):
             found |= dict.fromkeys(events.breaking_changes(promised, api))
     return list(found)
@@ -155,7 +155,7 @@ def broken_consumers(contracts: Contracts, api: EventApi) -> list[str]:
 def check(
     contracts: Contracts, services: Mapping[str, Described], folders: list[Path]
 ) -> list[str]:
-    """All that is wrong, a line each."""
+    """List all problems, one line each."""
     found = drift(contracts, services)
     for lines in broken_callers(contracts, services).values():
         found += [*lines, f"  {PASSES}"]
@@ -169,7 +169,7 @@ def check(
         *code.differing_use(api, used),
         *code.differing_classes(api, classes),
     ]
-    found += [f"{DOCUMENT} is not what the code does: {line}" for line in differing]
+    found += [f"{DOCUMENT} differs from the code: {line}" for line in differing]
     broken = broken_consumers(contracts, api)
     if broken:
         broken.append("  A new version of the event, beside the old one, lets that pass.")
@@ -177,7 +177,7 @@ def check(
 
 
 def write(contracts: Contracts, services: Mapping[str, Described]) -> list[str]:
-    """Write every API down that breaks nobody; the lines that say why another was not."""
+    """Write the snapshots of compatible APIs; return why others were not written."""
     refused = broken_callers(contracts, services)
     contracts.snapshot("").parent.mkdir(parents=True, exist_ok=True)
     for name, service in services.items():
@@ -199,7 +199,7 @@ def _report(lines: Iterable[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """0: all is well; NOT_CHECKED: as far as can be seen without the whole history."""
+    """Return 0 if no problem was found, NOT_CHECKED if the Git history is incomplete."""
     folders, contracts = service_folders(), Contracts()
     try:
         services = describe(folders)
@@ -213,7 +213,7 @@ def main(arguments: list[str]) -> int:
     if found := check(contracts, services, folders):
         return _report(found)
     if not contracts.history.whole():
-        print("no whole git history here: what was promised before is not known")
+        print("the Git history is incomplete: earlier contracts are unknown")
         return NOT_CHECKED
     return 0
 

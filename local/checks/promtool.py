@@ -1,6 +1,6 @@
-"""Runs promtool, Prometheus' own checker: the one on the PATH, else Debian's, into `.venv`.
+"""Run promtool, the checker of Prometheus: from the PATH, else from Debian's package.
 
-No package index that pip reads has it. Debian's package is unpacked, not installed: no root.
+Python package indexes do not have it. Debian's package is unpacked into `.venv` without root.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FETCHED = TOOLS / "bin" / "promtool"
 
 
 def find() -> str | None:
-    """Where promtool is; None where the machine has none and no apt to fetch it with."""
+    """Return the path of promtool, or None if it is missing and cannot be downloaded."""
     if path := shutil.which("promtool"):
         return path
     if not FETCHED.exists() and shutil.which("apt-get") and shutil.which("dpkg-deb"):
@@ -29,9 +29,9 @@ def find() -> str | None:
 
 
 def fetch() -> None:
-    """Download Debian's package `prometheus` and keep its promtool; nothing when that fails.
+    """Download Debian's package `prometheus` and extract promtool. Ignore a failure.
 
-    With package lists of its own: the machine's may be old or missing, and are root's to update.
+    Uses its own package lists, because the machine's may be outdated and belong to root.
     """
     with tempfile.TemporaryDirectory(dir=TOOLS) as name:
         folder = Path(name)
@@ -52,10 +52,10 @@ def _run(command: list[str], folder: Path) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """promtool's own exit code; where there is none, NOT_CHECKED, and in CI a failure."""
+    """Return promtool's exit code; without promtool NOT_CHECKED, or 1 in CI."""
     promtool = find()
     if promtool is None:
-        print("no promtool on this machine's PATH, and no Debian package to take it from")
+        print("no promtool on the PATH, and no Debian package available")
         return 1 if os.environ.get("CI") else NOT_CHECKED
     return subprocess.run([promtool, *arguments], check=False).returncode
 

@@ -105,7 +105,7 @@ def test_a_service_that_knows_of_nothing_at_all_is_not_believed(feed: _Feed) -> 
     feed.holes.clear()
     done = _audit(feed)
     assert done.returncode == check.NOT_CHECKED
-    assert "no service of vulnerabilities can be reached" in done.stdout
+    assert "no vulnerability database is reachable" in done.stdout
 
 
 # -- promtool

@@ -217,7 +217,7 @@ FINE: dict[str, Change] = {
 def test_what_breaks_nobody_is_only_to_be_written_down(checkout: Checkout, name: str) -> None:
     checkout.change_api(FINE[name])
     assert checkout.check() == (
-        "contracts/openapi/order-service.json is not what order-service says of itself: "
+        "contracts/openapi/order-service.json differs from the code of order-service: "
         "`make contracts`"
     )
     assert checkout.write() == []
@@ -447,13 +447,13 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         ),
         "order-placed.v9",
     ),
-    "nobody sends": (
+    "message without sender": (
         lambda document: document["operations"].pop("notification-service.sends.mail-sent"),
-        "mail-sent: nobody sends",
+        "mail-sent: no service sends",
     ),
-    "nobody receives": (
+    "channel without receiver": (
         lambda document: document["operations"].pop("notification-service.follows.mail-sent"),
-        "mail-sent: nobody receives",
+        "mail-sent: no service receives",
     ),
     "a key that the payload has not": (
         lambda document: _kafka_of(document, "order-placed.v1")["key"].update({"x-member": "sku"}),

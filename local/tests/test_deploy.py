@@ -113,5 +113,5 @@ def test_what_is_no_version_place_or_host_is_not_passed_on(
 ) -> None:
     done = run("--apply", **{name: value})
     assert done.returncode == 1
-    assert f"{name}={value!r} cannot be deployed" in done.stderr
+    assert f"{name}={value!r} is invalid" in done.stderr
     assert [path.name for path in (host / "shop").iterdir()] == [".env"]

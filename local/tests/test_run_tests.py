@@ -36,7 +36,7 @@ def test_a_suite_is_judged_by_its_tests(test: str, passes: bool, said: str, tmp_
     (tmp_path / "tests" / "test_it.py").write_text(f"def test_it():\n    {test}\n")
     result = run_tests.run(run_tests.Suite("one", tmp_path, Path(sys.executable)))
     assert result.passed is passes
-    assert said in result.said
+    assert said in result.summary
     assert bool(result.failures) is not passes
 
 

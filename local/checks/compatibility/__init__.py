@@ -1,4 +1,4 @@
-"""What of an API or an event may change without anybody noticing, and what would break somebody.
+"""Compatibility rules for APIs and events: which changes break a caller or a consumer.
 
 ``checks.contracts`` is the command; docs/adr/0010 gives the reasons and the baseline.
 """

@@ -1,4 +1,4 @@
-"""Is contracts/asyncapi.yaml what the code does? Topics, who uses them, and the event classes."""
+"""Compare contracts/asyncapi.yaml with the code: topics, their users, and event classes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LIMITS = (
     *("exclusiveMinimum", "exclusiveMaximum", "pattern", "format"),
 )
 _PROSE_HERE = ("decimal_places", "max_digits")
-"""Of money; a schema of an event can say that in prose only."""
+"""Limits of amounts of money. The schema of an event states them in its description."""
 
 
 def differing_topics(
     api: EventApi, partitions: Mapping[str, int], days: Mapping[str, int]
 ) -> list[str]:
-    """From the table that the topics are created from."""
+    """Compare channels with the table of topics."""
     found = [f"{name} is created and not described" for name in partitions.keys() - api.channels]
     for name in api.channels:
         if name not in partitions:
@@ -34,7 +34,7 @@ def differing_topics(
 
 
 def differing_use(api: EventApi, used: Mapping[str, Usage]) -> list[str]:
-    """Who sends and receives what, by the source of the services.
+    """Compare senders and receivers of each topic with the source of the services.
 
     A group that receives a topic buries what it cannot handle: it sends to its dead-letter topic.
     """
@@ -65,7 +65,7 @@ def _told(api: EventApi, service: str, does: str) -> set[str]:
 
 
 def differing_classes(api: EventApi, classes: Iterable[EventClass]) -> list[str]:
-    """Every event class against the schema of its event.
+    """Compare every event class with the schema of its event.
 
     What a producer makes has the schema's members and types. What the schema allows, a consumer
     reads: with this a producer whose schema grows cannot break a consumer unseen.
@@ -86,7 +86,7 @@ def differing_classes(api: EventApi, classes: Iterable[EventClass]) -> list[str]
 
 
 def _schemas(api: EventApi) -> dict[tuple[str, int], Mapping[str, Any]]:
-    """By event_type and version."""
+    """Return (event_type, version) → schema."""
     return {
         (message["name"], int(name.rpartition(".v")[2])): api.payload(message).schema
         for channel in api.channels
@@ -116,7 +116,7 @@ def _without(schema: Any, words: Iterable[str]) -> Any:
 
 
 def _always(schema: Any) -> Any:
-    """With every member required: a producer leaves none out, whatever has a default."""
+    """Return a schema with all members required, because a producer sends all of them."""
     if isinstance(schema, list):
         return [_always(each) for each in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""contracts/asyncapi.yaml: is it whole, what does it promise, and what would break a consumer."""
+"""Check contracts/asyncapi.yaml for consistency and for changes that break a consumer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEAD_LETTERS = ".dlq"
 
 @dataclass(frozen=True)
 class Operation:
-    """Somebody's sending or receiving."""
+    """One operation: a service sends to or receives from a channel."""
 
     name: str
     action: str
@@ -33,7 +33,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class EventApi:
-    """The document, and the payloads that its messages have in files of their own.
+    """The document, and the payload schemas of its messages in separate files.
 
     Args:
         files: by the address in the document, such as ``./events/order-placed.v1.schema.json``.
@@ -44,25 +44,25 @@ class EventApi:
 
     @property
     def channels(self) -> Mapping[str, Any]:
-        """By name, which is the topic's."""
+        """Return channels by name, which is the topic's name."""
         return dict(self.document.get("channels", {}))
 
     def partitions(self, channel: str) -> Any:
-        """How many; the key decides which one a message goes to."""
+        """Return the number of partitions of a channel."""
         return self.channels[channel]["bindings"]["kafka"]["partitions"]
 
     def days(self, channel: str) -> float:
-        """How long a message is kept."""
+        """Return the retention of a channel in days."""
         topic = self.channels[channel]["bindings"]["kafka"]["topicConfiguration"]
         return float(topic["retention.ms"] / _DAY)
 
     def messages(self, channel: str) -> Mapping[str, Any]:
-        """What may be on a channel, by name, with what the references stand for."""
+        """Return the messages of a channel by name, with references resolved."""
         named = self.channels[channel].get("messages", {})
         return {name: self._resolved(message) for name, message in named.items()}
 
     def payload(self, message: Mapping[str, Any]) -> Placed:
-        """A message's payload; raises ``KeyError`` when its file is not there."""
+        """Return a message's payload schema; raise ``KeyError`` if its file is missing."""
         payload = message.get("payload", {})
         if "$ref" in payload and not payload["$ref"].startswith("#"):
             content = self.files[payload["$ref"]]
@@ -71,11 +71,11 @@ class EventApi:
 
     @cached_property
     def operations(self) -> tuple[Operation, ...]:
-        """All that is sent and received."""
+        """Return all operations."""
         return tuple(_operation(*each) for each in self.document.get("operations", {}).items())
 
     def receivers(self, channel: str, message: str) -> list[str]:
-        """The services that receive a message."""
+        """Return the services that receive a message."""
         found = {
             operation.service
             for operation in self.operations
@@ -99,7 +99,7 @@ def _operation(name: str, told: Mapping[str, Any]) -> Operation:
 
 
 def mistakes(api: EventApi) -> list[str]:
-    """Why the document cannot be believed, whatever the code does; empty when it can."""
+    """List the inconsistencies of the document."""
     validator = Draft7Validator(json.loads(_SCHEMA.read_text()))
     errors = sorted(validator.iter_errors(api.document), key=lambda error: list(error.path))
     if errors:
@@ -107,19 +107,19 @@ def mistakes(api: EventApi) -> list[str]:
     try:
         return [*_unheard(api), *_mistaken_messages(api)]
     except KeyError as error:
-        return [f"refers to {error}, which is not there"]
+        return [f"refers to {error}, which does not exist"]
 
 
 def _unheard(api: EventApi) -> Iterator[str]:
-    """Whoever receives from a channel has to know all that is sent there, and somebody has to."""
+    """Check that each message has a sender, and that receivers of a channel know all messages."""
     for channel in api.channels:
         there = [each for each in api.operations if each.channel == channel]
         sent = {name for each in there if each.action == "send" for name in each.messages}
         if sent != api.messages(channel).keys():
-            yield f"{channel}: nobody sends {sorted(api.messages(channel).keys() ^ sent)}"
+            yield f"{channel}: no service sends {sorted(api.messages(channel).keys() ^ sent)}"
         receivers = [each for each in there if each.action == "receive"]
         if not receivers:
-            yield f"{channel}: nobody receives it"
+            yield f"{channel}: no service receives it"
         for each in receivers:
             for name in sorted(sent - each.messages):
                 yield f"{channel}: {name} is sent, which {each.service} does not receive"
@@ -144,7 +144,7 @@ def _mistaken_messages(api: EventApi) -> Iterator[str]:
 
 
 def breaking_changes(old: EventApi, new: EventApi) -> list[str]:
-    """What would break somebody who sends or receives, but for payloads: those never may."""
+    """List changes of channels and messages that break a sender or a receiver."""
     return [sentence for channel in old.channels for sentence in _channel(old, new, channel)]
 
 

@@ -1,6 +1,6 @@
-"""What was promised: every state of a contract that the history of main holds.
+"""Earlier contracts: every state of a contract in the history of the main branch.
 
-Not the file in the work tree: whoever changes that by hand would change the promise with the code.
+The file in the work tree is no baseline, because a change could edit it with the code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _FOLDER = "contracts"
 
 
 class History:
-    """The history that a checkout has of main, up to where its own branch left it.
+    """The history of the main branch up to the merge base of a checkout.
 
     What a branch held in between is no promise: of its merge only the outcome counts.
     """
@@ -22,14 +22,14 @@ class History:
     def __init__(self, root: Path) -> None:
         self._root = root
         self.base = self._base()
-        """The commit up to which everything is a promise; empty where there is no git."""
+        """The last commit whose contracts are binding; empty without Git."""
 
     def whole(self) -> bool:
-        """Whether nothing of it was left out when it was fetched."""
+        """Whether the history is complete, not a shallow clone."""
         return bool(self.base) and self._git("rev-parse", "--is-shallow-repository") == "false"
 
     def states(self, path: str) -> list[str]:
-        """Every content that a file of the contracts has had, newest first."""
+        """Return all contents of a contract file, newest first."""
         return [self._git("cat-file", "blob", each) for each in self._blobs.get(path, {})]
 
     @cached_property
@@ -53,7 +53,7 @@ class History:
         return self._git("rev-parse", "--verify", "--quiet", "HEAD")
 
     def _git(self, *arguments: str) -> str:
-        """Its answer; empty where it has none, and where there is no git."""
+        """Return the output of a Git command; empty on failure."""
         command = ["git", "-C", str(self._root), *arguments]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What a caller of an HTTP API may rely on: operations, what they take, what they answer.
+"""Compare two versions of an HTTP API: operations, parameters, bodies and responses.
 
 Compared is what goes over the wire. Names that do not (operation ids, path parameters, components)
 may change; so may prose, and new operations, parameters that may be left out, and answers.
@@ -19,19 +19,19 @@ _TEMPLATE = re.compile(r"\{[^}]*\}")
 
 @dataclass(frozen=True)
 class Break:
-    """What would break a caller, in a sentence, and the operation that it calls."""
+    """One incompatible change: a sentence and its operation."""
 
     operation: str
     sentence: str
 
 
 def breaking_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Break]:
-    """All of them; empty when every caller of the old API can call the new one."""
+    """List the changes that break a caller of the old API."""
     return list(_Apis(old, new).changes())
 
 
 def major_of(document: Mapping[str, Any]) -> str:
-    """The part of the API's version that has to move when a caller breaks."""
+    """Return the major version of the API, which an incompatible change must increase."""
     return str(document["info"]["version"]).partition(".")[0]
 
 
@@ -123,14 +123,14 @@ class _Apis:
 
     def _schemas(self, old: Any, new: Any, direction: Direction, name: str) -> Iterator[str]:
         pair = repr(old), repr(new), direction
-        if pair not in self._known:  # each answer has the same few problems
+        if pair not in self._known:  # many responses share the same problems
             before, after = Placed(old, self._old), Placed(new, self._new)
             self._known[pair] = breaks(before, after, direction)
         yield from (f"{name}: {sentence}" for sentence in self._known[pair])
 
 
 def _operations(document: Mapping[str, Any]) -> dict[tuple[str, str], tuple[str, Any]]:
-    """By method and path without the names in it: what people call it, and the operation."""
+    """Return operations by method and path template without parameter names."""
     found = {}
     for path, item in document.get("paths", {}).items():
         for method in _METHODS:
@@ -144,7 +144,7 @@ def _operations(document: Mapping[str, Any]) -> dict[tuple[str, str], tuple[str,
 
 
 def _parameters(operation: Any, document: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
-    """By place and name; one in the path by its position, since its name is not on the wire."""
+    """Return parameters by location and name; path parameters by position."""
     positions = [name[1:-1] for name in _TEMPLATE.findall(operation["path"])]
     found = {}
     for each in operation["parameters"]:
@@ -159,21 +159,21 @@ def _parameters(operation: Any, document: Mapping[str, Any]) -> dict[tuple[str, 
 
 
 def _followed(part: Any, document: Mapping[str, Any]) -> Any:
-    """A parameter, body or answer, or what a reference in its place stands for."""
+    """Return a parameter, body or response with its reference resolved."""
     if part and "$ref" in part:
         return resolve(part["$ref"], document)
     return part or {}
 
 
 def _problems(content: Any) -> set[str]:
-    """The types of the problem documents among the examples: callers tell errors apart by them."""
+    """Return the problem types of the examples; callers distinguish errors by type."""
     values = [example.get("value") for example in content.get("examples", {}).values()]
     types = {value.get("type") for value in values if isinstance(value, Mapping)}
     return {each for each in types if isinstance(each, str) and each.startswith("/problems/")}
 
 
 def _still_opens(key: Mapping[str, list[str]], wanted: list[Mapping[str, list[str]]]) -> bool:
-    """Whether who had these logins, each with its scopes, is let in."""
+    """Return whether every earlier login with its scopes is still sufficient."""
     return not wanted or any(
         all(set(scopes) <= set(key.get(name, ())) and name in key for name, scopes in one.items())
         for one in wanted

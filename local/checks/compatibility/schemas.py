@@ -1,4 +1,4 @@
-"""The rules for JSON schemas: can everything that is sent still be read?
+"""Compatibility rules for JSON schemas: the reader must accept everything the sender may send.
 
 One question, asked in two directions. Answers and events are sent with the new schema and read with
 the old one; requests are sent with the old schema and read with the new one. Whoever reads an
@@ -42,7 +42,7 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(
 
 
 class Direction(Enum):
-    """Who reads what: a service the requests of old callers, old readers its answers or events."""
+    """REQUEST: the service reads requests of old callers. ANSWER: old readers read its messages."""
 
     REQUEST = "request"
     ANSWER = "answer"
@@ -50,17 +50,17 @@ class Direction(Enum):
 
 @dataclass(frozen=True)
 class Placed:
-    """A schema and the document that its references point into."""
+    """A schema and the document of its references."""
 
     schema: Any
     document: Mapping[str, Any]
 
     def at(self, schema: Any) -> Placed:
-        """Another schema of the same document."""
+        """Return another schema of the same document."""
         return Placed(schema, self.document)
 
     def alternatives(self) -> Iterator[Placed]:
-        """What it may be, each of one type at most and without references, or of none at all."""
+        """Return the alternatives of the schema, each of one type and without references."""
         schema = {} if self.schema is True else self.schema
         if schema is False:
             return
@@ -94,7 +94,7 @@ class Placed:
 
 
 def _merged(one: Any, other: Any) -> Any:
-    """Both hold: members and required names of each, else the second's word."""
+    """Combine two schemas of an ``allOf``: the union of members, else the second's keyword."""
     if not isinstance(other, Mapping):
         return one if other else False
     whole = {**one, **other}
@@ -106,7 +106,7 @@ def _merged(one: Any, other: Any) -> Any:
 
 
 def resolve(reference: str, document: Mapping[str, Any]) -> Any:
-    """What ``#/components/schemas/Order`` stands for; raises ``KeyError`` for nothing."""
+    """Resolve ``#/components/schemas/Order``; raise ``KeyError`` if it does not exist."""
     if not reference.startswith("#/"):
         raise KeyError(f"{reference} points outside its document")
     found: Any = document
@@ -116,7 +116,7 @@ def resolve(reference: str, document: Mapping[str, Any]) -> Any:
 
 
 def breaks(old: Placed, new: Placed, direction: Direction, where: str = "") -> list[str]:
-    """What would break somebody, a sentence each; empty when the change is compatible."""
+    """List the incompatible changes, one sentence each."""
     return list(_Comparison(direction).compare(old, new, where))
 
 
@@ -126,9 +126,9 @@ class _Comparison:
     _under_way: set[tuple[int, int]] = field(default_factory=set)
 
     def compare(self, old: Placed, new: Placed, where: str) -> Iterator[str]:
-        """Of two schemas, whatever they are."""
+        """Compare two schemas."""
         pair = id(_target(old)), id(_target(new))
-        if pair in self._under_way:  # a schema that holds itself
+        if pair in self._under_way:  # a recursive schema
             return
         self._under_way.add(pair)
         sent, read = self._sent_and_read(old, new)
@@ -141,7 +141,7 @@ class _Comparison:
         return (old, new) if self.direction is Direction.REQUEST else (new, old)
 
     def _read_by_any(self, sent: Placed, readers: list[Placed], where: str) -> Iterator[str]:
-        """One of those who read has to take it; else what the most alike of them minds."""
+        """Require that one alternative accepts the schema, else list the smallest difference."""
         closest: list[str] | None = None
         for read in readers:
             minded = list(self._simple(sent, read, where))
@@ -154,7 +154,7 @@ class _Comparison:
         yield from closest or [f"{_at(where)}{_kind(sent.schema)} is sent, {expected} is read"]
 
     def _simple(self, sent: Placed, read: Placed, where: str) -> Iterator[str]:
-        """Of two schemas of one type each."""
+        """Compare two schemas of one type each."""
         values = _values(sent.schema)
         if values is not None:
             takes = Draft202012Validator(_scalar(read.schema))
@@ -201,7 +201,7 @@ class _Comparison:
 
 
 def _target(placed: Placed) -> Any:
-    """What stays the same object however often a reference is followed."""
+    """Return an identity that does not change when references are followed."""
     schema = placed.schema
     if isinstance(schema, Mapping) and "$ref" in schema:
         return resolve(schema["$ref"], placed.document)
@@ -209,26 +209,26 @@ def _target(placed: Placed) -> Any:
 
 
 def _at(*parts: str) -> str:
-    """Where in the document a sentence is about; nothing for its top."""
+    """Format the position of a change; empty for the top level."""
     path = ".".join(part for part in parts if part)
     return f"`{path}`: " if path else ""
 
 
 def _kind(schema: Schema) -> str:
-    """Its type in a word, which that of the values shows where only they are named."""
+    """Return the type of a schema, derived from its values if it has no type."""
     values = _values(schema)
     return str(schema.get("type", _TYPES[type(values[0])] if values else "anything"))
 
 
 def _values(schema: Schema) -> list[Any] | None:
-    """All that it may be, where they are named."""
+    """Return the values of an enum or constant."""
     if "const" in schema:
         return [schema["const"]]
     return list(schema["enum"]) if "enum" in schema else None
 
 
 def _scalar(schema: Schema) -> dict[str, Any]:
-    """Without what may hold references: named values are scalars here."""
+    """Return the schema without nested schemas."""
     holding = ("properties", "items", "additionalProperties")
     return {name: value for name, value in schema.items() if name not in holding}
 
@@ -260,7 +260,7 @@ def _limit(where: str, word: str, promised: Any, expected: Any) -> str:
 
 
 def _bound(schema: Schema, word: str, sign: int) -> tuple[float, bool]:
-    """The bound and whether it is excluded itself, so that of two the tighter is the greater."""
+    """Return the bound and whether it is exclusive, so that the tighter bound compares greater."""
     whole = schema.get("type") == "integer"
     found = [(-float("inf"), False)]
     for names, excluded in zip(_BOUNDS[word], (False, True), strict=True):

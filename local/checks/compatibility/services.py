@@ -1,4 +1,4 @@
-"""What each service says of its contracts, asked of its own code with its own interpreter."""
+"""Read the contracts of each service from its code, with its own interpreter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from installer import ROOT, SetupError
 
 _DESCRIBE = Path(__file__).with_name("describe.py")
 _SETTINGS = {"DATABASE_URL": "postgresql+asyncpg://nobody@127.0.0.1:1/none"}
-"""Where a setting has no default. Nothing is connected to."""
+"""Values for settings without a default. No connection is opened."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class EventClass:
 
 @dataclass(frozen=True)
 class Described:
-    """One service."""
+    """The contracts of one service."""
 
     name: str
     openapi: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Described:
 
 
 def describe(folders: Sequence[Path]) -> dict[str, Described]:
-    """All of them, by name; those last that make their document of the others'."""
+    """Describe all services. The gateway, whose document contains the others, comes last."""
     own = [folder for folder in folders if not _publishes_others(folder)]
     with ThreadPoolExecutor(max_workers=2) as pool:
         found = {each.name: each for each in pool.map(lambda folder: _asked(folder, {}), own)}
@@ -55,7 +55,7 @@ def _publishes_others(folder: Path) -> bool:
 
 
 def _asked(folder: Path, others: Mapping[str, Any]) -> Described:
-    """Raises ``SetupError`` when the service's code cannot be asked."""
+    """Run ``describe.py``; raise ``SetupError`` if the service's code fails."""
     done = subprocess.run(
         [str(folder / "venv" / "bin" / "python"), str(_DESCRIBE)],
         cwd=folder,
@@ -67,7 +67,7 @@ def _asked(folder: Path, others: Mapping[str, Any]) -> Described:
     )
     if done.returncode != 0:
         name = folder.relative_to(ROOT)
-        raise SetupError(f"{name}: its code cannot be asked for its contracts:\n{done.stderr}")
+        raise SetupError(f"{name}: reading its contracts failed:\n{done.stderr}")
     said = json.loads(done.stdout)
     events = [
         EventClass(folder.name, each["name"], each["type"], each["makes"], each["schema"])

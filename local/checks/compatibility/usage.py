@@ -29,7 +29,7 @@ class Usage:
 
 
 def usage_of(folder: Path, topics: Collection[str]) -> Usage:
-    """What the package ``app`` of a service does with these topics."""
+    """Return how the package ``app`` of a service uses these topics."""
     trees = [ast.parse(path.read_text()) for path in sorted((folder / "app").rglob("*.py"))]
     constants = dict(pair for tree in trees for pair in _constants(tree))
     usage = Usage()

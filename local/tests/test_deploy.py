@@ -94,7 +94,7 @@ def test_a_host_without_its_passwords_is_refused_before_anything_starts(
     (host / "shop" / ".env").unlink()
     done = run("--apply")
     assert done.returncode == 1
-    assert "the passwords are there" in done.stderr
+    assert "check that the passwords exist" in done.stderr
     assert not (host / "asked").exists()
 
 

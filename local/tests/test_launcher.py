@@ -131,10 +131,10 @@ def test_status_of_service_killed_by_user_says_so_without_log(
     )
     capsys.readouterr()
     assert main(["restart", "product-service"]) == 0
-    said = capsys.readouterr().out
-    assert "product-service is ready after" in said
-    assert "circuit breaker" in said
-    assert "lets requests through again after at most 5 s" in said
+    restarted = capsys.readouterr().out
+    assert "product-service is ready after" in restarted
+    assert "circuit breaker" in restarted
+    assert "lets requests through again after at most 5 s" in restarted
     assert main(["status"]) == 0
 
 
@@ -171,7 +171,7 @@ def test_command_that_disturbs_refuses_other_than_whole_name_and_suggests_it(
     }.items():
         assert main([command, wrong]) == 1
         said = capsys.readouterr().err
-        assert f"There is no {wrong!r}" in said
+        assert f"There is no part {wrong!r}" in said
         assert f"Did you mean {meant}?" in said
     assert [part.runner.identity for part in running.parts] == before
     assert all(part.runner.alive() for part in running.parts)
@@ -302,7 +302,7 @@ def test_a_number_of_replicas_that_is_not_possible_is_refused(
 ) -> None:
     monkeypatch.setenv("REPLICAS", "three")
     assert main(["status"]) == 1
-    assert "REPLICAS=three is not possible: 1 or 2" in capsys.readouterr().err
+    assert "REPLICAS=three is not possible: use 1 or 2" in capsys.readouterr().err
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(
@@ -310,7 +310,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
 ) -> None:
     assert main(["kill", "payment"]) == 1
     said = capsys.readouterr().err
-    assert "There is no 'payment'" in said
+    assert "There is no part 'payment'" in said
     assert "product-service" in said
     assert main(["pause"]) == 1
     assert "Say which one with s=<name>" in capsys.readouterr().err

@@ -1,5 +1,5 @@
-# Everything that is done with this repository; `make help` lists it.
-# The logic is in local/: bootstrap.py makes the environments, the fleet package starts the servers.
+# All commands of this repository; `make help` lists them.
+# local/bootstrap.py creates the environments, the package local/fleet starts servers and services.
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -8,109 +8,109 @@ BOOTSTRAP = @python=$$(PYTHON="$(PYTHON)" sh local/find-python.sh) && "$$python"
 PY = .venv/bin/python
 FLEET = $(PY) -m fleet
 
-##@ See it work
+##@ Run
 
 .PHONY: demo up down reset status logs traces dlq seed token doctor
-demo: setup  ## Start everything, place an order, show its mail; stays until Ctrl-C (once=1: ends)
+demo: setup  ## Start all parts, place an order, show its mail; runs until Ctrl-C (once=1: stops then)
 	@$(FLEET) demo $(if $(once),--once)
 
-up: setup  ## Start what is not running, until every API answers
+up: setup  ## Start all stopped servers and services, and wait until they are ready
 	@$(FLEET) up $(s)
 
-down: tools  ## Stop everything; the data stays
+down: tools  ## Stop all servers and services; keep the data
 	@$(FLEET) down $(s)
 
-reset: tools  ## Stop everything and throw all local data away
+reset: tools  ## Stop all servers and services; delete the data
 	@$(FLEET) reset $(s)
 
-status: tools  ## Show every process and what each service needs
+status: tools  ## Show all processes, and the dependencies of each service
 	@$(FLEET) status
 
-logs: tools  ## Follow the logs: s=order-service, n=40 lines to begin with; t=<trace id>: a request in all logs
+logs: tools  ## Follow the logs: s=order-service, n=40 earlier lines, t=<trace id> for one request
 	@$(FLEET) logs $(s) $(if $(n),-n $(n)) $(if $(t),-t "$(t)")
 
-traces: tools  ## Print the latest order's way through all services (t=an order's number or a trace's id)
+traces: tools  ## Print the trace of the latest order (t=<order number> or t=<trace id>)
 	@$(FLEET) traces $(t)
 
-dlq: tools  ## Open dead letters; a="replay order-placed --yes" replays them, a=-h tells the rest
+dlq: tools  ## List open dead letters; a="replay order-placed --yes" replays them, a=-h prints the help
 	@$(FLEET) dlq $(a)
 
-seed: tools  ## Fill the catalogue and its stock (40 products; a second time changes nothing)
+seed: tools  ## Create 40 demo products and their stock; idempotent
 	@$(FLEET) seed
 
-token:  ## Print an access token: u=alice (else bob, admin; p=... if the password is not the name)
+token:  ## Print an access token of u=alice, bob or admin (p=... if the password is not the name)
 	$(BOOTSTRAP) .venv >&2
 	@$(FLEET) token $(if $(u),"$(u)") $(if $(p),-p "$(p)")
 
-doctor: setup  ## Why is a token refused? token=... or u=alice (without: does the gateway fit its provider?)
+doctor: setup  ## Explain why a token is refused: token=... or u=alice (without: check the settings)
 	@$(FLEET) doctor $(if $(u),-u "$(u)") $(if $(token),"$(token)")
 
-##@ Break it (s=<whole name> of a service or server: kafka, postgres, mongo, mailbox, identity, ...)
+##@ Inject faults (s=<name> of a service or server: kafka, postgres, mongo, mailbox, identity, ...)
 
 .PHONY: restart kill pause resume
-restart: tools  ## Stop it if it runs, and start it
+restart: tools  ## Stop and start one part
 	@$(FLEET) restart $(s)
 
-kill: tools  ## kill -9
+kill: tools  ## Kill one part (SIGKILL)
 	@$(FLEET) kill $(s)
 
-pause: tools  ## Stop it in the middle of what it does (SIGSTOP)
+pause: tools  ## Pause one part (SIGSTOP)
 	@$(FLEET) pause $(s)
 
-resume: tools  ## Let it go on (SIGCONT)
+resume: tools  ## Resume one part (SIGCONT)
 	@$(FLEET) resume $(s)
 
 .PHONY: judge
-judge: setup-dev  ## Break it under load, then check every store: SEED=7 DURATION=60 (CLIENTS, FAULTS, REPLICAS, TARGET)
+judge: setup-dev  ## Inject faults under load, then check all data: SEED=7 DURATION=60 (CLIENTS, FAULTS, REPLICAS, TARGET)
 	@$(PY) -m tests.judge $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration $(DURATION)) \
 		$(if $(CLIENTS),--clients $(CLIENTS)) $(if $(FAULTS),--faults $(FAULTS)) \
 		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(TARGET),--target $(TARGET))
 
-##@ Work on it
+##@ Develop
 
 .PHONY: dev check contracts audit test test-keycloak e2e mutants bench deploy setup setup-dev lock clean
-dev: setup  ## Watch a service's code, and its log: each change starts it anew, in the fleet (s=order-service)
+dev: setup  ## Restart a service on each change of its code, and print its log (s=order-service)
 	@$(FLEET) dev $(s)
 
-check: setup-dev  ## Lint, format, types, structure, contracts, secrets, alert rules, known vulnerabilities
+check: setup-dev  ## Run all static checks: lint, format, types, structure, contracts, secrets, alert rules
 	@$(PY) -m checks
 
-contracts: setup-dev  ## Write down each service's API as it is; refuses what would break a caller
+contracts: setup-dev  ## Write the OpenAPI snapshots; refuses a change that breaks a caller
 	@$(PY) -m checks.contracts write
 
-audit: setup-dev  ## Known vulnerabilities of all pinned requirements (fails where nobody can be asked)
+audit: setup-dev  ## Search for known vulnerabilities of all pinned requirements
 	@$(PY) -m checks.audit
 
-test: setup-dev  ## All tests: libraries, launcher, services, end to end (s=order-service: only those)
+test: setup-dev  ## Run all tests (s=order-service: only that suite)
 	@$(PY) local/run_tests.py $(s)
 
-test-keycloak: setup-dev  ## The identity tests on a real Keycloak: KEYCLOAK_URL=http://localhost:8081
-	@test -n "$(KEYCLOAK_URL)" || { echo "Say which: make test-keycloak KEYCLOAK_URL=http://localhost:8081" \
-		"(it must have imported docker/keycloak/realm-export.json, with that URL as its hostname)" >&2; exit 1; }
+test-keycloak: setup-dev  ## Run the identity tests on Keycloak: KEYCLOAK_URL=http://localhost:8081
+	@test -n "$(KEYCLOAK_URL)" || { echo "Set the URL: make test-keycloak KEYCLOAK_URL=http://localhost:8081" \
+		"(Keycloak must have imported docker/keycloak/realm-export.json and use that URL as hostname)" >&2; exit 1; }
 	@TEST_KEYCLOAK_URL="$(KEYCLOAK_URL)" $(PY) -m pytest -q tests/identity
 
-e2e: setup-dev  ## The whole fleet's tests: on embedded servers, or TARGET=compose on the stack in Docker
+e2e: setup-dev  ## Run the end-to-end tests, on embedded servers or with TARGET=compose on Docker
 	@$(if $(filter compose,$(TARGET)),E2E_TARGET=compose TEST_KEYCLOAK_URL=http://localhost:$${KEYCLOAK_PORT:-8081}) \
 		$(PY) -m pytest -q tests/e2e tests/inputs $(if $(filter compose,$(TARGET)),$(ON_DOCKER))
 ON_DOCKER = tests/compose tests/identity -m 'not local'
 
-mutants: setup-dev  ## Plant deliberate defects one by one; a test must catch each (m=NAME: only that one)
+mutants: setup-dev  ## Apply deliberate defects one by one; a test must detect each (m=<name>: only that one)
 	@$(PY) -m tests.mutants $(m)
 
-deploy: tools  ## A version to DEPLOY_HOST=user@host: VERSION=1.2.0 IMAGE_PREFIX=... (apply=1: does it, else prints it)
+deploy: tools  ## Print the deployment of VERSION=1.2.0 IMAGE_PREFIX=... to DEPLOY_HOST=user@host (apply=1: deploy)
 	@$(PY) local/deploy.py $(if $(apply),--apply)
 
-bench: setup-dev  ## Measure it, and check the state afterwards: ONLY="orders mails" SECONDS=5 SOAK=10 PROFILE=...
+bench: setup-dev  ## Run the benchmarks, then check the data: ONLY="orders mails" SECONDS=5 SOAK=10 PROFILE=...
 	@$(PY) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(filter command,$(origin SECONDS)),--seconds $(SECONDS)) \
 		$(if $(SOAK),--soak $(SOAK)) $(if $(PROFILE),--profile $(PROFILE))
 
-setup:  ## Make the environments that running needs (done by the others when needed)
+setup:  ## Create the environments for running (other targets do it when needed)
 	$(BOOTSTRAP)
 
-setup-dev:  ## Make the environments with the tools of tests and checks
+setup-dev:  ## Create the environments for tests and checks
 	$(BOOTSTRAP) --dev
 
-lock: tools  ## Pin all requirements again (upgrade=1: to the newest allowed)
+lock: tools  ## Pin all requirements again (upgrade=1: to the newest allowed versions)
 	@$(PY) local/lock.py $(if $(upgrade),--upgrade)
 
 clean:  ## Remove all environments and caches
@@ -121,7 +121,7 @@ clean:  ## Remove all environments and caches
 tools:
 	$(BOOTSTRAP) .venv
 
-help:  ## This list
+help:  ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile

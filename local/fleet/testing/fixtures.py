@@ -34,7 +34,7 @@ from fleet.testing.temporary_servers import TemporaryServers
 
 @pytest.fixture(scope="session")
 def _servers() -> Iterator[TemporaryServers]:
-    # Its servers end by SIGKILL: a clean shutdown of data that is thrown away takes seconds.
+    # Fixtures kill their servers: a graceful shutdown of temporary data would take seconds.
     servers = TemporaryServers()
     yield servers
     servers.remove()

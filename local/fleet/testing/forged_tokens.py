@@ -1,4 +1,4 @@
-"""The table of promise 39: tokens and headers that a forger would send, each refused with a 401.
+"""The table of promise 39: forged tokens and headers, each of which must get a 401.
 
 Played against the verifier, order-service and the gateway, so that all three refuse the same.
 """
@@ -25,13 +25,13 @@ _PART = re.compile(r"[A-Za-z0-9_-]{16,}")
 
 @dataclass(frozen=True)
 class Presented:
-    """A request's Authorization headers, as bytes, and what is wrong with them."""
+    """Authorization headers of a request, and their flaw."""
 
     name: str
     headers: tuple[bytes, ...]
 
     def leaked_into(self, text: str) -> set[str]:
-        """What of the token, or of whom it names, another text repeats."""
+        """Return parts of the token or its claims that appear in another text."""
         parts = {
             part for header in self.headers for part in _PART.findall(header.decode("latin-1"))
         }
@@ -39,7 +39,7 @@ class Presented:
         return {part for part in parts if part[:48] in text}
 
     def flaws(self, status: int, headers: Mapping[str, str], body: bytes) -> list[str]:
-        """What an answer to it lacks, to be the refusal that is promised."""
+        """Return the differences of a response from the promised 401."""
         flaws = [] if status == 401 else [f"the status is {status}"]
         if not headers.get("www-authenticate", "").startswith("Bearer"):
             flaws.append("there is no challenge")
@@ -58,7 +58,7 @@ def _hmac(secret: bytes, algorithm: str = "sha256") -> Callable[[bytes], bytes]:
 
 @dataclass
 class Forger:
-    """Knows the public keys, and owns a valid token and keys that are not the provider's.
+    """A forger with the provider's public keys, one valid token, and foreign keys.
 
     `azp` is forged too: the verifier under test must know the client `storefront` alone.
     """
@@ -70,7 +70,7 @@ class Forger:
 
     @classmethod
     def new(cls) -> Forger:
-        """One with fresh keys."""
+        """Create a forger with new keys."""
         return cls(
             key=SigningKey.new("sig-1"),
             encryption=SigningKey.new("enc-1"),
@@ -79,7 +79,7 @@ class Forger:
         )
 
     def key_set(self) -> list[Json]:
-        """As Keycloak's: an encryption key too, and what a careless provider might add."""
+        """Return a key set like Keycloak's, with an encryption key and malformed entries."""
         curve = {"kid": "curve", "kty": "EC", "use": "sig", "alg": "ES256", "crv": "P-256"}
         return [
             self.encryption.jwk(use="enc", alg="RSA-OAEP"),
@@ -90,7 +90,7 @@ class Forger:
         ]
 
     def presented(self) -> list[Presented]:
-        """Promise 39's table as requests carry it."""
+        """Yield the table as request headers."""
         found = [
             Presented(name, (b"Bearer " + forged.encode("utf-8", "surrogatepass"),))
             for name, forged in self.tokens()
@@ -100,7 +100,7 @@ class Forger:
         return found
 
     def tokens(self) -> Iterator[tuple[str, str]]:
-        """Promise 39's table: what is wrong with it, and the token."""
+        """Yield the table: flaw and token."""
         yield from self._algorithms()
         yield from self._keys()
         yield from self._headers()
@@ -292,7 +292,7 @@ def _rsa(
 
 
 def _odd_headers(good: bytes) -> Iterator[tuple[str, tuple[bytes, ...]]]:
-    """A good token, but not as the one Authorization header of the form that is asked for."""
+    """Yield valid tokens in malformed or repeated Authorization headers."""
     bearer = b"Bearer " + good
     yield "the same header twice", (bearer, bearer)
     yield "a good one, then another scheme", (bearer, b"Basic YWxpY2U6YWxpY2U=")

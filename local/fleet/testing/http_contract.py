@@ -1,4 +1,4 @@
-"""Scripts of HTTP calls (contracts/http): what one service relies on at another.
+"""Scripts of HTTP calls (contracts/http) that one service relies on in another.
 
 The consumer's tests play a script against their stand-in, the provider's against the real thing, so
 that the two cannot drift apart.
@@ -17,10 +17,10 @@ Step = dict[str, Any]
 
 
 class Client(Protocol):
-    """The part of an asynchronous HTTP client that is used here."""
+    """Protocol of the asynchronous HTTP client."""
 
     async def request(self, method: str, url: str, *, json: Any, headers: dict[str, str]) -> Any:
-        """Send one request; the answer has ``status_code``, ``text`` and ``json()``."""
+        """Send one request; the response has ``status_code``, ``text`` and ``json()``."""
 
 
 def load(path: Path, given: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def load(path: Path, given: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 
 async def play(client: Client, steps: list[Step]) -> None:
-    """Send each step's call and compare status, named fields, problem type, begin of the detail."""
+    """Send the calls; compare status, fields, problem type and start of the detail."""
     for step in steps:
         method, url = step["call"].split(" ")
         pieces = step.get("items", {}).items()
@@ -58,5 +58,5 @@ async def play(client: Client, steps: list[Step]) -> None:
 
 
 def _detail(document: Any) -> str:
-    """A problem's detail; empty for any other answer."""
+    """Return a problem's detail; empty for other responses."""
     return str(document.get("detail", "")) if isinstance(document, dict) else ""

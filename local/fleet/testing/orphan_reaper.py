@@ -1,4 +1,4 @@
-"""Cleans up after a test run that was killed.
+"""Stop the servers of a test run that was killed.
 
 Fixtures stop their servers themselves; a run that dies by SIGKILL cannot. This process waits for
 the end of its standard input, which the system closes with the run, however it ended. Then it kills
@@ -16,7 +16,7 @@ from fleet.processes.process_identity import PidFile
 
 
 def main(folder: Path) -> None:
-    """Wait for the end of the input, then kill and remove."""
+    """Wait for the end of standard input, then kill the servers and delete the folder."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.read()

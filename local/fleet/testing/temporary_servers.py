@@ -1,4 +1,4 @@
-"""Where a test session's servers live, and who ends them when nobody else can."""
+"""A temporary folder for servers of tests, which are stopped even if the test run is killed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ P = TypeVar("P", bound=Program)
 
 
 class TemporaryServers:
-    """The folder and the guard of one test session's servers."""
+    """The folder of a test session's servers, and the process that stops orphaned servers."""
 
     def __init__(self) -> None:
-        """Make the folder (``nobody`` runs PostgreSQL there for root) and start the guard."""
+        """Create the folder and start the orphan reaper."""
         self.folder = Path(tempfile.mkdtemp(prefix="fleet-test-", dir=_reachable_by_all()))
         self.folder.chmod(0o711)
-        self._guard = subprocess.Popen(
+        self._reaper = subprocess.Popen(
             [sys.executable, "-m", "fleet.testing.orphan_reaper", str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -31,18 +31,18 @@ class TemporaryServers:
         )
 
     def start(self, program: P) -> Runner[P]:
-        """Start a program and return it running."""
+        """Start a program; return its runner when it is ready."""
         runner = Runner(program, self.folder)
         runner.start()
         return runner
 
     def remove(self) -> None:
-        """Remove the folder and let the guard go."""
+        """Delete the folder and stop the orphan reaper."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._guard.communicate(timeout=10)
+        self._reaper.communicate(timeout=10)
 
 
 def _reachable_by_all() -> str | None:
-    """A temporary folder whose parents ``nobody`` may pass; the user's own suits everyone else."""
-    shared = "/var/tmp"  # noqa: S108 - mkdtemp makes a name nobody can guess
+    """Return the parent for the folder: for root one that PostgreSQL's user can enter."""
+    shared = "/var/tmp"  # noqa: S108 - mkdtemp chooses an unpredictable name
     return shared if os.geteuid() == 0 and os.access(shared, os.W_OK) else None

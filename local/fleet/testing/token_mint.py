@@ -1,4 +1,4 @@
-"""A stand-in identity provider for tests: its keys, the tokens it signs, its documents over HTTP.
+"""A fake identity provider for tests: keys, signed tokens, and documents over HTTP.
 
 For tokens that no real provider would give, and keys that come and go when the test says so.
 """
@@ -26,45 +26,45 @@ Json = dict[str, Any]
 
 
 def b64(data: bytes | Json) -> str:
-    """Base64url without padding; an object as its JSON."""
+    """Encode as base64url without padding; objects as JSON."""
     raw = data if isinstance(data, bytes) else json.dumps(data).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def number(value: int) -> str:
-    """A number as a JWK holds it."""
+    """Encode a number for a JWK."""
     return b64(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
 @dataclass
 class SigningKey:
-    """A key pair and the id that its public half is published under."""
+    """A key pair with its key id."""
 
     kid: str
     private: rsa.RSAPrivateKey
 
     @classmethod
     def new(cls, kid: str, bits: int = 2048) -> SigningKey:
-        """A fresh one."""
+        """Create a new key pair."""
         return cls(kid, rsa.generate_private_key(public_exponent=65537, key_size=bits))
 
     def jwk(self, **other: str) -> Json:
-        """The public half, as in a key set."""
+        """Return the public key as a JWK."""
         numbers = self.private.public_key().public_numbers()
         named = {"kid": self.kid, "kty": "RSA", "use": "sig", "alg": "RS256"}
         return named | {"n": number(numbers.n), "e": number(numbers.e)} | other
 
     def sign(self, data: bytes) -> bytes:
-        """RS256."""
+        """Sign with RS256."""
         return self.private.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
     def public(self, encoding: Encoding) -> bytes:
-        """The public half, as PEM or DER."""
+        """Return the public key as PEM or DER."""
         return self.private.public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
 
 
 def claims(**changed: Any) -> Json:
-    """An access token's claims as Keycloak's; a change to None takes a claim away.
+    """Return claims like those of Keycloak's access token; None removes a claim.
 
     Good for an hour: what a long test run refuses must not be refused for its age.
     """
@@ -88,7 +88,7 @@ def claims(**changed: Any) -> Json:
 
 
 def claims_of(name: str, *roles: str, **changed: Any) -> Json:
-    """The claims of `<name>@example.com` with these realm roles."""
+    """Return the claims of `<name>@example.com` with these realm roles."""
     mine = {"sub": f"sub-of-{name}", "email": f"{name}@example.com", "preferred_username": name}
     return claims(**{**mine, "realm_access": {"roles": list(roles)}, **changed})
 
@@ -101,7 +101,7 @@ def token(
     sign: Callable[[bytes], bytes] | None = None,
     **header_changes: Any,
 ) -> str:
-    """Header, payload and a signature over both, by default the key's own."""
+    """Return a token: header, payload and signature, by default of the key."""
     if header is None:
         header = {"alg": "RS256", "typ": "JWT", "kid": key.kid} | header_changes
         header = {name: value for name, value in header.items() if value is not None}
@@ -111,7 +111,7 @@ def token(
 
 @dataclass
 class StandIn:
-    """What the provider publishes and how it answers; a test changes it as it goes.
+    """The documents and the behaviour of the fake provider, which a test can change.
 
     Attributes:
         keys: the key set's entries.
@@ -131,20 +131,20 @@ class StandIn:
 
     @property
     def issuer(self) -> str:
-        """Where its realm is."""
+        """URL of the realm."""
         return f"http://127.0.0.1:{self._port}/realms/microservices"
 
     @property
     def jwks_url(self) -> str:
-        """Where its key set is."""
+        """URL of the key set."""
         return f"{self.issuer}/protocol/openid-connect/certs"
 
     def publish(self, *keys: SigningKey) -> None:
-        """From now on these, and no others."""
+        """Publish these keys only."""
         self.keys = [key.jwk() for key in keys]
 
     async def start(self) -> None:
-        """Listen; on the same port as before where it was stopped."""
+        """Listen, after a stop on the same port."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
@@ -183,7 +183,7 @@ class StandIn:
 
 @asynccontextmanager
 async def stand_in(*keys: SigningKey | Json) -> AsyncIterator[StandIn]:
-    """A provider with these keys on a free port, for the length of the block."""
+    """Run a provider with these keys on a free port during the block."""
     provider = StandIn([key.jwk() if isinstance(key, SigningKey) else key for key in keys])
     await provider.start()
     try:

@@ -1,6 +1,6 @@
-"""A stand-in for Keycloak: its paths, claims and refusals, from the same realm file.
+"""An emulator of Keycloak with its paths, claims and error responses, from the same realm file.
 
-For this machine only: it listens on 127.0.0.1, and passwords lie readable in the realm file. What
-it does not do as the real one is listed in local/README.md; ``tests/identity`` holds both to the
+For local use only: it listens on 127.0.0.1, and the realm file contains plain passwords.
+local/README.md lists the differences; ``tests/identity`` runs the same tests on both.
 same tests.
 """

@@ -1,4 +1,4 @@
-"""One process: the realm of a file on one port of 127.0.0.1."""
+"""Run the identity provider: serve the realm of a file on a port of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from fleet.processes.program import HOST
 
 
 def main() -> int:
-    """Read the realm and the keys; what is wrong with them is one sentence."""
+    """Read realm and keys, and serve. Print a read error as one sentence."""
     parser = argparse.ArgumentParser(prog="python -m fleet.emulators.identity", description=__doc__)
     parser.add_argument("--port", type=int, default=8081)
-    parser.add_argument("--realm", type=Path, required=True, help="a realm that Keycloak exported")
-    parser.add_argument("--keys", type=Path, required=True, help="made when it is not there")
+    parser.add_argument(
+        "--realm", type=Path, required=True, help="a realm file exported by Keycloak"
+    )
+    parser.add_argument("--keys", type=Path, required=True, help="created if missing")
     arguments = parser.parse_args()
     try:
         realm, keys = read_realm(arguments.realm), Keys.load(arguments.keys)

@@ -1,4 +1,4 @@
-"""Keycloak's paths."""
+"""The HTTP routes of the emulator, which are Keycloak's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ router = APIRouter()
 
 
 def create_app(provider: Provider) -> FastAPI:
-    """Build the app of one realm."""
+    """Build the app for one realm."""
     app = FastAPI(title="Identity", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.provider = provider
     app.include_router(router, prefix=provider.path)
@@ -37,19 +37,19 @@ def create_app(provider: Provider) -> FastAPI:
 
 @router.get("")
 async def realm(request: Request) -> Response:
-    """The realm itself."""
+    """Return the realm document."""
     return _public(request, realm_document(_provider(request)))
 
 
 @router.get("/.well-known/openid-configuration")
 async def configuration(request: Request) -> Response:
-    """Where everything is."""
+    """Return the discovery document."""
     return _public(request, discovery(_provider(request)))
 
 
 @router.get(f"{_PROTOCOL}/certs")
 async def certs(request: Request) -> Response:
-    """The key set."""
+    """Return the key set."""
     return _public(request, _provider(request).keys.public_set())
 
 
@@ -59,7 +59,7 @@ async def certs(request: Request) -> Response:
 @router.options(f"{_PROTOCOL}/userinfo")
 @router.options(f"{_PROTOCOL}/logout")
 async def preflight(request: Request) -> Response:
-    """Say yes to any origin, as Keycloak does: the request itself is what is refused."""
+    """Allow any origin, as Keycloak does. The request itself may still be refused."""
     headers = _cors(request) | {
         "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
         "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, X-Requested-With",
@@ -70,11 +70,11 @@ async def preflight(request: Request) -> Response:
 
 @router.post(f"{_PROTOCOL}/token")
 async def token(request: Request) -> Response:
-    """Tokens for a password, a code, a refresh token, or a client itself."""
+    """Issue tokens for a password, a code, a refresh token, or a client."""
     provider = _provider(request)
     form = with_basic_client(await form_of(request), request.headers.get("authorization"))
     check_grant_type(form)
-    request.state.cors = _cors(request)  # from here on a page may read why it was refused
+    request.state.cors = _cors(request)  # from here a web page may read the error
     client = client_of(provider, form)
     if not _is_from(request, client):
         return _foreign_origin()
@@ -84,7 +84,7 @@ async def token(request: Request) -> Response:
 
 @router.api_route(f"{_PROTOCOL}/userinfo", methods=["GET", "POST"])
 async def userinfo(request: Request) -> Response:
-    """Who an access token speaks for; refusals have no body."""
+    """Return the user of an access token. Errors have no body."""
     provider = _provider(request)
     scheme, _, access = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
@@ -106,7 +106,7 @@ async def userinfo(request: Request) -> Response:
 
 @router.get(f"{_PROTOCOL}/auth")
 async def auth(request: Request) -> Response:
-    """The login form, for a browser that a client has sent here."""
+    """Show the login form to a browser that a client has redirected."""
     provider = _provider(request)
     try:
         return login.begin(provider, query_of(request), request.cookies.get(login.COOKIE))
@@ -116,7 +116,7 @@ async def auth(request: Request) -> Response:
 
 @router.post("/login-actions/authenticate")
 async def authenticate(request: Request) -> Response:
-    """The login form, filled in."""
+    """Handle the submitted login form."""
     provider = _provider(request)
     try:
         return login.authenticate(provider, query_of(request), await form_of(request))
@@ -126,7 +126,7 @@ async def authenticate(request: Request) -> Response:
 
 @router.get(f"{_PROTOCOL}/logout")
 async def end_session(request: Request) -> Response:
-    """Log out, for a browser that a client has sent here."""
+    """Log out a browser that a client has redirected."""
     provider = _provider(request)
     try:
         return login.end(provider, query_of(request), request.cookies.get(login.COOKIE))
@@ -136,7 +136,7 @@ async def end_session(request: Request) -> Response:
 
 @router.post(f"{_PROTOCOL}/logout")
 async def logout(request: Request) -> Response:
-    """Log out by a refresh token; or, from the page that asks, by the browser's cookie."""
+    """Log out by refresh token, or by cookie from the confirmation page."""
     provider = _provider(request)
     form = with_basic_client(await form_of(request), request.headers.get("authorization"))
     if "refresh_token" not in form:
@@ -171,7 +171,7 @@ def _provider(request: Request) -> Provider:
 
 
 def _is_from(request: Request, client: Client) -> bool:
-    """Whether a request comes from no page at all, or from one of the client's."""
+    """Return whether a request has no origin or one of the client's web origins."""
     origin = request.headers.get("origin")
     return origin is None or origin in client.web_origins
 

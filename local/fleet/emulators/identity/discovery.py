@@ -1,4 +1,4 @@
-"""The documents that anybody may read, from any page."""
+"""The public documents of the provider."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fleet.emulators.identity.provider import Provider
 
 
 def discovery(provider: Provider) -> dict[str, Any]:
-    """What a client needs to find its way; of Keycloak's document only what is true here."""
+    """Return the discovery document with the supported subset of Keycloak's."""
     base = provider.endpoints
     return {
         "issuer": provider.issuer,
@@ -40,7 +40,7 @@ def discovery(provider: Provider) -> dict[str, Any]:
 
 
 def realm_document(provider: Provider) -> dict[str, Any]:
-    """The realm in a few words."""
+    """Return the realm document."""
     return {
         "realm": provider.realm.name,
         "token-service": provider.endpoints,

@@ -1,8 +1,8 @@
-"""Refusals in OAuth's shape."""
+"""OAuth error responses."""
 
 
 class Refused(Exception):
-    """An answer of the token endpoint that is no token; callers branch on ``error``."""
+    """An error response of the token endpoint; clients branch on ``error``."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)

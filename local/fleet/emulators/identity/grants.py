@@ -1,4 +1,4 @@
-"""The token endpoint: four grants, and Keycloak's word for each refusal."""
+"""The token endpoint: four grant types, with Keycloak's error descriptions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WRONG_USER = "Invalid user credentials"
 
 
 def client_of(provider: Provider, form: Form) -> Client:
-    """The client that asks; one with a secret must know it."""
+    """Authenticate the client of a request."""
     client = provider.realm.clients.get(form.get("client_id", ""))
     if client is None:
         raise Refused(401, "invalid_client", _WRONG_CLIENT)
@@ -36,7 +36,7 @@ def client_of(provider: Provider, form: Form) -> Client:
 
 
 def check_grant_type(form: Form) -> None:
-    """Refuse what is no grant here, before anybody is asked who they are."""
+    """Refuse an unsupported grant type before the client is authenticated."""
     if "grant_type" not in form:
         raise Refused(400, "invalid_request", "Missing form parameter: grant_type")
     if form["grant_type"] not in _GRANTS:
@@ -44,7 +44,7 @@ def check_grant_type(form: Form) -> None:
 
 
 def tokens(provider: Provider, client: Client, form: Form) -> dict[str, Any]:
-    """The answer to a request for tokens, whose grant type has been checked."""
+    """Issue tokens for a request whose grant type has been checked."""
     grant = _GRANTS[form["grant_type"]](provider, client, form)
     if grant.session is not None:
         provider.sessions.use(grant.session)
@@ -52,7 +52,7 @@ def tokens(provider: Provider, client: Client, form: Form) -> dict[str, Any]:
 
 
 def authenticated(provider: Provider, login: str, password: str) -> User:
-    """The person with this name or address and this password."""
+    """Authenticate a user by user name or e-mail address and password."""
     user = provider.realm.user(login)
     if user is None or user.password is None or not same(user.password, password):
         raise Refused(400, "invalid_grant", _WRONG_USER)
@@ -133,7 +133,7 @@ def _client_credentials(provider: Provider, client: Client, form: Form) -> Grant
 
 
 def refresh_claims(provider: Provider, client: Client, form: Form) -> Mapping[str, Any]:
-    """The claims of the refresh token in a form, which must be this client's."""
+    """Return the claims of a form's refresh token, which must belong to the client."""
     if "refresh_token" not in form:
         raise Refused(400, "invalid_request", "No refresh token")
     claims = provider.keys.read_refresh(form["refresh_token"])

@@ -1,4 +1,4 @@
-"""The realm's keys, and what is signed with them; they outlive the process in a file of the fleet.
+"""The realm's keys, stored in a file of the fleet, and the tokens signed with them.
 
 A token from before a restart stays good, as at Keycloak, whose keys lie in its database.
 """
@@ -21,7 +21,7 @@ Claims = dict[str, Any]
 
 
 class Keys:
-    """An RSA key that signs, one for encryption that nobody uses, a secret for refresh tokens."""
+    """A signing key, an unused encryption key, and a secret for refresh tokens."""
 
     def __init__(self, signing: RSAKey, encryption: RSAKey, refresh: OctKey) -> None:
         self._signing = signing
@@ -30,7 +30,7 @@ class Keys:
 
     @classmethod
     def load(cls, path: Path) -> Keys:
-        """Read the keys, or make them once; half a file never stands there."""
+        """Read the keys, or create the file atomically."""
         try:
             found = json.loads(path.read_text(encoding="ascii"))
             signing, encryption = (RSAKey.import_key(found[name]) for name in ("sig", "enc"))
@@ -40,28 +40,28 @@ class Keys:
             keys._save(path)
             return keys
         except (ValueError, KeyError, TypeError, JoseError) as error:
-            raise FleetError(f"{path} holds no keys; remove it, or: make reset") from error
+            raise FleetError(f"{path} contains no keys. Delete it, or run: make reset") from error
 
     def public_set(self) -> dict[str, Any]:
-        """The key set that verifiers fetch."""
+        """Return the public key set (JWKS)."""
         return {"keys": [key.as_dict(private=False) for key in (self._encryption, self._signing)]}
 
     def sign(self, claims: Mapping[str, Any]) -> str:
-        """An access token or an ID token."""
+        """Sign an access token or an ID token."""
         header = {"alg": "RS256", "typ": "JWT", "kid": self._signing.kid}
         return jwt.encode(header, dict(claims), self._signing, algorithms=["RS256"])
 
     def sign_refresh(self, claims: Mapping[str, Any]) -> str:
-        """A refresh token: a shared secret signs it, because nobody else verifies it."""
+        """Sign a refresh token with a shared secret, because only this provider verifies it."""
         header = {"alg": "HS512", "typ": "JWT", "kid": self._refresh.kid}
         return jwt.encode(header, dict(claims), self._refresh, algorithms=["HS512"])
 
     def read(self, token: str) -> Claims | None:
-        """The claims of a token that this key signed, expired or not; None for any other."""
+        """Return the claims of a token signed by this key, even if expired, else None."""
         return _read(token, self._signing, "RS256")
 
     def read_refresh(self, token: str) -> Claims | None:
-        """The claims of a refresh token, expired or not; None for anything else."""
+        """Return the claims of a refresh token, even if expired, else None."""
         return _read(token, self._refresh, "HS512")
 
     def _save(self, path: Path) -> None:

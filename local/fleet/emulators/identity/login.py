@@ -1,4 +1,4 @@
-"""The browser's way: from a client to the login form, back with a code, and out again.
+"""The browser flow: authorization request, login form, redirect with a code, logout.
 
 Nothing is remembered between the form and its answer: the form carries the client's request along,
 and the request is checked again as if it were new.
@@ -33,7 +33,7 @@ Fields = Mapping[str, str]
 
 @dataclass(frozen=True)
 class _Request:
-    """What a client asked the login page for; ``client`` and ``redirect_uri`` belong together."""
+    """An authorization request whose redirect URI belongs to its client."""
 
     provider: Provider
     client: Client
@@ -41,7 +41,7 @@ class _Request:
     fields: Fields
 
     def back(self, answer: Mapping[str, str], *, in_fragment: bool = False) -> Response:
-        """Send the browser back to the client with an answer."""
+        """Redirect the browser to the client with a response."""
         known = {"state": self.fields["state"]} if "state" in self.fields else {}
         query = urlencode({**answer, **known, "iss": self.provider.issuer})
         if in_fragment or self.fields.get("response_mode") == "fragment":
@@ -51,13 +51,13 @@ class _Request:
         return RedirectResponse(f"{self.redirect_uri}{sign}{query}", status_code=302)
 
     def refuse(self, error: str, description: str = "", *, in_fragment: bool = False) -> Response:
-        """Send the browser back with a refusal."""
+        """Redirect the browser to the client with an error."""
         detail = {"error_description": description} if description else {}
         return self.back({"error": error, **detail}, in_fragment=in_fragment)
 
 
 def begin(provider: Provider, fields: Fields, cookie: str | None) -> Response:
-    """The login form; or at once the answer, for whoever is logged in already."""
+    """Show the login form, or redirect immediately if the browser has a session."""
     request = _recognise(provider, fields)
     if isinstance(request, Response):
         return request
@@ -72,7 +72,7 @@ def begin(provider: Provider, fields: Fields, cookie: str | None) -> Response:
 
 
 def authenticate(provider: Provider, fields: Fields, form: Fields) -> Response:
-    """What the form was sent with: a code and a cookie, or the form again."""
+    """Handle the submitted form: redirect with a code and set the cookie, or show it again."""
     request = _recognise(provider, fields)
     if isinstance(request, Response):
         return request
@@ -85,14 +85,14 @@ def authenticate(provider: Provider, fields: Fields, form: Fields) -> Response:
         return login_page(provider.realm, _action(request), username, failed=True)
     session = provider.sessions.begin(user)
     response = _grant(request, session, from_cookie=False)
-    # Lax is enough for a page that is only ever gone to; Keycloak's own are Secure; SameSite=None.
+    # Lax suffices for top-level navigation; Keycloak's cookies are Secure; SameSite=None.
     path = f"{provider.path}/"
     response.set_cookie(COOKIE, session.cookie, path=path, httponly=True, samesite="lax")
     return response
 
 
 def end(provider: Provider, fields: Fields, cookie: str | None) -> Response:
-    """Log out with an ID token as the proof of who asks; without one, ask."""
+    """Log out with an ID token as hint; without one, ask for confirmation."""
     client_id, hint = fields.get("client_id"), fields.get("id_token_hint")
     if hint is None:
         if (refusal := _check_return(provider, client_id, fields)) is not None:
@@ -111,7 +111,7 @@ def end(provider: Provider, fields: Fields, cookie: str | None) -> Response:
 
 
 def end_confirmed(provider: Provider, fields: Fields, cookie: str | None) -> Response:
-    """Log out whoever pressed the button; the cookie is not sent along from another's page."""
+    """Log out after the confirmation. Other sites' pages cannot send the cookie."""
     if (refusal := _check_return(provider, fields.get("client_id"), fields)) is not None:
         return refusal
     session = provider.sessions.of_cookie(cookie)
@@ -121,7 +121,7 @@ def end_confirmed(provider: Provider, fields: Fields, cookie: str | None) -> Res
 
 
 def _recognise(provider: Provider, fields: Fields) -> _Request | Response:
-    """Client and redirect URI first: until both are known to belong together, nobody is sent on."""
+    """Validate client and redirect URI. Before that, an error must not redirect."""
     client = provider.realm.clients.get(fields.get("client_id", ""))
     if client is None:
         return error_page(provider.realm, "Client not found.")
@@ -132,7 +132,7 @@ def _recognise(provider: Provider, fields: Fields) -> _Request | Response:
 
 
 def _refusal(request: _Request) -> Response | None:
-    """What is wrong with a request whose client may be told so; PKCE with S256 is always asked."""
+    """Return the error to redirect with, or None. PKCE with S256 is always required."""
     fields = request.fields
     response_type = fields.get("response_type")
     if response_type is None:
@@ -193,7 +193,7 @@ def _action(request: _Request) -> str:
 
 
 def _check_return(provider: Provider, client_id: str | None, fields: Fields) -> Response | None:
-    """Refuse to send a browser, once it has logged out, where its client never comes from."""
+    """Refuse a redirect URI after logout that the client has not registered."""
     target = fields.get("post_logout_redirect_uri")
     if target is None:
         return None

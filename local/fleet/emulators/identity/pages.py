@@ -1,4 +1,4 @@
-"""The pages that people see: the login form, and plain words when something is wrong."""
+"""The HTML pages: login form, logout confirmation, errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STYLE = _FOLDER.joinpath("page.css").read_text(encoding="utf-8")
 
 _HEADERS = {
     "Cache-Control": "no-store, must-revalidate, max-age=0",
-    # No form-action: browsers apply it to the redirect after the form too, which leads elsewhere.
+    # No form-action: browsers also apply it to the redirect after the form, to another origin.
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; "
         "frame-ancestors 'self'"
@@ -29,7 +29,7 @@ _HEADERS = {
 
 
 def login_page(realm: Realm, action: str, username: str = "", *, failed: bool = False) -> Response:
-    """The form, which works without scripts; after a failure with what was wrong."""
+    """Return the login form, with an error after a failed login. It needs no scripts."""
     names = ", ".join(user.username for user in realm.demo_users)
     hint = f'<p class="hint">Users whose password is their name: {html.escape(names)}.</p>'
     message = '<p class="error" id="wrong" role="alert">Invalid username or password.</p>'
@@ -46,24 +46,24 @@ def login_page(realm: Realm, action: str, username: str = "", *, failed: bool = 
 
 
 def error_page(realm: Realm, sentence: str) -> Response:
-    """A 400 that must not become a redirect: nothing is known of where it would lead."""
+    """Return a page with status 400, where a redirect is unsafe."""
     content = f'<p class="error" role="alert">{html.escape(sentence)}</p>'
     return _page(realm, f"Sign in to {realm.title}", "We are sorry...", content, status=400)
 
 
 def logout_page(realm: Realm, action: str) -> Response:
-    """Ask before a login ends: the link may have come from anywhere."""
+    """Return the confirmation page of a logout without ID token."""
     form = f'<form action="{html.escape(action)}" method="post"><button>Logout</button></form>'
     return _page(realm, "Logging out", "Do you want to log out?", form)
 
 
 def logged_out_page(realm: Realm) -> Response:
-    """The end, when there is nowhere to go on to."""
+    """Return the page after a logout without redirect."""
     return _page(realm, "Logged out", "You are logged out", "")
 
 
 def style() -> Response:
-    """The pages' style sheet."""
+    """Return the style sheet."""
     return Response(_STYLE, media_type="text/css", headers={"X-Content-Type-Options": "nosniff"})
 
 

@@ -1,4 +1,4 @@
-"""What every request needs: the realm, its keys, and who is logged in."""
+"""The state of the provider: realm, keys, sessions, codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleet.emulators.identity.sessions import Codes, Sessions
 
 @dataclass
 class Provider:
-    """One running provider; ``origin`` is the scheme, host and port that browsers use."""
+    """One provider; ``origin`` is scheme, host and port for browsers."""
 
     realm: Realm
     keys: Keys
@@ -20,20 +20,20 @@ class Provider:
     sessions: Sessions = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with nobody logged in."""
+        """Start without sessions."""
         self.sessions = Sessions(self.realm.idle_seconds, self.realm.longest_seconds)
 
     @property
     def path(self) -> str:
-        """What every path of the realm begins with."""
+        """Path prefix of the realm."""
         return f"/realms/{self.realm.name}"
 
     @property
     def issuer(self) -> str:
-        """``iss`` of every token: fixed, whatever host a request was sent to."""
+        """``iss`` of every token, independent of the request's host."""
         return self.origin + self.path
 
     @property
     def endpoints(self) -> str:
-        """What the addresses of the protocol begin with."""
+        """Base URL of the OpenID Connect endpoints."""
         return f"{self.issuer}/protocol/openid-connect"

@@ -1,4 +1,4 @@
-"""What the realm file says, as Keycloak's import reads it: clients, users, roles, lifespans."""
+"""Read Keycloak's realm file: clients, users, roles, lifespans."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Json = Mapping[str, Any]
 
 
 def same(left: str, right: str) -> bool:
-    """Compare secrets without telling by the time it takes how much of them was right."""
+    """Compare secrets in constant time."""
     return compare_digest(left.encode("utf-8", "replace"), right.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with a password, or the account that a client has of its own."""
+    """A user, or the service account of a client."""
 
     id: str
     username: str
@@ -39,13 +39,13 @@ class User:
 
     @property
     def complete(self) -> bool:
-        """Whether the profile has what Keycloak demands before it lets anybody in."""
+        """Whether the profile has the fields that Keycloak requires for a login."""
         return bool(self.first_name and self.last_name and self.email)
 
 
 @dataclass(frozen=True)
 class Client:
-    """A program that may ask for tokens, and what it may ask for."""
+    """An OAuth client and its permissions."""
 
     id: str
     secret: str | None
@@ -59,11 +59,11 @@ class Client:
     audiences: tuple[str, ...]
 
     def may_return_to(self, uri: str) -> bool:
-        """Whether a browser may be sent there with an answer of the login page."""
+        """Return whether a redirect URI of the login is registered."""
         return _allowed(uri, self.redirect_uris)
 
     def may_return_after_logout_to(self, uri: str) -> bool:
-        """Whether a browser may be sent there when it has logged out."""
+        """Return whether a redirect URI after logout is registered."""
         return _allowed(uri, self.post_logout_redirect_uris)
 
 
@@ -86,28 +86,28 @@ class Realm:
         return by_email | {user.username.lower(): user for user in people}
 
     def user(self, login: str) -> User | None:
-        """A person by user name or e-mail address, in any case."""
+        """Return a user by user name or e-mail address, ignoring case."""
         return self._by_login.get(login.lower())
 
     @property
     def demo_users(self) -> list[User]:
-        """Those whose password is no secret at all."""
+        """Return the users whose password is their name."""
         return [user for user in self.users if user.password == user.username]
 
     def service_user(self, client: Client) -> User | None:
-        """The account that a client acts with on its own."""
+        """Return the service account of a client."""
         return next((user for user in self.users if user.service_client == client.id), None)
 
 
 def read_realm(path: Path) -> Realm:
-    """Read a realm file; one that is none is a clear error."""
+    """Read a realm file; raise ``FleetError`` if it is invalid."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return _realm(found)
     except OSError as error:
         raise FleetError(f"The realm file cannot be read: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FleetError(f"{path} is not a realm that Keycloak exported: {error!r}") from error
+        raise FleetError(f"{path} is not a realm file exported by Keycloak: {error!r}") from error
 
 
 def _realm(found: Json) -> Realm:
@@ -151,7 +151,7 @@ def _client(found: Json) -> Client:
 
 
 def _user(found: Json, realm: str, composites: Mapping[str, Sequence[str]]) -> User:
-    """As an import: exactly the roles that the file gives; defaults are for users made later."""
+    """Read a user. As in Keycloak's import, default roles apply to later users only."""
     username = found["username"]
     passwords = (one["value"] for one in found.get("credentials", ()) if one["type"] == "password")
     roles = dict.fromkeys(
@@ -176,14 +176,14 @@ def _allowed(uri: str, patterns: Sequence[str]) -> bool:
 
 
 def _matches(uri: str, pattern: str) -> bool:
-    """Equal, or beginning with what stands before a final ``*``: any port, path and query."""
+    """Return whether the URI equals the pattern, or has its prefix before a final ``*``."""
     if not pattern.endswith("*"):
         return uri == pattern
     return uri.startswith(pattern[:-1])
 
 
 def _is_plain(uri: str) -> bool:
-    """Whether a browser and this code read the same host in it, and no path leads upwards."""
+    """Return whether a URI is unambiguous: a plain host, no user, no ``..`` in its path."""
     if not uri.isascii() or not uri.isprintable() or any(sign in uri for sign in ' \\"<>#'):
         return False
     try:

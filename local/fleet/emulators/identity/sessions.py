@@ -1,6 +1,6 @@
-"""Who is logged in, and the codes that are under way; both in memory, and bounded.
+"""Sessions and authorization codes, in memory and bounded.
 
-A client that logs in for ever pushes out the oldest; a restart forgets all.
+Above the bound the oldest is removed. A restart removes all.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ Clock = Callable[[], float]
 
 
 class Recent(Generic[T]):
-    """The latest so many by name."""
+    """A bounded mapping that removes its oldest entry."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: OrderedDict[str, T] = OrderedDict()
 
     def put(self, name: str, value: T) -> None:
-        """Keep a value; the oldest goes when there are too many."""
+        """Store a value; remove the oldest above the limit."""
         self._kept[name] = value
         if len(self._kept) > self._limit:
             self._kept.popitem(last=False)
 
     def get(self, name: str) -> T | None:
-        """A value by its name."""
+        """Return a value by its name."""
         return self._kept.get(name)
 
     def take(self, name: str) -> T | None:
-        """A value by its name, for the last time."""
+        """Remove and return a value."""
         return self._kept.pop(name, None)
 
 
 @dataclass
 class Session:
-    """One login, which refresh tokens and the browser's cookie prolong."""
+    """One login session, extended by refresh tokens and the browser's cookie."""
 
     user: User
     began: float
@@ -56,12 +56,12 @@ class Session:
 
     @property
     def cookie(self) -> str:
-        """What the browser carries; the id alone, which stands in every token, opens nothing."""
+        """Value of the cookie: id and secret, because tokens contain the id."""
         return f"{self.id}.{self.secret}"
 
 
 class Sessions:
-    """All logins."""
+    """All sessions."""
 
     def __init__(self, idle_seconds: float, longest_seconds: float, now: Clock = time.time) -> None:
         self._idle = idle_seconds
@@ -70,14 +70,14 @@ class Sessions:
         self._kept: Recent[Session] = Recent(MOST_SESSIONS)
 
     def begin(self, user: User) -> Session:
-        """Log somebody in."""
+        """Start a session."""
         now = self._now()
         session = Session(user, began=now, used=now)
         self._kept.put(session.id, session)
         return session
 
     def find(self, session_id: str) -> Session | None:
-        """A login that has neither ended nor expired."""
+        """Return an active session, or None."""
         session = self._kept.get(session_id)
         if session is None:
             return None
@@ -88,22 +88,22 @@ class Sessions:
         return session
 
     def use(self, session: Session) -> None:
-        """Begin the idle time anew."""
+        """Reset the idle time."""
         session.used = self._now()
 
     def of_cookie(self, cookie: str | None) -> Session | None:
-        """The login that a browser's cookie names."""
+        """Return the session of a cookie, or None."""
         session = self.find((cookie or "").partition(".")[0])
         return session if session is not None and same(session.cookie, cookie or "") else None
 
     def end(self, session_id: str) -> None:
-        """Log out; ending what has ended is no error."""
+        """End a session. Idempotent."""
         self._kept.take(session_id)
 
 
 @dataclass(frozen=True)
 class Code:
-    """What the login page promised to whom; good once, for a minute."""
+    """An authorization code: usable once, within a minute."""
 
     session_id: str
     client_id: str
@@ -116,7 +116,7 @@ class Code:
 
 
 class Codes:
-    """The codes under way."""
+    """All authorization codes."""
 
     def __init__(self, now: Clock = time.time) -> None:
         self._now = now
@@ -125,17 +125,17 @@ class Codes:
 
     @property
     def now(self) -> float:
-        """The time that codes are dated with."""
+        """Current time of the clock for codes."""
         return self._now()
 
     def issue(self, code: Code) -> str:
-        """Keep a code; returns what the browser carries back."""
+        """Store a code; return its value for the browser."""
         name = f"{secrets.token_urlsafe(24)}.{code.session_id}"
         self._kept.put(name, code)
         return name
 
     def redeem(self, name: str) -> Code | None:
-        """The code, used up by this very look, whatever comes of it."""
+        """Consume a code; return it, or None if it is unknown or expired."""
         code = self._kept.take(name)
         if code is None:
             return None
@@ -143,5 +143,5 @@ class Codes:
         return code if self._now() <= code.issued + CODE_SECONDS else None
 
     def used(self, name: str) -> Code | None:
-        """A code that somebody has redeemed before: who comes second, or came first, stole it."""
+        """Return a code that was redeemed before: a second use indicates theft."""
         return self._used.get(name)

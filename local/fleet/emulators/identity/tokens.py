@@ -1,4 +1,4 @@
-"""The claims of the three kinds of token, and the answer that carries them."""
+"""Claims of access, ID and refresh tokens, and the token response."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Claims = dict[str, Any]
 
 _ALWAYS = ("profile", "email")
 _SILENT = {"roles", "web-origins", "acr", "basic"}
-"""Scopes that every client has and that tokens do not name."""
+"""Default scopes that the ``scope`` claim does not contain."""
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What a client was granted; everything its tokens say follows from it."""
+    """A granted request, from which all claims are derived."""
 
     client: Client
     user: User
     scope: str
     kind: str
-    """Keycloak's mark of the grant in ``jti``."""
+    """Keycloak's prefix of ``jti`` for the grant type."""
     session: Session | None
     by_browser: bool = False
     from_cookie: bool = False
@@ -38,7 +38,7 @@ class Grant:
 
 
 def granted_scope(requested: str) -> str:
-    """The scope of a token by what was asked for."""
+    """Return the granted scope; refuse unsupported scopes."""
     names = requested.split()
     if "offline_access" in names:
         detail = "Offline tokens not allowed for the user or client"
@@ -49,7 +49,7 @@ def granted_scope(requested: str) -> str:
 
 
 def token_answer(provider: Provider, grant: Grant) -> Claims:
-    """The body of a 200 of the token endpoint."""
+    """Return the token response."""
     now = int(time.time())
     access = provider.keys.sign(_access(provider, grant, now))
     answer: Claims = {
@@ -72,7 +72,7 @@ def token_answer(provider: Provider, grant: Grant) -> Claims:
 
 
 def person(user: User) -> Claims:
-    """What the scopes ``profile`` and ``email`` tell of a user."""
+    """Return the claims of the scopes ``profile`` and ``email``."""
     name = f"{user.first_name} {user.last_name}".strip()
     told = {
         "name": name,
@@ -92,7 +92,7 @@ def _access(provider: Provider, grant: Grant, now: int) -> Claims:
         "scope": grant.scope,
         **person(grant.user),
     }
-    if audiences:  # as Keycloak: one is a string, several are a list, none is no claim
+    if audiences:  # as in Keycloak: a string for one, a list for several
         claims["aud"] = audiences[0] if len(audiences) == 1 else list(audiences)
     if grant.client.web_origins:
         claims["allowed-origins"] = list(grant.client.web_origins)
@@ -141,7 +141,7 @@ def _common(provider: Provider, grant: Grant, now: int) -> Claims:
 
 
 def live_claims(provider: Provider, token: str) -> Mapping[str, Any] | None:
-    """The claims of an access token of this realm that has not expired; None for any other."""
+    """Return the claims of a valid access token of this realm, else None."""
     claims = provider.keys.read(token)
     if claims is None or claims.get("typ") != "Bearer" or claims.get("exp", 0) < time.time():
         return None
@@ -149,7 +149,7 @@ def live_claims(provider: Provider, token: str) -> Mapping[str, Any] | None:
 
 
 def speaks_for(provider: Provider, client: Client, claims: Mapping[str, Any]) -> User | None:
-    """The user of an access token, as long as the login that it came from goes on."""
+    """Return the user of an access token while its session is active, else None."""
     if "sid" not in claims:
         return provider.realm.service_user(client)
     session = provider.sessions.find(claims["sid"])

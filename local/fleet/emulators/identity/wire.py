@@ -1,4 +1,4 @@
-"""Requests as they come: forms with a bound, each parameter once, and who sent them."""
+"""Parse requests: bounded forms, unique parameters, client credentials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form; of any other body none."""
+    """Return the fields of a form body; empty for another content type."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -29,12 +29,12 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 def query_of(request: Request) -> dict[str, str]:
-    """The fields of the query."""
+    """Return the fields of the query string."""
     return fields_of(request.url.query)
 
 
 def fields_of(text: str) -> dict[str, str]:
-    """Fields by name; one that comes twice could mean two things, so it is refused."""
+    """Parse fields; refuse a duplicate, which is ambiguous."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
@@ -46,7 +46,7 @@ def fields_of(text: str) -> dict[str, str]:
 
 
 def with_basic_client(form: dict[str, str], authorization: str | None) -> dict[str, str]:
-    """The form with the client's name and secret from the header, where they stand there."""
+    """Return the form with the client credentials of a Basic Authorization header."""
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
         return form

@@ -1,4 +1,4 @@
-"""A mailbox for demos and tests: takes every mail over SMTP, shows it on a page, sends nothing on.
+"""A mailbox for demos and tests: an SMTP server that stores mails and shows them on a web page.
 
-Paths and JSON are Mailpit's, so that the compose stack's Mailpit answers the same questions.
+Paths and JSON are those of Mailpit, which the compose stack uses.
 """

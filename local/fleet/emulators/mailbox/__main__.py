@@ -1,4 +1,4 @@
-"""One process: the SMTP listener, and the page with its API."""
+"""Run the mailbox: SMTP listener, API and web page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleet.processes.program import HOST
 
 
 async def serve(smtp_port: int, http_port: int, limit: int) -> None:
-    """Run both listeners until uvicorn has its signal."""
+    """Run both listeners until uvicorn receives a signal."""
     store, faults = Store(limit), Faults()
     smtp = await asyncio.get_running_loop().create_server(
         lambda: connection(store, faults), host=HOST, port=smtp_port
@@ -34,7 +34,7 @@ async def serve(smtp_port: int, http_port: int, limit: int) -> None:
 
 
 def main() -> None:
-    """Read the ports; MAILBOX_MAX is the number of mails kept."""
+    """Read the ports and MAILBOX_MAX, the number of stored mails."""
     parser = argparse.ArgumentParser(prog="python -m fleet.emulators.mailbox", description=__doc__)
     parser.add_argument("--smtp-port", type=int, default=1025)
     parser.add_argument("--http-port", type=int, default=8025)

@@ -1,4 +1,4 @@
-"""Mailpit's paths and JSON over the store, and `/api/v1/faults`, which Mailpit does not have."""
+"""Mailpit's API, and `/api/v1/faults`, which Mailpit does not have."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Limit = Annotated[int, Query(ge=0, le=10_000)]
 
 
 class Selection(BaseModel):
-    """The body of a delete: these mails; without ids, all."""
+    """The body of a delete request; without ids it selects all mails."""
 
     IDs: list[str] = []
 
@@ -28,32 +28,32 @@ class Selection(BaseModel):
 @router.get("/livez")
 @router.get("/readyz")
 async def ready() -> PlainTextResponse:
-    """Mailpit's health paths."""
+    """Answer Mailpit's health paths."""
     return PlainTextResponse("ok")
 
 
 @router.get("/api/v1/messages")
 async def messages(request: Request, start: Start = 0, limit: Limit = 50) -> Json:
-    """The mails, newest first."""
+    """Return mails, newest first."""
     return _page(_store(request), _store(request).deliveries(), start, limit)
 
 
 @router.get("/api/v1/search")
 async def search(request: Request, query: str, start: Start = 0, limit: Limit = 50) -> Json:
-    """The mails that match ``to:``, ``from:``, ``subject:`` and free words, newest first."""
+    """Return mails that match ``to:``, ``from:``, ``subject:`` and words, newest first."""
     return _page(_store(request), _store(request).find(matcher(query)), start, limit)
 
 
 @router.delete("/api/v1/messages")
 async def delete(request: Request, selection: Selection | None = None) -> PlainTextResponse:
-    """Forget these mails, or all."""
+    """Delete these mails, or all."""
     _store(request).clear(selection.IDs if selection else None)
     return PlainTextResponse("ok")
 
 
 @router.get("/api/v1/message/{mail_id}")
 async def message(request: Request, mail_id: str) -> Json:
-    """One mail with its text and HTML; it counts as read from now on."""
+    """Return one mail with text and HTML, and mark it as read."""
     mail = _mail(request, mail_id)
     _store(request).mark_read(mail)
     return {
@@ -71,25 +71,25 @@ async def message(request: Request, mail_id: str) -> Json:
 
 @router.get("/api/v1/message/{mail_id}/headers")
 async def headers(request: Request, mail_id: str) -> dict[str, list[str]]:
-    """All headers of one mail."""
+    """Return all headers of one mail."""
     return _mail(request, mail_id).headers
 
 
 @router.get("/api/v1/message/{mail_id}/raw")
 async def raw(request: Request, mail_id: str) -> PlainTextResponse:
-    """One mail as it came over the wire."""
+    """Return the source of one mail."""
     return PlainTextResponse(_mail(request, mail_id).raw)
 
 
 @router.get("/api/v1/faults")
 async def list_faults(request: Request) -> list[Json]:
-    """The scripted SMTP faults, each with the number of its hits."""
+    """Return the scripted SMTP faults with the number of their uses."""
     return _faults(request).status()
 
 
 @router.put("/api/v1/faults")
 async def set_faults(request: Request, faults: list[Fault]) -> list[Json]:
-    """Replace all faults; an empty list ends them."""
+    """Replace all faults; an empty list clears them."""
     _faults(request).replace(faults)
     return _faults(request).status()
 

@@ -1,4 +1,4 @@
-"""The mailbox's pages: the API, the inbox, and the frame that an HTML mail is shown in."""
+"""The web app of the mailbox: API, inbox page, and the frame for HTML mails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAIL_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
 )
-"""An HTML mail may style itself and nothing else: no script, no request, no form."""
+"""Policy for HTML mails: inline styles only; no scripts, requests or forms."""
 
 _FILES = {
     "/": ("page.html", "text/html"),
@@ -31,7 +31,7 @@ _FILES = {
 
 
 def create_app(store: Store, faults: Faults) -> FastAPI:
-    """Build the page over a store; every file is served by this process itself."""
+    """Build the app. It loads no file from another host."""
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None)
     app.state.store = store
     app.state.faults = faults
@@ -44,7 +44,7 @@ def create_app(store: Store, faults: Faults) -> FastAPI:
         mail = store.get(mail_id)
         if mail is None:
             return HTMLResponse("<p>This mail is no longer here.</p>", status_code=404)
-        # Links open in a tab of their own; the frame itself may go nowhere.
+        # Links open in a new tab; the frame itself cannot navigate.
         return _answer(f'<base target="_blank">{mail.html}', "text/html", _MAIL_POLICY)
 
     return app

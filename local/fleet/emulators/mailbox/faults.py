@@ -109,7 +109,7 @@ class Faults:
         self._active: list[_Active] = []
 
     def replace(self, faults: list[Fault]) -> None:
-        """Make these the active faults; an empty list ends all."""
+        """Replace the active faults; an empty list clears them."""
         self._active = [_Active(fault, self._clock()) for fault in faults]
 
     def status(self) -> list[dict[str, Any]]:

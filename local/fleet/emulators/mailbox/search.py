@@ -1,4 +1,4 @@
-"""The part of Mailpit's search that people type: to:, from:, subject: and free words."""
+"""A subset of Mailpit's search: to:, from:, subject: and words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FIELDS = ("to", "from", "subject", "message-id")
 
 
 def matcher(query: str) -> Callable[[Mail], bool]:
-    """A test that a mail passes when every word of the query is found, whatever its case."""
+    """Return a predicate for mails that contain every word of the query, ignoring case."""
     terms = [_term(word.lower()) for word in _words(query)]
     return lambda mail: all(_found(mail, field, text) for field, text in terms)
 
@@ -19,7 +19,7 @@ def matcher(query: str) -> Callable[[Mail], bool]:
 def _words(query: str) -> list[str]:
     try:
         return shlex.split(query)
-    except ValueError:  # a quote that is not closed, while somebody types
+    except ValueError:  # an unclosed quote
         return query.replace('"', " ").replace("'", " ").split()
 
 

@@ -14,10 +14,10 @@ _SIZE_LIMIT = 25 * 1024 * 1024
 
 
 class Handler:
-    """aiosmtpd's handler: keeps each delivered message, and applies the faults."""
+    """Handler of aiosmtpd that stores messages and applies faults."""
 
     def __init__(self, store: Store, faults: Faults) -> None:
-        """``store`` is where the mails go."""
+        """``store`` receives the mails."""
         self._store = store
         self._faults = faults
 
@@ -42,7 +42,7 @@ class Handler:
     async def handle_AUTH(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, arguments: list[str]
     ) -> Any:
-        """Refuse the login, or leave it to aiosmtpd and its authenticator."""
+        """Refuse the login, or let aiosmtpd handle it."""
         return await self._refusal(server, "auth") or MISSING
 
     async def handle_MAIL(  # noqa: N802
@@ -53,7 +53,7 @@ class Handler:
         address: str,
         options: list[str],
     ) -> str:
-        """Begin a mail."""
+        """Start a mail."""
         if reply := await self._refusal(server, "mail", address):
             return reply
         envelope.mail_from = address
@@ -78,7 +78,7 @@ class Handler:
     async def handle_DATA(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Keep the message; the reply makes the mailbox responsible for it."""
+        """Store the message before the positive reply."""
         content = envelope.content
         raw = content.encode("utf-8", "replace") if isinstance(content, str) else content or b""
         delivery = Delivery(raw, envelope.mail_from or "", tuple(envelope.rcpt_tos))
@@ -106,7 +106,7 @@ class Handler:
 
 
 class _RefusedConnection(asyncio.Protocol):
-    """Sends a reply in place of the greeting, and hangs up."""
+    """Sends a reply instead of the greeting, then closes the connection."""
 
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
@@ -138,7 +138,7 @@ def connection(store: Store, faults: Faults) -> asyncio.Protocol:
 
 
 async def _apply(server: SMTP, fault: Fault | None) -> str:
-    """Wait as the fault says; return its reply, or hang up. Empty: go on as usual."""
+    """Apply a fault: delay, then return its reply or close. Return empty to continue."""
     if fault is None:
         return ""
     if fault.delay_seconds:
@@ -150,7 +150,7 @@ async def _apply(server: SMTP, fault: Fault | None) -> str:
     if server.transport is not None:
         server.transport.close()
     closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    return await closed  # until aiosmtpd cancels this handler, when the connection is lost
+    return await closed  # aiosmtpd cancels this handler when the connection is lost
 
 
 def _text(delivery: Delivery) -> str:

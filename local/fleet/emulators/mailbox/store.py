@@ -1,4 +1,4 @@
-"""The mails that arrived, newest first, in memory."""
+"""The received mails, in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ALPHABET = string.ascii_letters + string.digits
 
 @dataclass(frozen=True)
 class Address:
-    """One mail address with the name that stands before it."""
+    """One mail address with its display name."""
 
     name: str
     address: str
@@ -28,7 +28,7 @@ class Address:
 
 @dataclass
 class Delivery:
-    """A message as SMTP delivered it, parsed on first use."""
+    """A delivered message, parsed on first use."""
 
     raw: bytes
     mail_from: str = ""
@@ -44,7 +44,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail as it arrived, with the parts that the page shows already read out of it."""
+    """One parsed mail."""
 
     id: str
     received: datetime
@@ -94,7 +94,7 @@ class Mail:
 
     @property
     def snippet(self) -> str:
-        """The first words, for the list."""
+        """The first words of the text, for the list."""
         return " ".join(self.text.split())[:250]
 
 
@@ -102,7 +102,7 @@ class Store:
     """The last ``limit`` mails."""
 
     def __init__(self, limit: int) -> None:
-        """``limit``: how many mails are kept; the oldest goes first."""
+        """``limit`` is the number of stored mails; the oldest are removed."""
         self._limit = limit
         self._mails: OrderedDict[str, Delivery] = OrderedDict()
         self._read: set[str] = set()
@@ -112,11 +112,11 @@ class Store:
         return len(self._mails)
 
     def __iter__(self) -> Iterator[Mail]:
-        """Newest first."""
+        """Iterate newest first."""
         return (delivery.mail for delivery in reversed(self._mails.values()))
 
     def add(self, delivery: Delivery) -> None:
-        """Keep a mail, and forget the oldest above the limit."""
+        """Store a mail; remove the oldest above the limit."""
         self._mails[delivery.id] = delivery
         while len(self._mails) > self._limit:
             forgotten, _ = self._mails.popitem(last=False)
@@ -124,38 +124,38 @@ class Store:
         self.revision += 1
 
     def get(self, mail_id: str) -> Mail | None:
-        """One mail by its id; ``latest`` is the newest, as in Mailpit."""
+        """Return a mail by id; ``latest`` is the newest, as in Mailpit."""
         if mail_id == "latest":
             return next(iter(self), None)
         delivery = self._mails.get(mail_id)
         return delivery.mail if delivery else None
 
     def is_read(self, mail: Mail | Delivery) -> bool:
-        """Whether somebody has opened it."""
+        """Return whether a mail is marked as read."""
         return mail.id in self._read
 
     def mark_read(self, mail: Mail) -> None:
-        """Somebody has opened it."""
+        """Mark a mail as read."""
         self._read.add(mail.id)
 
     @property
     def unread(self) -> int:
-        """How many nobody has opened."""
+        """Number of unread mails."""
         return len(self._mails) - len(self._read)
 
     def clear(self, ids: list[str] | None = None) -> None:
-        """Forget these mails, or all."""
+        """Delete these mails, or all."""
         for mail_id in ids or list(self._mails):
             self._mails.pop(mail_id, None)
             self._read.discard(mail_id)
         self.revision += 1
 
     def deliveries(self) -> list[Delivery]:
-        """All of them, newest first, none read for it."""
+        """Return all deliveries, newest first, without parsing them."""
         return list(reversed(self._mails.values()))
 
     def find(self, matches: Callable[[Mail], bool]) -> list[Delivery]:
-        """Those whose mail matches, newest first."""
+        """Return the deliveries whose mail matches, newest first."""
         return [delivery for delivery in self.deliveries() if matches(delivery.mail)]
 
 
@@ -213,5 +213,5 @@ def _body(message: Message, subtype: str) -> str:
 def _text(content: bytes, charset: str) -> str:
     try:
         return content.decode(charset, "replace")
-    except LookupError:  # a character set that Python does not have
+    except LookupError:  # an unknown character set
         return content.decode("utf-8", "replace")

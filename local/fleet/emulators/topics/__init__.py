@@ -1,5 +1,5 @@
-"""The page that shows Kafka's topics, their latest messages and how far each group has come.
+"""A web page of Kafka's topics, their latest messages and the lag of consumer groups.
 
-It asks the broker when somebody looks, reads a bounded number of messages, and hangs up: it joins
-no group, commits nothing, and costs nothing while nobody looks.
+It queries the broker on each request and reads a bounded number of messages. It joins no group and
+commits no offsets.
 """

@@ -1,4 +1,4 @@
-"""One process: pages and JSON of a broker's topics, on the standard library's server."""
+"""Run the topics page: HTML and JSON on the standard library's HTTP server."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-_MOST = 1_000  # messages of each partition in one answer
-_AT_ONCE = 2  # readings of the broker; further ones wait for their turn
-_PATIENCE = 15.0  # seconds for one reading, and for the wait before it
+_MOST = 1_000  # messages of each partition in one response
+_AT_ONCE = 2  # concurrent reads of the broker
+_PATIENCE = 15.0  # seconds for one read, and for the wait before it
 
 
 @dataclass(frozen=True)
 class Question:
-    """A path with what stands behind it."""
+    """A request target: path and query parameters."""
 
     path: str
     last: int
@@ -42,7 +42,7 @@ class Question:
 
     @classmethod
     def of(cls, target: str) -> Question:
-        """Read a request's target; raises ``ValueError`` with a sentence."""
+        """Parse a request target; raise ``ValueError`` with a message."""
         url = urlsplit(target)
         asked = parse_qs(url.query)
         last = asked.get("n", [str(page.COUNTS[0])])[0]
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
     turns: ClassVar[threading.BoundedSemaphore] = threading.BoundedSemaphore(_AT_ONCE)
 
     def do_GET(self) -> None:
-        """Show what is asked for, or in a sentence why not."""
+        """Answer with a page or JSON, or with an error message."""
         as_json = self.path.startswith("/api/")
         try:
             self._route(Question.of(self.path))
@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
             self._html(200, page.latest(found, self.bootstrap, last, query))
 
     def _read(self, view: Coroutine[Any, Any, T]) -> T:
-        """Read from the broker, when it is this request's turn."""
+        """Read from the broker, within the concurrency limit."""
         if not self.turns.acquire(timeout=_PATIENCE):
             view.close()
             raise BrokerAway("Too many pages are being read at once.")
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
             self.turns.release()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log no requests."""
 
     def _refuse(self, status: int, title: str, text: str, as_json: bool) -> None:
         if as_json:
@@ -130,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(status, json.dumps(value).encode(), "application/json")
 
     def _answer(self, status: int, body: bytes, kind: str) -> None:
-        with contextlib.suppress(ConnectionError):  # whoever asked has gone
+        with contextlib.suppress(ConnectionError):  # the client has disconnected
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -143,10 +143,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Says nothing of a client that hung up: browsers do it all the time."""
+    """A server that does not log disconnects of clients."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whatever else ended a connection is for the log."""
+        """Log errors other than disconnects."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -184,7 +184,7 @@ def _messages(found: views.Messages) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the port and the broker's address."""
+    """Parse the arguments and serve."""
     parser = argparse.ArgumentParser(prog="python -m fleet.emulators.topics", description=__doc__)
     parser.add_argument("--port", type=int, default=8090)
     parser.add_argument("--bootstrap-servers", default=f"{HOST}:9092")

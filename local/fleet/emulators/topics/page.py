@@ -1,4 +1,4 @@
-"""The pages as HTML. Without any script; every text of a message is escaped."""
+"""HTML of the pages, without scripts. All text of messages is escaped."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fleet.tools.dead_letters.dead_letter import SUFFIX
 
 STYLE = resources.files("fleet.emulators.topics").joinpath("page.css").read_text(encoding="utf-8")
 COUNTS = (20, 100, 500)
-"""How many messages of each partition may be asked for on the page."""
+"""Selectable numbers of messages per partition."""
 
 _SNIPPET = 160
 
 
 def topics(found: Overview, bootstrap: str) -> str:
-    """All topics, and how far each group has come."""
+    """Return the page of all topics and consumer groups."""
     dead = [topic for topic in found.topics if topic.open_letters is not None]
     others = [topic for topic in found.topics if topic.open_letters is None]
     waiting = sum(topic.open_letters or 0 for topic in dead)
@@ -41,7 +41,7 @@ def topics(found: Overview, bootstrap: str) -> str:
 
 
 def latest(found: Messages, bootstrap: str, last: int, query: str) -> str:
-    """A topic's latest messages, with a search."""
+    """Return the page of a topic's latest messages."""
     partly = found.searched < found.total
     said = f"{found.total:,} messages" + (f", the latest {found.searched:,} read" if partly else "")
     if query:
@@ -65,7 +65,7 @@ def latest(found: Messages, bootstrap: str, last: int, query: str) -> str:
 
 
 def trouble(title: str, text: str, bootstrap: str, *, refresh: bool = False) -> str:
-    """Something that cannot be shown, and why."""
+    """Return an error page."""
     body = f"<p class=trouble>{escape(text)}</p>"
     if refresh:
         body += "<p class=hint>This page asks again every five seconds.</p>"

@@ -1,4 +1,4 @@
-"""What the page shows, read from the broker: topics, consumer groups, a topic's latest messages."""
+"""Read topics, consumer groups and latest messages from the broker."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fleet.tools.dead_letters.outcomes import Outcome, open_count, read_outcomes
 
 _LARGEST = 16_384
 _ALL_TOGETHER = 8_000_000
-"""Bytes that are kept and shown, of one value and of all; the search looks at whole values."""
+"""Bytes shown of one value and of all values; the search reads complete values."""
 
-_CLOSED = 20_000  # records of what was done with dead letters, the latest
+_CLOSED = 20_000  # latest outcomes of dead letters that are read
 
 
 @dataclass(frozen=True)
@@ -28,24 +28,24 @@ class Topic:
     name: str
     partitions: list[Span]
     open_letters: int | None = None
-    """Dead letters nobody has dealt with; None for a topic of another kind."""
+    """Number of open dead letters; None for other topics."""
 
     @property
     def messages(self) -> int:
-        """How many offsets there are; of a compacted topic some are empty."""
+        """Number of offsets; a compacted topic has gaps."""
         return sum(map(len, self.partitions))
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a consumer group has come in one topic."""
+    """Progress of a consumer group in one topic."""
 
     group: str
     topic: str
     done: int
-    """Messages before its committed offsets."""
+    """Messages before the committed offsets."""
     lag: int
-    """Messages behind them."""
+    """Messages after the committed offsets."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it is shown."""
+    """One displayed message."""
 
     partition: int
     offset: int
@@ -67,16 +67,16 @@ class Message:
     headers: list[tuple[str, str]]
     value: str | None
     size: int
-    """Bytes of the value."""
+    """Size of the value in bytes."""
     cut: bool
-    """Whether only the beginning of it is here."""
+    """Whether the value is truncated."""
     letter: DeadLetter | None = None
-    """What it says as a dead letter, on a topic of those."""
+    """Failure details, on a dead-letter topic."""
     done: Outcome | None = None
-    """What was done with that letter."""
+    """Outcome of the dead letter."""
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts; ``value`` is the JSON in it, or its text."""
+        """Return the JSON form; ``value`` is parsed JSON or text."""
         value: Any = self.value
         with contextlib.suppress(ValueError):
             value = parsed(self.value or "")
@@ -105,7 +105,7 @@ class Messages:
 
 
 async def overview(bootstrap: str) -> Overview:
-    """Ask the broker for everything but messages."""
+    """Read topics and consumer groups."""
     async with topic_reader(bootstrap) as reader:
         names = await reader.topics()
         spans = await reader.spans(names)
@@ -123,14 +123,14 @@ async def overview(bootstrap: str) -> Overview:
 
 
 async def messages(bootstrap: str, topic: str, last: int, query: str) -> Messages | None:
-    """The latest of a topic, ``last`` of each partition at most; None when there is no such topic.
+    """Read at most ``last`` messages of each partition; return None for an unknown topic.
 
     Args:
         query: keeps those whose key, headers or value contain it, whatever its case.
     """
     async with topic_reader(bootstrap) as reader:
         names = await reader.topics()
-        if topic not in names:  # asked for by its name, a broker might create it
+        if topic not in names:  # a request by name might create the topic
             return None
         spans = await reader.spans({topic: names[topic]})
         is_dead = topic.endswith(SUFFIX)
@@ -153,7 +153,7 @@ async def _groups(reader: TopicReader, spans: dict[TopicPartition, Span]) -> lis
         committed = await reader.committed(group, list(spans))
         for topic in sorted({tp.topic for tp in committed}):
             parts = {tp: span for tp, span in spans.items() if tp.topic == topic}
-            # Where it has committed nothing yet, everything is before it.
+            # Without a committed offset, all messages are unread.
             at = {tp: committed.get(tp, span.first) for tp, span in parts.items()}
             lag = sum(max(0, span.end - at[tp]) for tp, span in parts.items())
             found.append(Progress(group, topic, sum(map(len, parts.values())) - lag, lag))

@@ -1,4 +1,4 @@
-"""Where the services' spans go in the local fleet: received, kept a while, shown as trees.
+"""A trace receiver for the local fleet: stores the latest traces and shows them as trees.
 
-It speaks OTLP over HTTP (protobuf) as any collector does, and keeps everything in memory.
+It receives OTLP over HTTP (protobuf) and stores spans in memory.
 """

@@ -1,4 +1,4 @@
-"""One process: OTLP in, pages and JSON out. The standard library's server: it starts at once."""
+"""Run the trace receiver: OTLP, HTML and JSON on the standard library's HTTP server."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Handler(BaseHTTPRequestHandler):
     As JSON a trace is its id, its order's number, and its spans with the fields of ``Span``.
     """
 
-    protocol_version = "HTTP/1.1"  # exporters keep their connection
+    protocol_version = "HTTP/1.1"  # keep-alive for exporters
     disable_nagle_algorithm = True
     store: ClassVar[Store]
 
     def do_POST(self) -> None:
-        """Take what an exporter sends."""
+        """Receive spans."""
         length = self.headers.get("Content-Length", "")
         if self.path != "/v1/traces" or not length.isdecimal() or int(length) > _LARGEST:
             self.close_connection = True  # its body was not read
@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, b"", "application/x-protobuf")
 
     def do_GET(self) -> None:
-        """Show what there is."""
+        """Answer with a page or JSON."""
         path = self.path.partition("?")[0]
         if path == "/health":
             self._json({"status": "UP"})
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(404)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log no requests."""
 
     def _html(self, status: int, text: str) -> None:
         self._answer(status, text.encode(), "text/html; charset=utf-8")
@@ -101,7 +101,7 @@ def _whole(trace: Trace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the port; TRACES_MAX is the number of spans kept."""
+    """Read the port and TRACES_MAX, the number of stored spans."""
     parser = argparse.ArgumentParser(prog="python -m fleet.emulators.traces", description=__doc__)
     parser.add_argument("--port", type=int, default=4318)
     arguments = parser.parse_args()

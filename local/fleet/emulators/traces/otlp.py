@@ -1,4 +1,4 @@
-"""From a collector's request, as OTLP has it in protobuf, to spans."""
+"""Decode OTLP requests (protobuf) to spans."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fleet.emulators.traces.store import Span
 
 
 class Unreadable(Exception):
-    """The body is not what OTLP says."""
+    """The body is not a valid OTLP request."""
 
 
 def decode(body: bytes) -> Iterator[Span]:
-    """The spans of one request; raises ``Unreadable``."""
+    """Yield the spans of one request; raise ``Unreadable`` for an invalid body."""
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
@@ -46,7 +46,7 @@ def _span(span: WireSpan, service: str) -> Span:
 
 
 def _plain(attributes: Iterable[Any]) -> dict[str, str]:
-    """Attributes as texts; ours are texts and whole numbers."""
+    """Return attributes as text; the services send texts and integers."""
     found: dict[str, str] = {}
     for pair in attributes:
         kind = pair.value.WhichOneof("value")

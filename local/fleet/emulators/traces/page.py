@@ -1,4 +1,4 @@
-"""The pages: the latest traces, and one as a tree beside its time bars. Without any script."""
+"""HTML of the pages: the latest traces, and one trace as a tree. Without scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = 200
 
 
 def latest(traces: Iterable[Trace]) -> str:
-    """The list, newest first."""
+    """Return the page of the latest traces."""
     rows = "".join(_line(trace) for _, trace in zip(range(_SHOWN), traces, strict=False))
     table = (
         "<table><thead><tr><th>When<th>What<th>Order<th>Services"
@@ -25,7 +25,7 @@ def latest(traces: Iterable[Trace]) -> str:
 
 
 def one(trace: Trace) -> str:
-    """A trace as a tree."""
+    """Return the page of one trace."""
     rows = "".join(_branch(row, trace) for row in trace.rows())
     about = (
         f"<p><a href='/'>All traces</a> <span class=soft>{escape(trace.id)}"
@@ -41,7 +41,7 @@ def one(trace: Trace) -> str:
 
 
 def missing() -> str:
-    """There is no such trace."""
+    """Return the page for an unknown trace."""
     return _page("Not here", "<p><a href='/'>All traces</a></p><p>This trace is not here.</p>")
 
 

@@ -1,4 +1,4 @@
-"""The latest traces, in memory: bounded by spans, the trace that began first forgotten first."""
+"""The latest traces in memory, bounded by number of spans; the oldest are removed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 ORDER_NUMBER = "order.number"
-"""The attribute by which order-service names the order that a trace is about."""
+"""Attribute with the order number, set by order-service."""
 
-_LARGEST = 2_000  # spans kept of one trace
+_LARGEST = 2_000  # stored spans of one trace
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One piece of work as it was reported. Times are nanoseconds since 1970."""
+    """One span. Times are nanoseconds since 1970."""
 
     trace_id: str
     span_id: str
@@ -29,65 +29,65 @@ class Span:
 
     @property
     def milliseconds(self) -> float:
-        """How long it took."""
+        """Duration of the span."""
         return (self.ended - self.started) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A span at its place in the tree."""
+    """A span and its depth in the tree."""
 
     span: Span
     depth: int
 
 
 class Trace:
-    """What is known of one trace so far."""
+    """The received spans of one trace."""
 
     def __init__(self, trace_id: str) -> None:
-        """Nothing is known yet."""
+        """Start without spans."""
         self.id = trace_id
         self.spans: dict[str, Span] = {}
 
     @property
     def started(self) -> int:
-        """When its first span began."""
+        """Start of the first span."""
         return min(span.started for span in self.spans.values())
 
     @property
     def ended(self) -> int:
-        """When its last span ended."""
+        """End of the last span."""
         return max(span.ended for span in self.spans.values())
 
     @property
     def milliseconds(self) -> float:
-        """From its first span's beginning to its last one's end."""
+        """Duration from the first start to the last end."""
         return (self.ended - self.started) / 1e6
 
     @property
     def name(self) -> str:
-        """That of the span that stands above all others, or began first."""
+        """Name of the root span, or of the first span."""
         return self.rows()[0].span.name
 
     @property
     def failed(self) -> bool:
-        """Whether any of its spans ended badly."""
+        """Whether any span failed."""
         return any(span.failed for span in self.spans.values())
 
     @property
     def services(self) -> list[str]:
-        """Who took part, in order of appearance."""
+        """Services of the trace, in order of appearance."""
         ordered = sorted(self.spans.values(), key=lambda span: span.started)
         return list(dict.fromkeys(span.service for span in ordered))
 
     @property
     def order(self) -> str:
-        """The number of the order that it is about; empty where it is about none."""
+        """Order number of the trace, or empty."""
         named = (span.attributes.get(ORDER_NUMBER, "") for span in self.spans.values())
         return next(filter(None, named), "")
 
     def rows(self) -> list[Row]:
-        """The spans as a tree, from the top; whose parent is not known here stands at the left."""
+        """Return the spans as a tree. A span with an unknown parent is a root."""
         below: dict[str, list[Span]] = {}
         for span in sorted(self.spans.values(), key=lambda span: span.started):
             parent = span.parent_id if span.parent_id in self.spans else ""
@@ -99,21 +99,21 @@ class Trace:
             rows.append(row)
             children = below.pop(row.span.span_id, [])
             todo += [Row(child, row.depth + 1) for child in reversed(children)]
-        return rows or [Row(span, 0) for span in self.spans.values()]  # a ring: nobody is the top
+        return rows or [Row(span, 0) for span in self.spans.values()]  # a cycle has no root
 
 
 class Store:
-    """All that is kept. Safe for threads."""
+    """All stored traces. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
-        """``limit`` is the number of spans kept at most."""
+        """``limit`` is the maximum number of stored spans."""
         self._limit = limit
         self._lock = threading.Lock()
         self._traces: dict[str, Trace] = {}
         self._count = 0
 
     def add(self, spans: Iterable[Span]) -> None:
-        """Keep these; what is oldest gives way."""
+        """Store spans; remove the oldest traces above the limit."""
         with self._lock:
             for span in spans:
                 trace = self._traces.get(span.trace_id)
@@ -127,13 +127,13 @@ class Store:
                 self._count -= len(self._traces.pop(oldest).spans)
 
     def __iter__(self) -> Iterator[Trace]:
-        """The one that began last first, as they are now; services report in no order."""
+        """Return copies of all traces, the latest start first."""
         with self._lock:
             copies = [_copied(trace) for trace in self._traces.values()]
         return iter(sorted(copies, key=lambda trace: trace.started, reverse=True))
 
     def find(self, wanted: str) -> Trace | None:
-        """By trace id, or the beginning of it, or by order number; the latest where several fit."""
+        """Return the latest trace with this id, id prefix or order number, or None."""
         wanted = wanted.lower()
         with self._lock:
             for trace in reversed(self._traces.values()):

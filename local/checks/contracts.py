@@ -1,10 +1,10 @@
 """Check the contracts between services: they match the code, and no change breaks a caller.
 
-.venv/bin/python -m checks.contracts          what `make check` asks
-.venv/bin/python -m checks.contracts write    writes contracts/openapi anew (`make contracts`)
+.venv/bin/python -m checks.contracts          check (`make check`)
+.venv/bin/python -m checks.contracts write    write contracts/openapi (`make contracts`)
 
-What may not break is what the history of main holds (docs/adr/0010). A change that breaks somebody
-passes with a new major version of the API, or with a new version of the event beside the old one.
+The baseline is the history of the main branch (docs/adr/0010). An incompatible change needs a new
+major version of the API, or a new version of the event beside the old one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
 """The platform without Docker: embedded servers, the launcher of the services, test fixtures.
 
-Everything here serves development on one machine; no production image contains it.
+For development and tests on one machine. No production image contains this package.
 """

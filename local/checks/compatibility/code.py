@@ -36,13 +36,13 @@ def differing_topics(
 def differing_use(api: EventApi, used: Mapping[str, Usage]) -> list[str]:
     """Compare senders and receivers of each topic with the source of the services.
 
-    A group that receives a topic buries what it cannot handle: it sends to its dead-letter topic.
+    A consumer of a topic also sends to its dead-letter topic.
     """
     found = []
     for service, usage in used.items():
-        buried = {f"{topic}{DEAD_LETTERS}" for topic in usage.receives}
+        dead_letters = {f"{topic}{DEAD_LETTERS}" for topic in usage.receives}
         code = {
-            "sends": usage.sends | buried | usage.retries,
+            "sends": usage.sends | dead_letters | usage.retries,
             "receives": usage.receives | usage.retries,
             "follows": usage.follows,
         }
@@ -67,8 +67,8 @@ def _told(api: EventApi, service: str, does: str) -> set[str]:
 def differing_classes(api: EventApi, classes: Iterable[EventClass]) -> list[str]:
     """Compare every event class with the schema of its event.
 
-    What a producer makes has the schema's members and types. What the schema allows, a consumer
-    reads: with this a producer whose schema grows cannot break a consumer unseen.
+    A producer's class must have the schema's members and types. A consumer's class must accept all
+    that the schema allows.
     """
     schemas = _schemas(api)
     found = []

@@ -1,11 +1,11 @@
-"""Run by a service's own interpreter, in its folder: what its code says of its contracts, as JSON.
+"""Print the contracts of a service as JSON. The service's own interpreter runs it in its folder.
 
-It starts nothing and needs nothing: the app is made and not run, with no settings but its own.
+The app is created but not started, with default settings.
 
-openapi: what the app serves at /openapi.json. A service that publishes others' APIs has an
-    ``app/openapi_snapshot.py``, which merges their documents; standard input holds them by name.
-events: the event classes of ``app/events.py``, by their event_type: is it one that this service
-    makes or one that it reads, and the JSON schema of it.
+openapi: the app's OpenAPI document. The gateway's ``app/openapi_snapshot.py`` merges the documents
+    of the other services, which standard input contains by name.
+events: the event classes of ``app/events.py``: event_type, whether the service produces or consumes
+    the event, and the JSON schema.
 """
 
 import importlib
@@ -16,14 +16,14 @@ from typing import Any
 
 
 def openapi(others: dict[str, Any]) -> Any:
-    """The service's OpenAPI document."""
+    """Return the service's OpenAPI document."""
     if importlib.util.find_spec("app.openapi_snapshot") is not None:
         return importlib.import_module("app.openapi_snapshot").openapi(others)
     return importlib.import_module("app.main").app.openapi()
 
 
 def events() -> list[dict[str, Any]]:
-    """Every class that narrows ``event_type`` to a constant."""
+    """Return all classes whose ``event_type`` is a constant."""
     if importlib.util.find_spec("app.events") is None:
         return []
     envelope = importlib.import_module("chassis.kafka.events")

@@ -16,7 +16,7 @@ _FOLDER = "contracts"
 class History:
     """The history of the main branch up to the merge base of a checkout.
 
-    What a branch held in between is no promise: of its merge only the outcome counts.
+    Intermediate commits of a merged branch do not count, only the merge result.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,7 +1,7 @@
 """Compare two versions of an HTTP API: operations, parameters, bodies and responses.
 
-Compared is what goes over the wire. Names that do not (operation ids, path parameters, components)
-may change; so may prose, and new operations, parameters that may be left out, and answers.
+Only data on the wire matters. Operation ids, names of path parameters and components, descriptions,
+and new operations, optional parameters and responses may change.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Compatibility rules for JSON schemas: the reader must accept everything the sender may send.
 
-One question, asked in two directions. Answers and events are sent with the new schema and read with
-the old one; requests are sent with the old schema and read with the new one. Whoever reads an
-answer or an event ignores members that it does not know; a service refuses them in a request. A
-member that both knew and that is gone breaks somebody in either direction.
+Responses and events are sent with the new schema and read with the old one. Requests are sent with
+the old schema and read with the new one. Readers of responses and events ignore unknown members; a
+service refuses them in a request. Removing a member is incompatible in both directions.
 
-A keyword that has no rule here may not change at all: silence would be a guess.
+A keyword without a rule must not change.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which topics a service's code sends to and receives from: read from its source, not run.
 
-A topic is known by its name, written out or in a constant of the service. Where a subscription or a
-consumer is made, it is received from; handed to any other call, it is sent to. A service both sends
-to and receives from its retry topics.
+A topic is identified by its name, as a literal or a constant of the service. A topic passed to a
+subscription or a consumer is received; a topic passed to another call is sent. A service sends to
+and receives from its retry topics.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""A pytest plugin: real servers for integration tests, started at most once in a session.
+"""A pytest plugin: real servers for integration tests, started at most once per session.
 
-``pytest_plugins = ["fleet.testing.fixtures"]`` in the top conftest.py. Addresses as plain strings:
-``postgres_url``, ``kafka_bootstrap``, ``mongo_url``, ``redis_url``; the servers themselves, to
-pause or kill: ``postgres_server``, ``kafka_server``, ``mongo_server``, ``redis_server``; and
-``mailbox`` and ``identity_server``. An existing server is used instead where
+Enable it with ``pytest_plugins = ["fleet.testing.fixtures"]`` in the top conftest.py. Addresses
+are strings: ``postgres_url``, ``kafka_bootstrap``, ``mongo_url``, ``redis_url``. Servers that a test can
+pause or kill: ``postgres_server``, ``kafka_server``, ``mongo_server``, ``redis_server``,
+``mailbox``, ``identity_server``. An existing server is used instead if one of
 ``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, ``TEST_REDIS_URL``,
-``TEST_KEYCLOAK_URL``, or ``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL``, names it; a test that asks
-for the server itself is then skipped with the reason, because a foreign server is not ours to kill.
+``TEST_KEYCLOAK_URL``, or ``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL`` names it. A test that requests
+the server itself is then skipped, because it must not stop an external server.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
 def kafka_server(_servers: TemporaryServers) -> Iterator[Runner[KafkaServer]]:
     """The broker, with the platform's topics: ``pause()``, ``resume()``, ``restart()``, ``kill()``.
 
-    ``program.create_topics({name: partitions})`` makes more, kept over a restart.
+    ``program.create_topics({name: partitions})`` creates more, also after a restart.
     """
     _ours_to_break("TEST_KAFKA_BOOTSTRAP_SERVERS")
     runner = _servers.start(KafkaServer(_servers.folder, Port(free_port())))

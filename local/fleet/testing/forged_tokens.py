@@ -1,6 +1,6 @@
 """The table of promise 39: forged tokens and headers, each of which must get a 401.
 
-Played against the verifier, order-service and the gateway, so that all three refuse the same.
+Tests of the verifier, order-service and the gateway use it, so that all three refuse the same.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _hmac(secret: bytes, algorithm: str = "sha256") -> Callable[[bytes], bytes]:
 class Forger:
     """A forger with the provider's public keys, one valid token, and foreign keys.
 
-    `azp` is forged too: the verifier under test must know the client `storefront` alone.
+    `azp` is forged too: configure the verifier with the client `storefront` only.
     """
 
     key: SigningKey

@@ -1,7 +1,7 @@
 """Scripts of HTTP calls (contracts/http) that one service relies on in another.
 
-The consumer's tests play a script against their stand-in, the provider's against the real thing, so
-that the two cannot drift apart.
+The consumer's tests run a script on their fake, the provider's tests run it on the real service, so
+that fake and service stay equal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def load(path: Path, given: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Read a script, with names in the place of ``{p}``, ``{k1}`` and their like.
 
     Args:
-        given: names that are not free to choose; the others are fresh ones.
+        given: fixed names; other names are generated.
     """
     text = path.read_text()
     for name in set(re.findall(r"\{(\w+)\}", text)):

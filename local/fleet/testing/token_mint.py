@@ -1,6 +1,6 @@
 """A fake identity provider for tests: keys, signed tokens, and documents over HTTP.
 
-For tokens that no real provider would give, and keys that come and go when the test says so.
+It signs tokens that a real provider would not issue, and a test can change its keys.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SigningKey:
 def claims(**changed: Any) -> Json:
     """Return claims like those of Keycloak's access token; None removes a claim.
 
-    Good for an hour: what a long test run refuses must not be refused for its age.
+    The token is valid for an hour, so that it does not expire during a long test run.
     """
     now = int(time.time())
     usual = {
@@ -115,10 +115,10 @@ class StandIn:
 
     Attributes:
         keys: the key set's entries.
-        status: of every answer.
+        status: HTTP status of every response.
         discovery: changes to the discovery document.
-        clock_ahead: seconds that its Date header is ahead by.
-        fetches: how often the key set was asked for.
+        clock_ahead: seconds by which its Date header is ahead.
+        fetches: number of requests for the key set.
     """
 
     keys: list[Json]

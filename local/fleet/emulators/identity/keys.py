@@ -1,6 +1,6 @@
 """The realm's keys, stored in a file of the fleet, and the tokens signed with them.
 
-A token from before a restart stays good, as at Keycloak, whose keys lie in its database.
+Tokens stay valid after a restart, as in Keycloak.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The browser flow: authorization request, login form, redirect with a code, logout.
 
-Nothing is remembered between the form and its answer: the form carries the client's request along,
-and the request is checked again as if it were new.
+The server stores no state between the form and its submission. The form carries the authorization
+request, which is validated again.
 """
 
 from __future__ import annotations

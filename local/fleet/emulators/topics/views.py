@@ -126,7 +126,7 @@ async def messages(bootstrap: str, topic: str, last: int, query: str) -> Message
     """Read at most ``last`` messages of each partition; return None for an unknown topic.
 
     Args:
-        query: keeps those whose key, headers or value contain it, whatever its case.
+        query: selects messages whose key, headers or value contain it, ignoring case.
     """
     async with topic_reader(bootstrap) as reader:
         names = await reader.topics()

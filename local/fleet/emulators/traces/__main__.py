@@ -23,7 +23,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-a
 class Handler(BaseHTTPRequestHandler):
     """``POST /v1/traces``; ``/``, ``/trace/<id>``; ``/api/traces``, ``/api/traces/<id or order>``.
 
-    As JSON a trace is its id, its order's number, and its spans with the fields of ``Span``.
+    A trace in JSON has its id, its order number, and spans with the fields of ``Span``.
     """
 
     protocol_version = "HTTP/1.1"  # keep-alive for exporters

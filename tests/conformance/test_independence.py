@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from installer import installer_env
+from installer import installer_env  # type: ignore[import-untyped]  # a script, no package
 
 from tests.fleet_under_test import ROOT, SERVICES
 

@@ -1,8 +1,8 @@
 """Stop the servers of a test run that was killed.
 
 Fixtures stop their servers, except after a SIGKILL of the run. This process waits for the end of
-its standard input, which the system closes when the run ends. Then it kills all processes recorded in
-the state folder (its argument) and deletes the folder.
+its standard input, which the system closes when the run ends. Then it kills all processes
+recorded in the state folder (its argument) and deletes the folder.
 """
 
 from __future__ import annotations

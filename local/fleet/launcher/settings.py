@@ -78,8 +78,8 @@ class Settings:
 def default_state(root: Path) -> Path:
     """Return ``.fleet/`` in the checkout; for root a folder below ``/var/tmp``.
 
-    PostgreSQL refuses to run as root. The user ``nobody``, which runs it then, cannot enter a
-    checkout in root's home.
+    PostgreSQL refuses to run as root. The unprivileged user that runs it then cannot enter
+    a checkout in root's home.
     """
     if os.geteuid() != 0:
         return root / ".fleet"

@@ -77,7 +77,7 @@ class PostgresServer(Program):
         return f"{scheme}://{USER}:{PASSWORD}@{HOST}:{way or self.port}/{database}"
 
     def prepare(self, log: Path) -> None:
-        """Create the cluster at the first start. For root, give ``nobody`` access."""
+        """Create the cluster at the first start. For root, give its account access."""
         self._root.mkdir(parents=True, exist_ok=True)
         if self._account is not None:
             self._make_reachable(self._account)
@@ -150,7 +150,7 @@ class PostgresServer(Program):
         shutil.rmtree(draft, ignore_errors=True)
         password = (
             self._root / "password"
-        )  # a file: the user `nobody` cannot read root's /dev/stdin
+        )  # a file: the account cannot read root's /dev/stdin
         password.unlink(missing_ok=True)
         password.touch(mode=0o600)
         password.write_text(PASSWORD + "\n", encoding="ascii")
@@ -175,7 +175,7 @@ class PostgresServer(Program):
         draft.rename(self._data)
 
     def _make_reachable(self, account: _Account) -> None:
-        """Give ``nobody`` the state folder, and a copy of the binaries if it cannot run them."""
+        """Give the account the state folder, and copy the binaries if it cannot run them."""
         os.chown(self._root, account.uid, account.gid)
         self._root.chmod(0o700)
         if not self._can_enter():

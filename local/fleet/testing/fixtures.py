@@ -2,8 +2,8 @@
 
 Enable it with ``pytest_plugins = ["fleet.testing.fixtures"]`` in the top conftest.py. Addresses
 are strings: ``postgres_url``, ``kafka_bootstrap``, ``mongo_url``, ``redis_url``. A test can
-pause or kill these servers: ``postgres_server``, ``kafka_server``, ``mongo_server``, ``redis_server``,
-``mailbox``, ``identity_server``. An existing server is used instead if one of
+pause or kill the servers: ``postgres_server``, ``kafka_server``, ``mongo_server``,
+``redis_server``, ``mailbox``, ``identity_server``. An existing server is used instead if one of
 ``TEST_DATABASE_URL``, ``TEST_KAFKA_BOOTSTRAP_SERVERS``, ``TEST_MONGODB_URL``, ``TEST_REDIS_URL``,
 ``TEST_KEYCLOAK_URL``, or ``TEST_SMTP_URL`` with ``TEST_MAILBOX_URL`` names it. A test that requests
 the server itself is then skipped, because it must not stop an external server.

@@ -148,9 +148,8 @@ class PostgresServer(Program):
         """Initialise in a draft folder, so that an interrupted initdb leaves no broken cluster."""
         draft = self._root / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
-        password = (
-            self._root / "password"
-        )  # a file: the account cannot read root's /dev/stdin
+        # A file, because the account cannot read root's /dev/stdin.
+        password = self._root / "password"
         password.unlink(missing_ok=True)
         password.touch(mode=0o600)
         password.write_text(PASSWORD + "\n", encoding="ascii")

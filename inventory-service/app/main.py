@@ -36,7 +36,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with AsyncExitStack() as stack:  # neither server has to be there yet
             await stack.enter_async_context(span_export(settings, registry))
             stack.push_async_callback(database.close)
-            await database.open()
             stack.push_async_callback(producer.stop)
             await producer.start()
             stack.push_async_callback(relay.stop)

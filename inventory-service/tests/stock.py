@@ -1,13 +1,13 @@
-"""The service as its callers use it, in the words of the tests; and what its tables say."""
+"""Calls of the service's API, and queries of its tables."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+import asyncpg
 import httpx2
-
-from chassis.postgres.database import Database
 
 _SUMS = """
     SELECT i.product_id, i.quantity, i.reserved_qty, coalesce(sum(m.delta), 0)::bigint AS ledger
@@ -33,11 +33,11 @@ def assert_problem(answer: httpx2.Response, status: int, begins: str = "") -> di
 
 
 class Shop:
-    """One client of one running service."""
+    """A client of a running service, and connections of the test to its database."""
 
-    def __init__(self, client: httpx2.AsyncClient, database: Database) -> None:
+    def __init__(self, client: httpx2.AsyncClient, pool: "asyncpg.Pool") -> None:
         self.client = client
-        self.database = database
+        self.pool = pool
 
     async def stock(self, quantity: int, product_id: str | None = None) -> str:
         """A new product with so many pieces; returns its id."""
@@ -75,8 +75,13 @@ class Shop:
         return int(answer.json()["quantity"])
 
     async def sql(self, statement: str, *parameters: Any) -> list[Any]:
-        async with self.database.connection() as connection:
-            return list(await connection.fetch(statement, *parameters))
+        return list(await self.pool.fetch(statement, *parameters))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """Open a transaction of the test's own, on a connection of asyncpg."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
 
     async def assert_ledger_is_right(self, *products: str) -> None:
         """In one statement, so at one moment: each quantity is its movements' sum, and covers what

@@ -39,7 +39,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         settings.warn_if_open()
         async with span_export(settings, registry, {"order.number"}), AsyncExitStack() as stack:
-            await database.open()
             for resource in (database.close, peers.close, verifier.aclose, producer.stop):
                 stack.push_async_callback(resource)
             await producer.start()  # no peer has to be there yet; all is closed in reverse

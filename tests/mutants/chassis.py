@@ -26,16 +26,16 @@ CHASSIS = [
         f"{_OUTBOX}::test_promise_18_a_transaction_that_commits_late_is_not_skipped",
         Edit(
             _RELAY,
-            "    WHERE published_at IS NULL AND parked_at IS NULL\n      AND NOT EXISTS",
-            "    WHERE seq > (SELECT coalesce(max(seq), 0) FROM outbox"
-            " WHERE published_at IS NOT NULL)\n      AND NOT EXISTS",
+            "        _IS_PENDING,\n        ~exists()",
+            "        outbox.c.seq > select(func.coalesce(func.max(_parked.c.seq), 0))"
+            ".where(_parked.c.published_at.is_not(None)).scalar_subquery(),\n        ~exists()",
         ),
     ),
     _mutant(
         "relay-without-its-lock",
         (19,),
         f"{_OUTBOX}::test_of_three_relays_one_publishes_and_each_event_is_sent_once",
-        Edit(_RELAY, '"SELECT pg_try_advisory_lock($1)"', '"SELECT $1::bigint > 0"'),
+        Edit(_RELAY, "select(func.pg_try_advisory_lock(_LOCK))", "select(literal(_LOCK > 0))"),
     ),
     _mutant(
         "relay-marks-before-it-sends",
@@ -44,7 +44,7 @@ CHASSIS = [
         Edit(
             _RELAY,
             "        done = _Round()\n",
-            '        done = _Round()\n        done.sent += [row["seq"] for row in rows]\n',
+            "        done = _Round()\n        done.sent += [row.seq for row in rows]\n",
         ),
     ),
     _mutant(
@@ -53,8 +53,8 @@ CHASSIS = [
         f"{_OUTBOX}::test_promise_20_a_row_that_cannot_be_sent_blocks_nobody_but_its_aggregate",
         Edit(
             _RELAY,
-            "\n      AND NOT EXISTS (SELECT 1 FROM outbox p"
-            " WHERE p.key = o.key AND p.parked_at IS NOT NULL)",
+            "        ~exists().where(_parked.c.key == outbox.c.key,"
+            " _parked.c.parked_at.is_not(None)),\n",
             "",
         ),
     ),

@@ -18,10 +18,10 @@ _OWN = "tests/integration/test_ownership.py"
 
 _NO_EVENT = Edit(
     _ORDERS,
-    "{INSERT_EVENT} SELECT $4::uuid, $5, $6, $7, $8 FROM confirmed",
-    "SELECT $4::uuid, $5::text, $6::text, $7::text, $8::text",
+    ".add_cte(_answered, _announced)",
+    ".add_cte(_answered)",
 )
-_CONFIRM = "        confirmed = await self._connection.fetchval(_CONFIRM,"
+_CONFIRM = "        return await self._connection.scalar(_CONFIRM, values) is not None\n"
 
 
 def _mutant(name: str, promises: tuple[int, ...], test: str, *edits: Edit) -> Mutant:
@@ -37,11 +37,7 @@ ORDERS = [
         Edit(
             _ORDERS,
             _CONFIRM,
-            """\
-        values = "VALUES ($1, $2, $3, $4, $5)"
-        await self._connection.execute(f"{INSERT_EVENT} {values}", *event)
-"""
-            + _CONFIRM,
+            "        await self._connection.execute(insert_events(), event)\n" + _CONFIRM,
         ),
     ),
     _mutant(
@@ -57,13 +53,16 @@ ORDERS = [
         Edit(
             _ORDERS,
             """\
-        UPDATE orders SET status = 'CONFIRMED', lease_until = NULL, updated_at = $2
-        WHERE id = $1 AND status = 'PENDING'
+    .where(_is_order, _is_pending)
+    .values(
+        status=OrderStatus.CONFIRMED,
 """,
             """\
-        UPDATE orders SET status = 'CONFIRMED', lease_until = NULL, updated_at = $2,
-            cancelled_by = NULL, stock_debt = false
-        WHERE id = $1
+    .where(_is_order)
+    .values(
+        cancelled_by=None,
+        stock_debt=False,
+        status=OrderStatus.CONFIRMED,
 """,
         ),
     ),
@@ -84,7 +83,7 @@ ORDERS = [
         "key-that-is-taken-does-not-matter",
         (10,),
         f"{_KEYS}::test_promise_10_fifty_requests_with_one_key_make_one_order",
-        Edit(_ORDERS, "claimed='FROM claimed'", "claimed=''"),
+        Edit(_ORDERS, "order.select_from(claim.cte(", "order.add_cte(claim.cte("),
     ),
     _mutant(
         "requests-are-compared-as-text",

@@ -4,10 +4,13 @@ from tests.mutants.mutant import Edit, Mutant
 
 _ITEMS = "inventory-service/app/repositories/inventory_repository.py"
 _STOCK = "inventory-service/app/services/stock_service.py"
-_AT_ONCE = "inventory-service/migrations/versions/0002_reduce_at_once.py"
 _MOVEMENTS = "tests/integration/test_movements.py"
 _LOAD = "tests/integration/test_promises_under_load.py"
+_REDUCTIONS = "tests/integration/test_reductions.py"
 _WAITING = "tests/integration/test_waiting.py"
+
+_GUARD = "        _available + deltas.c.delta >= 0,\n"
+_LOCK = "    .order_by(_items.c.product_id)\n    .with_for_update()\n"
 
 STOCK = [
     Mutant(
@@ -15,7 +18,7 @@ STOCK = [
         (1, 4),
         "inventory-service",
         f"{_MOVEMENTS}::test_promise_4_one_short_product_and_nothing_is_taken",
-        (Edit(_ITEMS, "          AND i.quantity - i.reserved_qty + w.delta >= 0\n", ""),),
+        (Edit(_ITEMS, _GUARD, ""),),
     ),
     Mutant(
         "read-modify-write",
@@ -25,15 +28,11 @@ STOCK = [
         (
             Edit(
                 _ITEMS,
-                "SET quantity = i.quantity + w.delta,",
-                "SET quantity = w.delta"
-                " + (SELECT r.quantity FROM inventory r WHERE r.product_id = w.product_id),",
+                "quantity=_items.c.quantity + deltas.c.delta",
+                "quantity=deltas.c.delta + (lambda read: select(read.c.quantity).where("
+                "read.c.product_id == deltas.c.product_id).scalar_subquery())(_items.alias())",
             ),
-            Edit(
-                _ITEMS,
-                "    ORDER BY product_id\n    FOR UPDATE\n",
-                "    ORDER BY product_id\n",
-            ),
+            Edit(_ITEMS, _LOCK, "    .order_by(_items.c.product_id)\n"),
         ),
     ),
     Mutant(
@@ -44,11 +43,11 @@ STOCK = [
         (
             Edit(_STOCK, "return dict(sorted(pieces.items()))", "return pieces"),
             Edit(
-                _AT_ONCE,
-                "JOIN unnest(products, pieces) AS w (product_id, n) USING (product_id)\n"
-                "        ORDER BY i.product_id\n",
-                "JOIN unnest(products, pieces) WITH ORDINALITY AS w (product_id, n, line)"
-                " USING (product_id)\n        ORDER BY w.line\n",
+                _ITEMS,
+                _LOCK,
+                "    .order_by(func.array_position("
+                'bindparam("products", type_=ARRAY(Text)), _items.c.product_id))\n'
+                "    .with_for_update()\n",
             ),
         ),
     ),
@@ -97,32 +96,52 @@ STOCK = [
         ),
     ),
     Mutant(
-        "at-once-without-guard",
+        "guard-ignores-the-reserved-quantity",
         (1, 4),
         "inventory-service",
-        "tests/integration/test_at_once.py::test_it_does_nothing_where_there_is_more_to_say",
-        (Edit(_AT_ONCE, "WHERE available >= n AND (available < low", "WHERE (available < low"),),
+        f"{_REDUCTIONS}::test_refused_reduction_stores_nothing",
+        (Edit(_ITEMS, _GUARD, "        _items.c.quantity + deltas.c.delta >= 0,\n"),),
     ),
     Mutant(
-        "at-once-without-locks",
+        "guard-sells-one-piece-too-many",
+        (1,),
+        "inventory-service",
+        f"{_LOAD}::test_promise_1_ten_pieces_and_two_hundred_buyers",
+        (Edit(_ITEMS, _GUARD, "        _available + deltas.c.delta >= -1,\n"),),
+    ),
+    Mutant(
+        "items-are-not-locked-before-the-update",
         (1, 2),
         "inventory-service",
         f"{_WAITING}::test_one_product_is_judged_as_it_is_after_the_wait",
-        (Edit(_AT_ONCE, "        FOR UPDATE OF i\n", ""),),
+        (Edit(_ITEMS, _LOCK, "    .order_by(_items.c.product_id)\n"),),
     ),
     Mutant(
-        "at-once-keeps-the-key-of-what-it-refused",
+        "refused-reduction-keeps-its-key",
         (4, 5),
         "inventory-service",
         f"{_MOVEMENTS}::test_a_refused_reduction_may_try_again_with_its_key",
-        (Edit(_AT_ONCE, "        DELETE FROM movement_keys WHERE key = this_key;\n", ""),),
+        (
+            Edit(
+                _STOCK,
+                "                if short := pieces.keys() - items.keys():\n",
+                "                if short := pieces.keys() - items.keys():\n"
+                "                    await connection.commit()\n",
+            ),
+        ),
     ),
     Mutant(
-        "at-once-says-nothing-of-low-stock",
+        "reduction-forgets-low-stock",
         (16,),
         "inventory-service",
         "tests/integration/test_low_stock.py::test_a_fall_below_the_threshold_is_told_once",
-        (Edit(_AT_ONCE, " AND (available < low OR available - n >= low)", ""),),
+        (
+            Edit(
+                _STOCK,
+                "await self._watch.note(connection, item, available[product])",
+                "pass",
+            ),
+        ),
     ),
     Mutant(
         "if-match-is-compared-without-a-lock",
@@ -130,6 +149,6 @@ STOCK = [
         "inventory-service",
         "tests/integration/test_conditional_requests.py"
         "::test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins",
-        (Edit(_ITEMS, 'f"{_GET} FOR UPDATE"', "_GET"),),
+        (Edit(_ITEMS, "_GET_LOCKED = _GET.with_for_update()", "_GET_LOCKED = _GET"),),
     ),
 ]

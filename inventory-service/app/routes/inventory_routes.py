@@ -48,6 +48,7 @@ from chassis.app.conditional_requests import (
     PreconditionFailed,
     not_modified,
 )
+from chassis.app.database_errors import DatabaseUnavailable
 from chassis.app.idempotency import (
     REPLAYABLE,
     IdempotencyKey,
@@ -56,7 +57,6 @@ from chassis.app.idempotency import (
 )
 from chassis.app.json_body import ExactJsonRoute, max_body
 from chassis.app.pagination import InvalidCursor, PageLimit, link_next
-from chassis.postgres.database import DatabaseUnavailable
 from chassis.problems import problem_responses
 
 items = APIRouter(prefix="/api/inventory", tags=["inventory"], route_class=ExactJsonRoute)

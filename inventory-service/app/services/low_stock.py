@@ -1,17 +1,18 @@
-"""Low stock: said once for each time that an available quantity falls below the threshold."""
+"""Publish `inventory-low` once for each downward crossing of the threshold."""
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.events import INVENTORY_LOW, InventoryLow
 from app.metrics import StockMetrics
 from app.models.inventory import InventoryItem
-from chassis.postgres.database import Connection
 from chassis.postgres.outbox import add_event
 
 
 class LowStockWatch:
-    """Writes `inventory-low` into the transaction that made the crossing.
+    """Write the event in the transaction that made the crossing.
 
-    That transaction holds the item's lock, so `before` and `after` are neighbours: no crossing is
-    seen twice and none is missed, however many calls take from the item at once.
+    That transaction holds the item's lock, so no other change lies between the two quantities: no
+    crossing is reported twice and none is missed, however many calls change the item.
     """
 
     def __init__(self, threshold: int, metrics: StockMetrics) -> None:
@@ -19,9 +20,9 @@ class LowStockWatch:
         self._metrics = metrics
 
     async def note(
-        self, connection: Connection, item: InventoryItem, available_before: int
+        self, connection: AsyncConnection, item: InventoryItem, available_before: int
     ) -> None:
-        """Tell of `item`, as it is now, if it was not low before and is low now."""
+        """Write an event if `item` is low now and was not low before."""
         if not item.available_qty < self.threshold <= available_before:
             return
         event = InventoryLow(

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from app.config import Settings
 from app.main import create_app
-from chassis.postgres.database import driver_url
+from chassis.postgres.engine import driver_url
 from tests.conftest import SettingsFactory
 from tests.stock import Shop
 
@@ -72,6 +72,13 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
+@pytest.fixture(scope="session")
+async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool"]:
+    """Connections of the tests, to look at the tables and to hold locks."""
+    async with asyncpg.create_pool(driver_url(database_url), min_size=0) as pool:
+        yield pool
+
+
 @pytest.fixture
-async def shop(app: FastAPI, client: httpx2.AsyncClient) -> Shop:
-    return Shop(client, app.state.database)
+async def shop(client: httpx2.AsyncClient, pool: "asyncpg.Pool") -> Shop:
+    return Shop(client, pool)

@@ -1,14 +1,11 @@
 """The database itself refuses a bad state, whoever writes; and migrations may run at once."""
 
 import asyncio
-from datetime import datetime
-from typing import Any, get_type_hints
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from app.models.inventory import InventoryItem, MovementKey
 from tests.integration.conftest import alembic, another_database
 from tests.stock import Shop
 
@@ -16,18 +13,6 @@ INSERT = """
     INSERT INTO inventory (id, product_id, product_name, quantity, reserved_qty)
     VALUES (gen_random_uuid(), $1, 'P', $2, $3)
 """
-COLUMNS = """
-    SELECT column_name, data_type, is_nullable FROM information_schema.columns
-    WHERE table_schema = 'public' AND table_name = $1
-"""
-TYPES: dict[str, Any] = {
-    "uuid": UUID,
-    "bigint": int,
-    "text": str,
-    "character varying": str,
-    "timestamp with time zone": datetime,
-    "jsonb": dict[str, Any],
-}
 
 
 @pytest.mark.parametrize(("quantity", "reserved"), [(-1, 0), (0, 1), (5, 6), (5, -1), (-1, -1)])
@@ -74,24 +59,3 @@ async def test_replicas_may_migrate_at_once_and_back_again(database_url: str) ->
         await asyncio.gather(*both)
         await asyncio.to_thread(alembic, url, "downgrade", "base")
         await asyncio.to_thread(alembic, url, "upgrade", "head")
-
-
-@pytest.mark.parametrize(
-    ("model", "table", "unread"),
-    [
-        (InventoryItem, "inventory", set()),
-        (MovementKey, "movement_keys", {"key", "created_at"}),
-    ],
-)
-async def test_the_models_agree_with_the_tables(
-    shop: Shop, model: type, table: str, unread: set[str]
-) -> None:
-    """Each column that is read is a field of its type, and one that may be null may be None."""
-    columns = {
-        row["column_name"]: TYPES[row["data_type"]] | None
-        if row["is_nullable"] == "YES"
-        else TYPES[row["data_type"]]
-        for row in await shop.sql(COLUMNS, table)
-        if row["column_name"] not in unread
-    }
-    assert get_type_hints(model) == columns

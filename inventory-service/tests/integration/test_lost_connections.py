@@ -21,7 +21,7 @@ async def test_lost_database_connection_is_answered_with_503(
         way = address._replace(netloc=address.netloc.replace(f":{address.port}", f":{proxy.port}"))
         settings = make_settings(database_url=urlunsplit(way), database_pool_size=4)
         async with running(settings) as app, client_of(app) as client, asyncio.timeout(90):
-            through = Shop(client, app.state.database)
+            through = Shop(client, shop.pool)
             statuses = await asyncio.gather(
                 *(call_until(lambda: proxy.cuts >= 40, through, product) for _ in range(6))
             )

@@ -60,14 +60,14 @@ async def test_promise_5_killed_in_the_middle_every_key_still_has_one_effect(
     keys = [str(uuid4()) for _ in range(120)]
     environment = {"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": NOWHERE}
     async with serving(**environment) as (process, client):
-        first = Shop(client, shop.database)
+        first = Shop(client, shop.pool)
         calls = [asyncio.ensure_future(first.reduce({product: 1}, key)) for key in keys]
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         process.kill()
         answers = await asyncio.gather(*calls, return_exceptions=True)
     told = {k: a for k, a in zip(keys, answers, strict=True) if isinstance(a, httpx2.Response)}
     async with serving(**environment) as (_, client):
-        again = Shop(client, shop.database)
+        again = Shop(client, shop.pool)
         repeats = await asyncio.gather(*(again.reduce({product: 1}, key) for key in keys))
     assert {answer.status_code for answer in repeats} == {200}
     for key, repeat in zip(keys, repeats, strict=True):

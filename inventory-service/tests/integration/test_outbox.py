@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from chassis.postgres.engine import driver_url
 from fleet.processes.runner import Runner
 from fleet.servers.kafka import KafkaServer
 from tests.conftest import SettingsFactory
@@ -33,8 +35,12 @@ async def connected(
     make_settings: SettingsFactory, own_database: str, kafka_bootstrap: str
 ) -> AsyncIterator[Shop]:
     settings = make_settings(database_url=own_database, kafka_bootstrap_servers=kafka_bootstrap)
-    async with running(settings) as app, client_of(app) as client:
-        yield Shop(client, app.state.database)
+    async with (
+        asyncpg.create_pool(driver_url(own_database), min_size=0) as pool,
+        running(settings) as app,
+        client_of(app) as client,
+    ):
+        yield Shop(client, pool)
 
 
 @asynccontextmanager

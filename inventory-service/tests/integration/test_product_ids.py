@@ -8,7 +8,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from chassis.postgres.database import driver_url
+from chassis.postgres.engine import driver_url
 from tests.conftest import SettingsFactory
 from tests.integration.conftest import alembic, another_database, client_of, running
 from tests.stock import Shop

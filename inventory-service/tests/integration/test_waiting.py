@@ -23,7 +23,7 @@ WAITING = """
 @asynccontextmanager
 async def somebody_changes(shop: Shop, product: str, change: str) -> AsyncIterator[None]:
     """Another transaction has made `change` to the product's row, and commits at the end."""
-    async with shop.database.transaction() as connection:
+    async with shop.transaction() as connection:
         statement = f"UPDATE inventory SET {change} WHERE product_id = $1"  # noqa: S608
         await connection.execute(statement, product)
         yield
@@ -109,7 +109,7 @@ async def test_a_fall_is_seen_from_what_is_there_after_the_wait(
 
 async def test_a_product_deleted_during_the_wait_is_unknown(shop: Shop) -> None:
     product, key = await shop.stock(100), str(uuid4())
-    async with shop.database.transaction() as connection:
+    async with shop.transaction() as connection:
         await connection.execute("DELETE FROM inventory WHERE product_id = $1", product)
         reduction = await started_and_waiting(shop, shop.reduce({product: 1}, key))
     assert (await reduction).status_code == 404
@@ -126,7 +126,7 @@ async def test_a_restock_sees_the_room_that_was_made_during_its_wait(shop: Shop)
 async def test_a_reduce_waits_for_the_reversal_that_has_its_key(shop: Shop) -> None:
     """Serial for each key, also while the key's row is not committed yet."""
     product, key = await shop.stock(5), str(uuid4())
-    async with shop.database.transaction() as connection:
+    async with shop.transaction() as connection:
         await connection.execute(
             "INSERT INTO movement_keys (key, state, answer) VALUES ($1, 'reversed', $2)",
             key,

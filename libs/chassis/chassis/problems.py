@@ -6,7 +6,7 @@ declares them with `responses=problem_responses(OutOfStock, OrderNotFound)`.
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -146,6 +146,14 @@ async def _on_problem(request: Request, error: Exception) -> Response:
     return render(error, instance_of(request.scope))
 
 
+def _renders(problem: type[Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def on_error(request: Request, error: Exception) -> Response:
+        _release_frames(error)
+        return render(problem(problem.example), instance_of(request.scope))
+
+    return on_error
+
+
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     _release_frames(error)
@@ -204,8 +212,16 @@ def internal_error(instance: str) -> Response:
     )
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Render every error of `app` as a problem, and describe them so in its OpenAPI document."""
+def install_problem_handlers(
+    app: FastAPI, problems: Mapping[type[Exception], type[Problem]] | None = None
+) -> None:
+    """Render every error of `app` as a problem, and describe them so in its OpenAPI document.
+
+    Args:
+        problems: errors of other layers, and the problem that each of them is rendered as.
+    """
+    for error, problem in (problems or {}).items():
+        app.add_exception_handler(error, _renders(problem))
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)

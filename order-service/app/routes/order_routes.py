@@ -37,6 +37,7 @@ from app.models.order import Order
 from app.schemas.order import CancelIn, OrderIn, OrderOut, StatusIn
 from app.services.order_service import advance_order, get_order, orders_page
 from app.services.placing import CallerKey
+from chassis.app.database_errors import DatabaseUnavailable
 from chassis.app.idempotency import (
     REPLAYABLE,
     IdempotencyKey,
@@ -45,7 +46,6 @@ from chassis.app.idempotency import (
 )
 from chassis.app.json_body import ExactJsonRoute, max_body
 from chassis.app.pagination import InvalidCursor, encode_cursor, link_next
-from chassis.postgres.database import DatabaseUnavailable
 from chassis.problems import problem_responses
 
 router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=ExactJsonRoute)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from app.models.order import NewOrder, OrderItem
+from app.models.order import Order, OrderItem
 from app.schemas.order import OrderIn
 
 _ALPHABET = string.ascii_uppercase + string.digits
 
 
-def new_order(request: OrderIn, names: Mapping[str, str]) -> NewOrder:
+def new_order(request: OrderIn, names: Mapping[str, str]) -> Order:
     """Return a new order with ids and a number of its own.
 
     A field of the request is a field of the order with the same name.
@@ -20,7 +20,7 @@ def new_order(request: OrderIn, names: Mapping[str, str]) -> NewOrder:
     Args:
         names: the catalogue's names by product id; other products keep the request's.
     """
-    items = (
+    items = [
         OrderItem(
             id=uuid4(),
             product_id=item.product_id,
@@ -30,12 +30,12 @@ def new_order(request: OrderIn, names: Mapping[str, str]) -> NewOrder:
             total_price=item.total_price,
         )
         for item in request.items
-    )
-    return NewOrder(
+    ]
+    return Order(
         id=uuid4(),
         order_number=f"ORD-{datetime.now(UTC):%Y%m%d}-{_draw()}",
         total_amount=request.total_amount,
-        items=tuple(items),
+        items=items,
         **request.model_dump(exclude={"items"}),
     )
 

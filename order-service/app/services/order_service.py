@@ -1,8 +1,9 @@
 """Following, cancelling and moving orders on."""
 
 import logging
-from dataclasses import replace
 from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.authorization import Caller
 from app.clients.inventory_client import InventoryClient
@@ -14,7 +15,8 @@ from app.repositories.order_repository import OrderRepository, Place
 from app.schemas.order import OrderOut
 from chassis.failpoints import reach
 from chassis.http_client.deadline import Deadline
-from chassis.postgres.database import Connection, Database, DatabaseUnavailable
+from chassis.postgres.database import Database
+from chassis.postgres.errors import DatabaseUnavailable
 from chassis.postgres.outbox import add_event
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ def not_found(order_id: UUID) -> OrderNotFound:
     return OrderNotFound(f"There is no order {order_id}.")
 
 
-async def get_order(connection: Connection, order_id: UUID, caller: Caller) -> Order:
+async def get_order(connection: AsyncConnection, order_id: UUID, caller: Caller) -> Order:
     order = await OrderRepository(connection).get(order_id)
     if order is None:
         raise not_found(order_id)
@@ -33,7 +35,7 @@ async def get_order(connection: Connection, order_id: UUID, caller: Caller) -> O
 
 
 async def orders_page(
-    connection: Connection,
+    connection: AsyncConnection,
     limit: int,
     after: Place | None,
     status: OrderStatus | None,
@@ -47,7 +49,7 @@ async def orders_page(
 
 
 async def advance_order(
-    connection: Connection, order_id: UUID, status: OrderStatus, caller: Caller
+    connection: AsyncConnection, order_id: UUID, status: OrderStatus, caller: Caller
 ) -> Order:
     """Ship or deliver. Guarded by the status before: of two racing steps one gets 400.
 
@@ -100,24 +102,20 @@ class OrderCancelling:
             if not order.status.can_be_cancelled:
                 raise CannotCancel(f"Cannot cancel an order that is {order.status}.")
             was_confirmed = order.status == OrderStatus.CONFIRMED
-            order = await self._mark_cancelled(connection, order, reason)
+            await self._mark_cancelled(connection, order, reason)
             if was_confirmed:
                 event = order_cancelled(order)
                 await add_event(connection, topic=ORDER_CANCELLED, key=str(order.id), event=event)
         return order, True
 
     async def _mark_cancelled(
-        self, connection: Connection, order: Order, reason: str | None
-    ) -> Order:
+        self, connection: AsyncConnection, order: Order, reason: str | None
+    ) -> None:
         lease = self._settings.lease_seconds
-        moment = await OrderRepository(connection).cancel(order.id, reason, lease)
-        return replace(
-            order,
-            status=OrderStatus.CANCELLED,
-            cancelled_by=CancelledBy.CALLER,
-            cancel_reason=reason,
-            updated_at=moment,
-        )
+        order.updated_at = await OrderRepository(connection).cancel(order.id, reason, lease)
+        order.status = OrderStatus.CANCELLED
+        order.cancelled_by = CancelledBy.CALLER
+        order.cancel_reason = reason
 
     async def _pay_debt(self, order_id: UUID, deadline: Deadline) -> None:
         try:

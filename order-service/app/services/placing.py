@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from app.clients.inventory_client import AlreadyReversed, Refused
 from app.clients.peers import Peers
 from app.config import Settings
@@ -28,7 +30,7 @@ from app.errors import (
 )
 from app.events import ORDER_PLACED, order_placed
 from app.metrics import OrderMetrics
-from app.models.order import CancelledBy, NewOrder, Order, OrderStatus
+from app.models.order import CancelledBy, Order, OrderStatus
 from app.repositories.idempotency_repository import Claim, IdempotencyRepository, StoredKey
 from app.repositories.order_repository import OrderNumberTaken, OrderRepository
 from app.schemas.order import OrderIn, OrderOut
@@ -40,7 +42,8 @@ from chassis.app.idempotency import is_same_request, request_text
 from chassis.failpoints import reach
 from chassis.http_client.deadline import Deadline
 from chassis.observability.tracing import span
-from chassis.postgres.database import Connection, Database, DatabaseUnavailable
+from chassis.postgres.database import Database
+from chassis.postgres.errors import DatabaseUnavailable
 from chassis.postgres.outbox import event_row
 from chassis.problems import Problem
 
@@ -74,12 +77,10 @@ class DatabaseClock:
         self._told = told
         self._heard = time.monotonic()
 
-    def confirmed(self, order: NewOrder) -> Order:
-        """The order as it stands if it is confirmed now; it was saved when the time was told."""
+    def confirm(self, order: Order) -> None:
+        """Give a saved order the status and the times of a confirmation now."""
         now = self._told + timedelta(seconds=time.monotonic() - self._heard)
-        facts = {name: getattr(order, name) for name in NewOrder.__slots__}
-        status = OrderStatus.CONFIRMED
-        return Order(**facts, status=status, created_at=self._told, updated_at=now)
+        order.status, order.created_at, order.updated_at = OrderStatus.CONFIRMED, self._told, now
 
 
 class OrderPlacing:
@@ -117,7 +118,7 @@ class OrderPlacing:
         try:
             async with self._turn(deadline):
                 placed = await self._place(request, key, deadline)
-        except Problem as problem:
+        except (Problem, DatabaseUnavailable) as problem:
             self._metrics.count_placing(type(problem).__name__)
             raise
         self._metrics.count_placing("replayed" if placed.replayed else "confirmed")
@@ -173,7 +174,7 @@ class OrderPlacing:
     # step 3
 
     async def _save_pending(
-        self, order: NewOrder, request: OrderIn, key: CallerKey | None, deadline: Deadline
+        self, order: Order, request: OrderIn, key: CallerKey | None, deadline: Deadline
     ) -> DatabaseClock | Placed:
         """Store the order and its key. An answer instead, if another request won the key."""
         for _ in range(CLAIM_ATTEMPTS):
@@ -189,7 +190,7 @@ class OrderPlacing:
         raise RequestInProgress(RequestInProgress.example, headers={"Retry-After": "1"})
 
     async def _try_save(
-        self, order: NewOrder, request: OrderIn, key: CallerKey | None
+        self, order: Order, request: OrderIn, key: CallerKey | None
     ) -> datetime | None:
         claim, hours = None, self._settings.idempotency_hours
         if key is not None:
@@ -201,7 +202,7 @@ class OrderPlacing:
     # step 4
 
     async def _reduce(
-        self, order: NewOrder, request: OrderIn, clock: DatabaseClock, deadline: Deadline
+        self, order: Order, request: OrderIn, clock: DatabaseClock, deadline: Deadline
     ) -> Placed:
         try:
             refused = await self._stock.reduce(order.id, request.pieces, deadline)
@@ -219,7 +220,7 @@ class OrderPlacing:
             raise refused.problem
         return await self._find_out(order_id)
 
-    async def _give_up(self, order_id: UUID, problem: Problem) -> Placed:
+    async def _give_up(self, order_id: UUID, problem: Exception) -> Placed:
         """Whether the stock was taken is not known: cancel, and owe inventory the reverse."""
         if await self._cancel(order_id, stock_debt=True):
             raise problem
@@ -236,13 +237,13 @@ class OrderPlacing:
 
     # step 5
 
-    async def _confirm(self, order: NewOrder, clock: DatabaseClock) -> Placed:
-        confirmed = clock.confirmed(order)
-        body = OrderOut.model_validate(confirmed).model_dump_json()
+    async def _confirm(self, order: Order, clock: DatabaseClock) -> Placed:
+        clock.confirm(order)
+        body = OrderOut.model_validate(order).model_dump_json()
         try:
             about = {"order.number": order.order_number}
             with span("confirm order", attributes=about, expected=Problem):
-                done = await self._commit_confirmation(confirmed, body)
+                done = await self._commit_confirmation(order, body)
         except DatabaseUnavailable as lost:
             return await self._after_lost_commit(order.id, lost)
         return Placed(body) if done else await self._find_out(order.id)
@@ -279,7 +280,7 @@ class OrderPlacing:
             raise OrderCancelled(OrderCancelled.example)
         raise PlacingInterrupted(PlacingInterrupted.example)
 
-    def _keys(self, connection: Connection) -> IdempotencyRepository:
+    def _keys(self, connection: AsyncConnection) -> IdempotencyRepository:
         return IdempotencyRepository(connection, self._settings.idempotency_hours)
 
 
@@ -289,6 +290,6 @@ def _answer_of(stored: StoredKey, request: OrderIn) -> Placed:
     if stored.answer is not None:
         return Placed(stored.answer, replayed=True)
     if stored.order_status == OrderStatus.PENDING:
-        seconds = min(MAX_RETRY_AFTER, max(1, round(stored.lease_left)))
+        seconds = min(MAX_RETRY_AFTER, max(1, round(stored.lease_left.total_seconds())))
         raise RequestInProgress(RequestInProgress.example, headers={"Retry-After": str(seconds)})
     raise OrderCancelled(OrderCancelled.example)

@@ -17,7 +17,8 @@ from app.repositories.idempotency_repository import IdempotencyRepository
 from app.repositories.order_repository import Claimed, OrderRepository
 from chassis.failpoints import reach
 from chassis.http_client.deadline import Deadline
-from chassis.postgres.database import Database, DatabaseUnavailable
+from chassis.postgres.database import Database
+from chassis.postgres.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 

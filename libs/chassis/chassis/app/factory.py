@@ -6,6 +6,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import Lifespan
 
+from chassis.app.database_errors import DATABASE_PROBLEMS
 from chassis.app.docs import install_docs
 from chassis.app.head import HeadMiddleware
 from chassis.app.middleware import RequestMiddleware
@@ -34,7 +35,7 @@ def service_app(
     )
     app.add_middleware(HeadMiddleware)  # the last one added is the outermost
     app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
-    install_problem_handlers(app)
+    install_problem_handlers(app, DATABASE_PROBLEMS)
     install_docs(app)
     return app
 

@@ -1,17 +1,65 @@
-"""The outbox: an event is a row in the caller's transaction, and becomes a message afterwards.
+"""The transactional outbox: an event is a row of the caller's transaction, and is published later.
 
-Writing is `add_event`, or `INSERT_EVENT` within a larger statement. Neither can commit: the event
-is published if and only if the caller's own change is. Publishing is `OutboxRelay`, one at a time
-for each database.
+`add_event` writes a row, and `insert_events` is a part of a larger statement. Neither commits: an
+event is published if and only if the caller's own change is committed. `OutboxRelay` publishes.
 """
 
-from uuid import UUID
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    FromClause,
+    Identity,
+    Index,
+    Insert,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.kafka.events import Event
 from chassis.observability.tracing import traceparent
-from chassis.postgres.database import Connection
 
 CHANNEL = "outbox"
+
+outbox = Table(
+    "outbox",
+    MetaData(),
+    Column("seq", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", Uuid, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("traceparent", Text),
+    Column(
+        "created_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
+    Column("published_at", DateTime(timezone=True)),
+    Column("parked_at", DateTime(timezone=True)),
+    Column("parked_reason", Text),
+    UniqueConstraint("event_id", name="outbox_event_id_key"),
+    Index(
+        "outbox_pending",
+        "seq",
+        postgresql_where=text("published_at IS NULL AND parked_at IS NULL"),
+    ),
+    Index("outbox_parked", "key", postgresql_where=text("parked_at IS NOT NULL")),
+    Index("outbox_published", "published_at", postgresql_where=text("published_at IS NOT NULL")),
+)
+"""The table that OUTBOX_DDL creates; a service adds it to its metadata with `to_metadata`."""
 
 OUTBOX_DDL_V1 = (
     """
@@ -40,29 +88,48 @@ OUTBOX_DDL_V1 = (
     FOR EACH STATEMENT EXECUTE FUNCTION outbox_notify()
     """,
 )
-"""For a service's first migration. Never edited: a change comes as a V2 beside it."""
+"""For the first migration of a service. Never edited: a change is a V2 beside it."""
 
-INSERT_EVENT = "INSERT INTO outbox (event_id, topic, key, payload, traceparent)"
-"""Followed by VALUES, or in a larger statement by SELECT, of what `event_row` returns."""
+EventRow = dict[str, Any]
+"""The parameters of `insert_events` for one event."""
 
-EventRow = tuple[UUID, str, str, str, str | None]
+_COLUMNS = [outbox.c[name] for name in ("event_id", "topic", "key", "payload", "traceparent")]
 
 
 def event_row(topic: str, key: str, event: Event) -> EventRow:
-    """The values of one event's row, in the order of `INSERT_EVENT`.
+    """Return the parameters of one event's row.
 
-    The payload is stored as the bytes that will be sent, so that every repeat is the same.
+    The payload is stored as the bytes that are sent, so that each redelivery is identical.
     """
-    return event.event_id, topic, key, event.to_bytes().decode(), traceparent()
+    return {
+        "outbox_event_id": event.event_id,
+        "outbox_topic": topic,
+        "outbox_key": key,
+        "outbox_payload": event.to_bytes().decode(),
+        "outbox_traceparent": traceparent(),
+    }
 
 
-async def add_event(connection: Connection, *, topic: str, key: str, event: Event) -> None:
-    """Write one event into the caller's transaction. It is published after that commits.
+def insert_events(source: FromClause | None = None) -> Insert:
+    """Build the insert of an event, with the parameters of `event_row`.
 
     Args:
-        connection: the caller's; nothing here commits.
-        key: the aggregate's id. Events of one key are published in the order of their commits, if
-            the caller holds a lock on the aggregate's row when it calls this.
+        source: a CTE of the same statement; the event is inserted if it has a row.
     """
-    values = "VALUES ($1, $2, $3, $4, $5)"
-    await connection.execute(f"{INSERT_EVENT} {values}", *event_row(topic, key, event))
+    values = select(*(bindparam(f"outbox_{one.name}", type_=one.type) for one in _COLUMNS))
+    if source is not None:
+        values = values.select_from(source)
+    return insert(outbox).from_select(_COLUMNS, values)
+
+
+_ADD = insert_events()
+
+
+async def add_event(connection: AsyncConnection, *, topic: str, key: str, event: Event) -> None:
+    """Write one event in the caller's transaction. It is published after the commit.
+
+    Args:
+        key: the id of the aggregate. Events with one key are published in the order of their
+            commits if the caller holds a lock on the aggregate's row.
+    """
+    await connection.execute(_ADD, event_row(topic, key, event))

@@ -9,11 +9,24 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select
 
-from chassis.postgres.database import Database, DatabaseSettings, DatabaseUnavailable, driver_url
+from chassis.postgres.database import Database, DatabaseSettings
+from chassis.postgres.engine import driver_url
+from chassis.postgres.errors import DatabaseUnavailable
 from fleet.testing.cutting_proxy import CuttingProxy
 
 WORKERS = 8
+
+counted = Table(
+    "counted",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer),
+)
+ADD = insert(counted).values(number=7)
+FIND = select(counted).where(counted.c.number == 7).limit(50)
+LIST = select(counted.c.number, func.repeat("x", 100)).limit(50)
 
 
 @pytest.fixture
@@ -29,17 +42,16 @@ async def table(postgres_url: str) -> AsyncIterator[Any]:
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
     database = Database(DatabaseSettings(database_url=url, database_pool_size=4))
-    await database.open()
     yield database
     await database.close()
 
 
 async def read_and_write(database: Database) -> None:
     async with database.transaction() as connection:
-        await connection.execute("INSERT INTO counted (number) VALUES ($1)", 7)
-        await connection.fetch("SELECT * FROM counted WHERE number = $1 LIMIT 50", 7)
+        await connection.execute(ADD)
+        await connection.execute(FIND)
     async with database.connection() as connection:
-        await connection.fetch("SELECT number, repeat('x', 100) FROM counted LIMIT 50")
+        await connection.execute(LIST)
 
 
 async def work(database: Database, go_on: Callable[[], bool]) -> tuple[int, int]:

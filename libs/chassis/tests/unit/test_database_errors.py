@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from chassis.postgres.database import DRIVER_ERRORS, is_passing
+from chassis.postgres.engine import DATABASE_ERRORS, is_unavailable
 
 UNAVAILABLE = [
     # the connection
@@ -55,11 +55,11 @@ DEFECTS = [
 
 @pytest.mark.parametrize("error", UNAVAILABLE, ids=lambda error: type(error).__name__)
 def test_error_of_connection_or_server_is_unavailable(error: Exception) -> None:
-    assert isinstance(error, DRIVER_ERRORS)
-    assert is_passing(error)
+    assert isinstance(error, DATABASE_ERRORS)
+    assert is_unavailable(error)
 
 
 @pytest.mark.parametrize("error", DEFECTS, ids=lambda error: type(error).__name__)
 def test_error_of_the_statement_is_not_unavailable(error: Exception) -> None:
-    assert isinstance(error, DRIVER_ERRORS)
-    assert not is_passing(error)
+    assert isinstance(error, DATABASE_ERRORS)
+    assert not is_unavailable(error)

@@ -1,10 +1,5 @@
-"""reduce_at_once, the function of migration 0002: it does all of a reduction, or nothing at all.
+"""A reduction is one transaction: its response equals the items, and a refusal stores nothing."""
 
-That `StockService` goes the long way where it does nothing, and what both do for those who wait, is
-in the other files: they know no difference. Here is what only this way can get wrong.
-"""
-
-import json
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -15,23 +10,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from app.repositories.reductions import reduce_at_once
 from app.schemas.inventory import Item
 from tests.stock import Shop, new_id, path_of
 
-LOW = 10
 STORED = """
     SELECT (SELECT array_agg(i ORDER BY i.product_id) FROM inventory i
             WHERE i.product_id = ANY ($1::text[]))::text AS items,
         (SELECT count(*) FROM movement_keys WHERE key = $2) AS keys,
-        (SELECT count(*) FROM stock_movements WHERE product_id = ANY ($1::text[])) AS lines
+        (SELECT count(*) FROM stock_movements WHERE product_id = ANY ($1::text[])) AS lines,
+        (SELECT count(*) FROM outbox WHERE key = ANY ($1::text[])) AS events
 """
-
-
-async def at_once(shop: Shop, key: str, pieces: dict[str, int]) -> str | None:
-    request = {"kind": "reduce", "items": [list(pair) for pair in pieces.items()]}
-    async with shop.database.connection() as connection:
-        return await reduce_at_once(connection, key, request, pieces, LOW)
 
 
 @pytest.fixture
@@ -45,8 +33,9 @@ def spans(shop: Shop) -> Iterator[InMemorySpanExporter]:
 
 
 @pytest.mark.parametrize("name", ["Wireless Headphones", "\"q\" \\ / 'a' é 键 🔑 \u2028", "{}[],:"])
-async def test_its_answer_is_what_the_item_is(shop: Shop, name: str) -> None:
-    """The function writes JSON itself: field for field as `Item` does, and in its order."""
+async def test_response_equals_the_items_and_is_replayed_byte_for_byte(
+    shop: Shop, name: str
+) -> None:
     product, other, key = new_id("ключ"), await shop.stock(50), str(uuid4())
     body = {"product_id": product, "product_name": name, "quantity": 100}
     await shop.client.post("/api/inventory", json=body)
@@ -59,63 +48,49 @@ async def test_its_answer_is_what_the_item_is(shop: Shop, name: str) -> None:
         Item.model_validate(item) for item in items
     ]
     assert [list(item) for item in answer.json()] == [list(Item.model_fields)] * 2
+    assert all(item["updated_at"].endswith("Z") for item in answer.json())
     assert (await shop.reduce(dict.fromkeys(products, 2), key)).content == answer.content
 
 
-async def test_its_times_are_in_utc_wherever_the_server_is(shop: Shop) -> None:
-    product = await shop.stock(100)
-    async with shop.database.transaction() as connection:
-        await connection.execute("SET LOCAL timezone TO 'Asia/Kolkata'")
-        told = await reduce_at_once(connection, str(uuid4()), {}, {product: 1}, LOW)
-    [item] = json.loads(told or "")
-    now = (await shop.client.get(path_of(product))).json()
-    assert Item.model_validate(item) == Item.model_validate(now)
-    assert item["updated_at"].endswith("Z")
-
-
-async def test_an_ordinary_reduction_asks_the_database_once(
-    shop: Shop, spans: InMemorySpanExporter
-) -> None:
+async def test_reduction_is_one_transaction(shop: Shop, spans: InMemorySpanExporter) -> None:
     a, b, trace_id = await shop.stock(100), await shop.stock(100), uuid4()
     shop.client.headers["traceparent"] = f"00-{trace_id.hex}-00f067aa0ba902b7-01"
     try:
-        for pieces, uses in (({a: 1}, 1), ({a: 1, b: 2}, 1), ({a: 95}, 2)):
+        for pieces in ({a: 1}, {a: 1, b: 2}, {a: 95}):
             spans.clear()
             assert (await shop.reduce(pieces)).status_code == 200
             finished = spans.get_finished_spans()
             mine = [one for one in finished if one.context.trace_id == trace_id.int]
-            assert len([one for one in mine if one.name == "transaction"]) == uses
+            assert len([one for one in mine if one.name == "transaction"]) == 1
     finally:
         del shop.client.headers["traceparent"]
 
 
-async def test_it_does_nothing_where_there_is_more_to_say(shop: Shop) -> None:
-    """Short, unknown, reserved, or about to be low: neither a piece, a line nor a key is left."""
+async def test_refused_reduction_stores_nothing(shop: Shop) -> None:
+    """Short, reserved or unknown: no item, ledger line, key or event changes."""
     a, b, empty = await shop.stock(100), await shop.stock(100), await shop.stock(0)
-    low = await shop.stock(LOW - 1)
     await shop.put(b, reserved_qty=60)
-    assert await at_once(shop, str(uuid4()), {low: 2}) is not None  # is low: falls no more
-    for pieces in (
-        {a: 101},
-        {b: 41},
-        {empty: 1},
-        {a: 1, empty: 1},
-        {a: 1, b: 41},
-        {new_id(): 1},
-        {a: 1, new_id(): 1},
-        {a: 91},
-        {b: 31, a: 1},
+    for pieces, status in (
+        ({a: 101}, 400),
+        ({b: 41}, 400),
+        ({empty: 1}, 400),
+        ({a: 1, empty: 1}, 400),
+        ({a: 1, b: 41}, 400),
+        ({a: 91, b: 41}, 400),
+        ({new_id(): 1}, 404),
+        ({a: 1, new_id(): 1}, 404),
+        ({a: 91, new_id(): 1}, 404),
     ):
         key, products = str(uuid4()), [a, b, empty]
         before = await shop.sql(STORED, products, key)
-        assert await at_once(shop, key, dict(sorted(pieces.items()))) is None, pieces
+        assert (await shop.reduce(pieces, key)).status_code == status, pieces
         assert await shop.sql(STORED, products, key) == before
         assert before[0]["keys"] == 0
-    await shop.assert_ledger_is_right(a, b, empty, low)
+    await shop.assert_ledger_is_right(a, b, empty)
 
 
 @pytest.mark.parametrize("state", ["taken", "given", "reversed", "tombstone"])
-async def test_it_does_nothing_with_a_key_that_is_known(shop: Shop, state: str) -> None:
+async def test_reduction_with_an_existing_key_changes_nothing(shop: Shop, state: str) -> None:
     product, key = await shop.stock(100), str(uuid4())
     if state == "given":
         await shop.move("restock", product, 1, key)
@@ -131,6 +106,17 @@ async def test_it_does_nothing_with_a_key_that_is_known(shop: Shop, state: str) 
         ]
 
     before = await stored()
-    for pieces in (1, 2):
-        assert await at_once(shop, key, {product: pieces}) is None
+    expected = {"taken": (200, 422), "given": (422, 422)}.get(state, (409, 409))
+    for pieces, status in zip((1, 2), expected, strict=True):
+        assert (await shop.reduce({product: pieces}, key)).status_code == status
     assert await stored() == before
+
+
+async def test_code_does_not_call_the_function_of_the_last_release(shop: Shop) -> None:
+    """Migration 0005: only replicas of the last release may need it."""
+    product = await shop.stock(100)
+    await shop.sql("ALTER FUNCTION reduce_at_once RENAME TO reduce_at_once_away")
+    try:
+        assert (await shop.reduce({product: 1})).status_code == 200
+    finally:
+        await shop.sql("ALTER FUNCTION reduce_at_once_away RENAME TO reduce_at_once")

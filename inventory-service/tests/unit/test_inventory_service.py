@@ -1,12 +1,23 @@
-"""The edge: what is refused before anything else is asked. Nothing here reaches a database."""
+"""Rules of inventory-service that need no database, and the validation of its API."""
 
 from collections.abc import Iterator
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.errors import InsufficientStock, UnknownProduct
 from app.main import create_app
+from app.metrics import StockMetrics
+from app.models.inventory import InventoryItem
+from app.repositories.ledger_repository import new_key
+from app.schemas.inventory import ReductionLine
+from app.services.low_stock import LowStockWatch
+from app.services.stock_service import summed
 from tests.conftest import SettingsFactory
 from tests.stock import assert_problem, path_of
 
@@ -14,9 +25,91 @@ KEY = {"Idempotency-Key": "k"}
 JSON = {"content-type": "application/json"}
 
 
+def lines(*pairs: tuple[str, int]) -> list[ReductionLine]:
+    return [ReductionLine(product_id=product, quantity=n) for product, n in pairs]
+
+
+def test_summed_adds_equal_products_in_byte_order() -> None:
+    pieces = summed(lines(("b", 1), ("a", 2), ("b", 3), ("B", 1), ("é", 1)))
+    assert list(pieces.items()) == [("B", 1), ("a", 2), ("b", 4), ("é", 1)]
+
+
+def test_generated_key_has_a_space_that_no_caller_can_send() -> None:
+    key = new_key("adjust")
+    assert key.startswith("adjust ")  # an Idempotency-Key has no space
+    assert key != new_key("adjust")
+
+
+def test_insufficient_stock_names_requested_and_available() -> None:
+    problem = InsufficientStock([("a", 5, 3), ("b", 2, 0)])
+    assert problem.detail == (
+        "Insufficient stock for a: requested 5, available 3; b: requested 2, available 0."
+    )
+    assert UnknownProduct("a", "b").detail == "Inventory does not know products a, b."
+
+
+class FakeConnection:
+    """Records the parameters of each statement."""
+
+    def __init__(self) -> None:
+        self.written: list[dict[str, Any]] = []
+
+    async def execute(self, _statement: object, values: dict[str, Any]) -> None:
+        self.written.append(values)
+
+
+CROSSINGS = [
+    # before, after, threshold, event expected
+    (10, 9, 10, True),
+    (10, 10, 10, False),
+    (11, 10, 10, False),
+    (9, 8, 10, False),
+    (1_000, 0, 10, True),
+    (9, 10, 10, False),
+    (9, 1_000, 10, False),
+    (1, 0, 1, True),
+    (1, 0, 0, False),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "threshold", "told"), CROSSINGS)
+async def test_low_stock_event_only_for_a_downward_crossing(
+    before: int, after: int, threshold: int, told: bool
+) -> None:
+    connection, metrics = FakeConnection(), StockMetrics(CollectorRegistry())
+    watch = LowStockWatch(threshold, metrics)
+    now = datetime.now(UTC)
+    item = InventoryItem(
+        id=uuid4(),
+        product_id="p",
+        product_name="P",
+        quantity=after + 5,
+        reserved_qty=5,
+        created_at=now,
+        updated_at=now,
+    )
+    await watch.note(cast(AsyncConnection, connection), item, before)
+    assert [values["outbox_key"] for values in connection.written] == ["p"] * told
+    assert metrics.low_crossings._value.get() == told
+
+
+def test_reduction_is_counted_by_its_outcome() -> None:
+    registry = CollectorRegistry()
+    metrics = StockMetrics(registry)
+    with pytest.raises(UnknownProduct), metrics.reduction():
+        raise UnknownProduct("a-product-that-must-not-be-a-label")
+    with metrics.reduction() as outcome:
+        outcome.name = "replayed"
+    with pytest.raises(ZeroDivisionError), metrics.reduction():
+        _ = 1 // 0
+    for name in ("unknown-product", "replayed", "failed"):
+        value = registry.get_sample_value("stock_reductions_total", {"outcome": name})
+        assert value == 1
+
+
 @pytest.fixture(scope="module")
 def client(make_settings: SettingsFactory) -> Iterator[TestClient]:
-    """Both servers are nowhere: any I/O would be a 503."""
+    """PostgreSQL and Kafka are unreachable: any I/O returns 503."""
     with TestClient(create_app(make_settings()), raise_server_exceptions=False) as client:
         yield client
 
@@ -25,8 +118,8 @@ BAD_IDS = ["", " ", "%20", "%00", "%0A", "%7F", "%FF", "%C3", "%ED%A0%80", "x" *
 
 
 @pytest.mark.parametrize("bad", BAD_IDS[2:])
-def test_a_malformed_product_id_is_400_whatever_the_method(client: TestClient, bad: str) -> None:
-    """Also where the body is malformed too: the id comes first."""
+def test_malformed_product_id_returns_400_for_every_method(client: TestClient, bad: str) -> None:
+    """The id is validated before the body."""
     path = f"/api/inventory/{bad}"
     calls = [
         client.get(path),
@@ -43,13 +136,13 @@ def test_a_malformed_product_id_is_400_whatever_the_method(client: TestClient, b
 
 
 @pytest.mark.parametrize("bad", ["%20", "a%20b", "%00", "%C3%A9", "%FF", "k" * 256])
-def test_a_malformed_key_to_reverse_is_400(client: TestClient, bad: str) -> None:
+def test_reverse_with_malformed_key_returns_400(client: TestClient, bad: str) -> None:
     assert_problem(client.post(f"/api/inventory/movements/{bad}/reverse"), 400)
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "k" * 256, "\x7f", "é"])
 @pytest.mark.parametrize("path", ["reduce", "p/reduce", "p/restock"])
-def test_a_malformed_idempotency_key_is_400(client: TestClient, path: str, key: str) -> None:
+def test_malformed_idempotency_key_returns_400(client: TestClient, path: str, key: str) -> None:
     body: dict[str, Any] = {"quantity": 1}
     if path == "reduce":
         body = {"items": [{"product_id": "p", "quantity": 1}]}
@@ -77,9 +170,7 @@ BAD_QUANTITIES = [
 
 
 @pytest.mark.parametrize("number", BAD_QUANTITIES)
-def test_a_quantity_is_a_whole_number_from_one_to_a_million(
-    client: TestClient, number: str
-) -> None:
+def test_quantity_outside_1_to_1000000_returns_422(client: TestClient, number: str) -> None:
     body = f'{{"quantity": {number}}}'
     for path in ("p/reduce", "p/restock"):
         answer = client.patch(f"/api/inventory/{path}", content=body, headers={**JSON, **KEY})
@@ -87,7 +178,7 @@ def test_a_quantity_is_a_whole_number_from_one_to_a_million(
 
 
 @pytest.mark.parametrize("number", sorted({*BAD_QUANTITIES, "100000001"} - {"1000001"}))
-def test_a_line_of_a_reduction_may_be_the_sum_of_a_hundred(client: TestClient, number: str) -> None:
+def test_reduction_line_accepts_up_to_100000000_pieces(client: TestClient, number: str) -> None:
     body = f'{{"items": [{{"product_id": "p", "quantity": {number}}}]}}'
     answer = client.patch("/api/inventory/reduce", content=body, headers={**JSON, **KEY})
     assert_problem(answer, 422)
@@ -125,7 +216,7 @@ BAD_BODIES: list[tuple[str, str, str]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), BAD_BODIES)
-def test_a_body_that_breaks_the_contract_is_422(
+def test_invalid_body_returns_422_without_the_input(
     client: TestClient, method: str, path: str, body: str
 ) -> None:
     url = f"/api/inventory{path}"
@@ -135,7 +226,7 @@ def test_a_body_that_breaks_the_contract_is_422(
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "1.5", ""])
-def test_a_limit_is_1_to_100(client: TestClient, limit: str) -> None:
+def test_limit_outside_1_to_100_returns_422(client: TestClient, limit: str) -> None:
     assert_problem(client.get("/api/inventory", params={"limit": limit}), 422)
 
 
@@ -155,18 +246,18 @@ FOREIGN_CURSORS = [
 
 
 @pytest.mark.parametrize("cursor", FOREIGN_CURSORS)
-def test_a_cursor_that_is_not_ours_is_400(client: TestClient, cursor: str) -> None:
+def test_foreign_cursor_returns_400(client: TestClient, cursor: str) -> None:
     answer = client.get("/api/inventory", params={"cursor": cursor})
     assert assert_problem(answer, 400)["type"] == "/problems/invalid-cursor"
 
 
 @pytest.mark.parametrize("quantity", ["0", "-1", "1000000001", "x", "1.5", "", "9" * 5_000])
-def test_check_needs_a_quantity_above_nothing(client: TestClient, quantity: str) -> None:
+def test_check_with_invalid_quantity_returns_422(client: TestClient, quantity: str) -> None:
     answer = client.get("/api/inventory/p/check", params={"quantity": quantity})
     assert_problem(answer, 422)
 
 
-def test_check_needs_a_quantity(client: TestClient) -> None:
+def test_check_without_quantity_returns_422(client: TestClient) -> None:
     assert_problem(client.get("/api/inventory/p/check"), 422)
 
 
@@ -187,17 +278,17 @@ ODD_CALLS = [
 def test_promise_54_every_error_is_a_problem(
     client: TestClient, method: str, path: str, status: int
 ) -> None:
-    """Promise 54; and never a redirect, which would name this service's own host."""
+    """Promise 54. There is no redirect either: it would name this service's host."""
     assert_problem(client.request(method, path), status)
 
 
-def test_a_body_over_the_limit_is_413(client: TestClient) -> None:
+def test_body_over_the_limit_returns_413(client: TestClient) -> None:
     answer = client.post("/api/inventory", content=b"x" * 1_000_001, headers=JSON)
     assert_problem(answer, 413)
 
 
-def test_without_its_database_a_good_call_is_503_not_a_guess(client: TestClient) -> None:
-    """And it shows that the calls above were refused at the edge: they would all be 503."""
+def test_valid_call_without_a_database_returns_503(client: TestClient) -> None:
+    """It also shows that the calls above are refused without I/O: they would return 503."""
     calls = [
         client.get("/api/inventory"),
         client.get(path_of("p")),
@@ -221,7 +312,7 @@ def operations(client: TestClient) -> list[dict[str, Any]]:
     ]
 
 
-def test_the_openapi_document_has_every_call_of_the_contract(
+def test_openapi_has_every_operation_of_the_contract(
     operations: list[dict[str, Any]],
 ) -> None:
     calls = {(operation["method"], operation["path"]) for operation in operations}
@@ -242,7 +333,7 @@ def test_the_openapi_document_has_every_call_of_the_contract(
     }
 
 
-def test_every_call_declares_its_tag_its_text_and_its_errors_with_examples(
+def test_every_operation_declares_tag_summary_and_errors_with_examples(
     operations: list[dict[str, Any]],
 ) -> None:
     for operation in operations:
@@ -260,6 +351,6 @@ def test_every_call_declares_its_tag_its_text_and_its_errors_with_examples(
                 assert problem["examples"], (operation["path"], status)
 
 
-def test_no_schema_promises_null_where_null_is_refused(client: TestClient) -> None:
+def test_item_changes_schema_has_no_null(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()["components"]["schemas"]["ItemChanges"]
     assert "null" not in str(schema["properties"]).lower()

@@ -253,11 +253,8 @@ class OrderRepository:
         """
         items = order.items
         values: dict[str, Any] = {
+            **{column.name: getattr(order, column.name) for column in _NEW_ORDER[1:]},
             "this_order": order.id,
-            "order_number": order.order_number,
-            "customer_name": order.customer_name,
-            "customer_email": order.customer_email,
-            "total_amount": order.total_amount,
             "lease": timedelta(seconds=lease),
             "item_ids": [item.id for item in items],
             "product_ids": [item.product_id for item in items],

@@ -57,7 +57,7 @@ class OrderStatus(StrEnum):
 
 
 class CancelledBy(StrEnum):
-    """Who cancelled an order. It decides the response of the request that was placing it."""
+    """The cause of a cancellation. It decides the response of the request that was placing it."""
 
     CALLER = "CALLER"
     PLACING = "PLACING"  # its own request: refused, or the outcome of the reduction is unknown

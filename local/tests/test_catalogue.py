@@ -10,25 +10,25 @@ from importlib import resources
 from fleet.tools.seed import catalogue, slug
 
 
-def test_there_are_forty_products_with_names_of_their_own() -> None:
+def test_catalogue_has_40_products_with_unique_names() -> None:
     products = catalogue()
     assert len(products) == 40
     assert len({product["name"] for product in products}) == 40
     assert len({product["image_url"] for product in products}) == 40
 
 
-def test_they_spread_over_eight_categories() -> None:
+def test_catalogue_has_eight_categories() -> None:
     assert set(Counter(product["category"] for product in catalogue()).values()) == {5}
 
 
-def test_prices_are_money() -> None:
+def test_prices_have_two_decimals() -> None:
     text = resources.files("fleet.tools").joinpath("catalogue.json").read_text(encoding="utf-8")
     for product in json.loads(text, parse_float=Decimal):
         assert product["price"].as_tuple().exponent == -2, product["name"]
         assert product["price"] > 0
 
 
-def test_every_product_can_be_found_bought_and_seen() -> None:
+def test_every_product_has_tags_stock_and_picture() -> None:
     for product in catalogue():
         assert product["description"].endswith(".")
         assert len(set(product["tags"])) >= 2
@@ -36,5 +36,5 @@ def test_every_product_can_be_found_bought_and_seen() -> None:
         assert product["image_url"] == f"/api/products/images/{slug(product['name'])}.svg"
 
 
-def test_a_slug_is_plain() -> None:
+def test_slug_is_lower_case_ascii_with_hyphens() -> None:
     assert slug("Chef's Knife, 20 cm (Größe 2)") == "chef-s-knife-20-cm-gr-e-2"

@@ -31,7 +31,7 @@ FLEET = {"tests", "judge"}
         ([], set(), set()),
     ],
 )
-def test_a_change_is_tested_where_it_belongs(
+def test_change_selects_affected_suites_and_images(
     paths: list[str], suites: set[str], images: set[str]
 ) -> None:
     assert changed.concerned(paths) == (suites, images)
@@ -54,16 +54,16 @@ def test_a_change_is_tested_where_it_belongs(
         "payment-service/app/main.py",  # a service that has gone, or is no whole one yet
     ],
 )
-def test_what_everything_stands_on_is_tested_everywhere(path: str) -> None:
+def test_change_of_shared_code_selects_everything(path: str) -> None:
     assert changed.concerned(["docs/operations.md", path]) == (ALL_SUITES, ALL_IMAGES)
 
 
-def test_no_file_of_this_repository_is_tested_nowhere() -> None:
+def test_every_file_selects_a_suite() -> None:
     untested = [path for path in files() if not changed.concerned([path])[0]]
     assert untested == []
 
 
-def test_what_is_built_was_tested_before() -> None:
+def test_selected_images_have_their_suite_selected() -> None:
     """ci.yml builds after its tests; where they were skipped it would build nothing."""
     for path in files():
         suites, images = changed.concerned([path])
@@ -102,7 +102,7 @@ def _said(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, list
     return {name: json.loads(value) for name, value in (line.split("=", 1) for line in lines)}
 
 
-def test_only_what_was_changed_on_this_side_counts(
+def test_changes_are_counted_since_the_merge_base(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _git(repository, "switch", "--quiet", "--create", "mine")
@@ -116,7 +116,7 @@ def test_only_what_was_changed_on_this_side_counts(
     }
 
 
-def test_a_moved_file_counts_where_it_was_and_where_it_is(
+def test_renamed_file_counts_with_both_paths(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = _git(repository, "rev-parse", "HEAD")
@@ -127,7 +127,7 @@ def test_a_moved_file_counts_where_it_was_and_where_it_is(
 
 
 @pytest.mark.parametrize("since", ["", "0" * 40, "1" * 40, "no-such-branch"])
-def test_without_a_commit_to_compare_with_it_is_everything(
+def test_unknown_commit_selects_everything(
     repository: Path, since: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _said(capsys, "--since", since) == {

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from installer import ROOT
 
-from checks import check
+from checks import audit, check
 from checks.audit import KNOWN_HOLE, pins
 
 LOCAL = ROOT / "local"
@@ -49,6 +49,10 @@ class _Feed(ThreadingHTTPServer):
 
     holes: dict[tuple[str, str], str]
     asked: set[str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1/query"
 
     def answer(self, query: dict[str, Any]) -> dict[str, Any]:
         name = query["package"]["name"]
@@ -84,24 +88,27 @@ def feed() -> Iterator[_Feed]:
 
 
 def _audit(feed: _Feed) -> subprocess.CompletedProcess[str]:
-    return _module("checks.audit", OSV_URL=f"http://127.0.0.1:{feed.server_address[1]}/v1/query")
+    return _module("checks.audit", OSV_URL=feed.url)
 
 
-def test_every_pinned_package_is_asked_about_and_none_is_vulnerable(feed: _Feed) -> None:
+def test_audit_queries_every_pinned_package(feed: _Feed) -> None:
     done = _audit(feed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert feed.asked >= {"fastapi", "sqlalchemy", "pymongo", "aiokafka", "uv", "mypy", NAME}
 
 
-def test_a_vulnerable_requirement_fails_and_is_named(feed: _Feed) -> None:
-    (version,) = pins()["fastapi"]
-    feed.holes["fastapi", version] = "PYSEC-2099-1"
-    done = _audit(feed)
-    assert done.returncode == 1
-    assert "PYSEC-2099-1" in done.stdout
+def test_vulnerable_requirement_fails_and_is_named(
+    feed: _Feed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions = pins()["fastapi"]
+    feed.holes["fastapi", versions[0]] = "PYSEC-2099-1"
+    monkeypatch.setattr(audit, "pins", lambda: {"fastapi": versions})  # one package: seconds less
+    monkeypatch.setenv("OSV_URL", feed.url)
+    assert audit.main() == 1
+    assert "PYSEC-2099-1" in capsys.readouterr().out
 
 
-def test_a_service_that_knows_of_nothing_at_all_is_not_believed(feed: _Feed) -> None:
+def test_database_without_the_known_vulnerability_is_not_used(feed: _Feed) -> None:
     feed.holes.clear()
     done = _audit(feed)
     assert done.returncode == check.NOT_CHECKED
@@ -111,7 +118,7 @@ def test_a_service_that_knows_of_nothing_at_all_is_not_believed(feed: _Feed) -> 
 # -- promtool
 
 
-def test_without_promtool_it_says_so_and_in_ci_it_fails(tmp_path: Path) -> None:
+def test_missing_promtool_is_not_checked_but_fails_in_ci(tmp_path: Path) -> None:
     copy = tmp_path / "local"  # whose .venv is empty, so nothing was fetched before
     (copy / "checks").mkdir(parents=True)
     scripts = ("bootstrap.py", "installer.py")
@@ -128,7 +135,7 @@ def test_without_promtool_it_says_so_and_in_ci_it_fails(tmp_path: Path) -> None:
     ("code", "passes", "verdict"),
     [(0, True, "ok"), (check.NOT_CHECKED, True, "NOT CHECKED"), (1, False, "FAILED")],
 )
-def test_a_check_that_could_not_look_is_not_called_ok(
+def test_check_result_distinguishes_ok_not_checked_and_failed(
     code: int, passes: bool, verdict: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = f"print('because of something'); raise SystemExit({code})"
@@ -167,18 +174,20 @@ SECRETS = {
 }
 
 
-@pytest.mark.parametrize("secret", SECRETS)
-def test_a_planted_secret_is_found_and_not_printed(secret: str, tmp_path: Path) -> None:
-    planted = tmp_path / "settings.py"
-    planted.write_text(f"# what a person would type\n{SECRETS[secret]}\n")
-    command = check.secrets_command([str(planted)])
+def test_planted_secrets_are_found_and_not_printed(tmp_path: Path) -> None:
+    planted = {name: tmp_path / f"settings_{number}.py" for number, name in enumerate(SECRETS)}
+    for name, path in planted.items():
+        path.write_text(f"# settings\n{SECRETS[name]}\n")
+    command = check.secrets_command([str(path) for path in planted.values()])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode not in (0, check.NOT_CHECKED)
-    assert str(planted) in done.stdout
-    assert SECRETS[secret].split('"')[-2 if '"' in SECRETS[secret] else 0] not in done.stdout
+    for name, path in planted.items():
+        assert str(path) in done.stdout, name
+        value = SECRETS[name].split('"')[-2 if '"' in SECRETS[name] else 0]
+        assert value not in done.stdout, name
 
 
-def test_a_new_file_is_looked_at_before_it_is_committed(tmp_path: Path) -> None:
+def test_scanned_files_include_new_files_but_no_environments(tmp_path: Path) -> None:
     assert "local/checks/check.py" in check.files()
     assert not [path for path in check.files() if path.startswith((".venv/", "local/venv/"))]
 
@@ -234,7 +243,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("name", PLANTED, ids=[name.replace(" ", "-") for name in PLANTED])
-def test_an_import_against_the_direction_is_found_and_named(name: str, tmp_path: Path) -> None:
+def test_import_against_the_layers_fails_and_is_named(name: str, tmp_path: Path) -> None:
     service, module, planted, said = PLANTED[name]
     looks = check.imports(ROOT / service)
     assert looks in check.checks()

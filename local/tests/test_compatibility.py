@@ -116,7 +116,9 @@ RULES: list[tuple[str, Any, Any, bool, bool]] = [
     [rule[1:] for rule in RULES],
     ids=[rule[0].replace(" ", "-") for rule in RULES],
 )
-def test_a_rule(old: Any, new: Any, request_: bool, answer: bool, direction: Direction) -> None:
+def test_compatibility_rule(
+    old: Any, new: Any, request_: bool, answer: bool, direction: Direction
+) -> None:
     expected = request_ if direction is Direction.REQUEST else answer
     for inside in (
         lambda schema: schema,
@@ -127,7 +129,7 @@ def test_a_rule(old: Any, new: Any, request_: bool, answer: bool, direction: Dir
         assert bool(found) is expected, found
 
 
-def test_it_says_where_and_what() -> None:
+def test_incompatibility_names_position_and_change() -> None:
     order = _object("items", items={"type": "array", "items": _object("price", price=NUMBER)})
     later = _object("items", items={"type": "array", "items": _object("price", price=TEXT)})
     assert _minded(order, later, Direction.ANSWER) == [
@@ -142,7 +144,7 @@ def _tree(leaf: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("leaf", "expected"), [(TEXT, FINE), (WHOLE, BREAKS)])
-def test_references_are_followed_and_end(leaf: Any, expected: bool) -> None:
+def test_recursive_references_terminate(leaf: Any, expected: bool) -> None:
     old, new = _tree(TEXT), _tree(leaf)
     reference = {"$ref": "#/Node"}
     found = breaks(Placed(reference, old), Placed(reference, new), Direction.ANSWER)

@@ -83,7 +83,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_what_is_as_it_was_promised_passes(checkout: Checkout) -> None:
+def test_unchanged_contracts_pass(checkout: Checkout) -> None:
     assert checkout.check() == ""
     assert checkout.write() == []
 
@@ -179,9 +179,7 @@ _NAMES = list(BREAKS)
 
 
 @pytest.mark.parametrize("name", _NAMES, ids=[name.replace(" ", "-") for name in _NAMES])
-def test_what_breaks_a_caller_is_caught_until_the_version_moves(
-    checkout: Checkout, name: str
-) -> None:
+def test_incompatible_api_change_needs_new_major_version(checkout: Checkout, name: str) -> None:
     change, sentence = BREAKS[name]
     checkout.change_api(change)
     snapshot = checkout.root / gate.APIS / f"{ORDERS}.json"
@@ -214,7 +212,7 @@ FINE: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("name", FINE, ids=[name.replace(" ", "-") for name in FINE])
-def test_what_breaks_nobody_is_only_to_be_written_down(checkout: Checkout, name: str) -> None:
+def test_compatible_api_change_only_needs_new_snapshot(checkout: Checkout, name: str) -> None:
     checkout.change_api(FINE[name])
     assert checkout.check() == (
         "contracts/openapi/order-service.json differs from the code of order-service: "
@@ -224,7 +222,7 @@ def test_what_breaks_nobody_is_only_to_be_written_down(checkout: Checkout, name:
     assert checkout.check() == ""
 
 
-def test_a_snapshot_that_is_edited_with_the_code_hides_nothing(checkout: Checkout) -> None:
+def test_edited_snapshot_does_not_hide_incompatible_change(checkout: Checkout) -> None:
     """Not even once it is committed on a branch: what main has promised is what counts."""
     checkout.git("checkout", "--quiet", "-b", "branch")
     change, sentence = BREAKS["a member of an answer is gone"]
@@ -239,7 +237,7 @@ def test_a_snapshot_that_is_edited_with_the_code_hides_nothing(checkout: Checkou
     assert sentence in checkout.check(), "nor by a merge into main"
 
 
-def test_what_only_a_branch_has_said_may_change_again(checkout: Checkout) -> None:
+def test_contract_of_unmerged_branch_may_change(checkout: Checkout) -> None:
     checkout.git("checkout", "--quiet", "-b", "branch")
     checkout.change_api(FINE["a new member of an answer"])
     checkout.write()
@@ -249,7 +247,7 @@ def test_what_only_a_branch_has_said_may_change_again(checkout: Checkout) -> Non
     assert checkout.check() == ""
 
 
-def test_without_git_the_snapshot_is_the_promise(checkout: Checkout) -> None:
+def test_snapshot_is_baseline_without_git(checkout: Checkout) -> None:
     shutil.rmtree(checkout.root / ".git")
     change, sentence = BREAKS["an operation is gone"]
     checkout.change_api(change)
@@ -257,7 +255,7 @@ def test_without_git_the_snapshot_is_the_promise(checkout: Checkout) -> None:
     assert not gate.Contracts(checkout.root).history.whole()
 
 
-def test_it_says_whom_a_change_breaks(checkout: Checkout) -> None:
+def test_incompatible_change_names_affected_callers(checkout: Checkout) -> None:
     """Of inventory-service's operations, order-service relies on some (contracts/http)."""
     path = "/api/inventory/{product_id}/check"
     checkout.change_api(lambda api: api["paths"].pop(path), "inventory-service")
@@ -269,7 +267,7 @@ def test_it_says_whom_a_change_breaks(checkout: Checkout) -> None:
     assert f"{whom}PATCH {path}: is gone" in checkout.check()
 
 
-def test_a_service_that_is_no_more_leaves_no_snapshot(checkout: Checkout) -> None:
+def test_snapshot_of_removed_service_fails(checkout: Checkout) -> None:
     del checkout.services["ai-service"]
     assert "contracts/openapi/ai-service.json: there is no such service" in checkout.check()
     checkout.write()
@@ -312,9 +310,7 @@ PAYLOADS: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", PAYLOADS, ids=[name.replace(" ", "-") for name in PAYLOADS])
-def test_what_a_consumer_cannot_read_is_caught_and_the_consumer_named(
-    checkout: Checkout, name: str
-) -> None:
+def test_incompatible_event_change_names_consumer(checkout: Checkout, name: str) -> None:
     change, sentence = PAYLOADS[name]
     checkout.change_schema(change)
     api = gate.Contracts(checkout.root).event_api()
@@ -327,7 +323,7 @@ def test_what_a_consumer_cannot_read_is_caught_and_the_consumer_named(
     assert gate.broken_consumers(gate.Contracts(checkout.root), api) == found, "no version of it"
 
 
-def test_a_value_less_may_be_sent_and_a_value_more_may_not(checkout: Checkout) -> None:
+def test_event_enum_may_shrink_but_not_grow(checkout: Checkout) -> None:
     reasons = {"enum": ["CUSTOMER", "SHOP"]}
     path = "contracts/events/order-cancelled.v1.schema.json"
 
@@ -343,7 +339,7 @@ def test_a_value_less_may_be_sent_and_a_value_more_may_not(checkout: Checkout) -
     assert "breaks notification-service: `why`: 'NOBODY' may be sent" in checkout.check()
 
 
-def test_a_new_version_of_an_event_needs_consumers_that_know_it(checkout: Checkout) -> None:
+def test_new_event_version_needs_consumers_that_know_it(checkout: Checkout) -> None:
     schema = json.loads((checkout.root / PLACED).read_text())
     schema["properties"]["event_version"]["const"] = 2
     schema["properties"]["items"] = {"type": "string"}
@@ -414,7 +410,7 @@ TOPIC_BREAKS: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize(
     "name", TOPIC_BREAKS, ids=[name.replace(" ", "-") for name in TOPIC_BREAKS]
 )
-def test_what_else_breaks_who_uses_a_topic_moves_the_documents_version(
+def test_incompatible_topic_change_needs_new_document_version(
     checkout: Checkout, name: str
 ) -> None:
     change, sentence = TOPIC_BREAKS[name]
@@ -473,14 +469,14 @@ MISTAKES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", MISTAKES, ids=[name.replace(" ", "-") for name in MISTAKES])
-def test_a_document_that_cannot_be_is_refused(api: EventApi, name: str) -> None:
+def test_inconsistent_asyncapi_document_is_refused(api: EventApi, name: str) -> None:
     change, said = MISTAKES[name]
     assert mistakes(api) == []
     change(api.document)
     assert said in "\n".join(mistakes(EventApi(api.document, api.files)))
 
 
-def test_the_topics_are_those_that_are_created(api: EventApi) -> None:
+def test_described_topics_match_created_topics(api: EventApi) -> None:
     assert code.differing_topics(api, TOPICS, RETENTION_DAYS) == []
     other = {**TOPICS, "new": 3, "order-placed": 6}
     del other["mail-sent"]
@@ -491,7 +487,7 @@ def test_the_topics_are_those_that_are_created(api: EventApi) -> None:
     ]
 
 
-def test_who_sends_and_receives_is_what_the_sources_say(api: EventApi, tmp_path: Path) -> None:
+def test_described_operations_match_source_code(api: EventApi, tmp_path: Path) -> None:
     used = {folder.name: usage_of(folder, TOPICS) for folder in service_folders()}
     assert code.differing_use(api, used) == []
     source = tmp_path / "shop" / "app" / "kafka.py"
@@ -522,7 +518,7 @@ def _class(schema: Any, event_type: str = "ORDER_PLACED", *, makes: bool = True)
     return EventClass("some-service", "OrderPlaced", event_type, makes, schema)
 
 
-def test_a_producer_whose_class_is_not_the_schema_is_caught(api: EventApi) -> None:
+def test_producer_class_differing_from_schema_is_found(api: EventApi) -> None:
     schema = copy.deepcopy(api.files["./events/order-placed.v1.schema.json"])
     assert code.differing_classes(api, [_class(schema)]) == []
     del schema["properties"]["customer_email"]
@@ -538,7 +534,7 @@ def test_a_producer_whose_class_is_not_the_schema_is_caught(api: EventApi) -> No
     ]
 
 
-def test_a_class_of_a_version_that_is_not_described_is_caught(api: EventApi) -> None:
+def test_class_of_undescribed_version_is_found(api: EventApi) -> None:
     schema = copy.deepcopy(api.files["./events/order-placed.v1.schema.json"])
     schema["properties"]["event_version"]["const"] = 2
     assert code.differing_classes(api, [_class(schema)]) == [
@@ -546,7 +542,7 @@ def test_a_class_of_a_version_that_is_not_described_is_caught(api: EventApi) -> 
     ]
 
 
-def test_a_consumer_that_wants_more_than_the_schema_promises_is_caught(api: EventApi) -> None:
+def test_consumer_requiring_optional_member_is_found(api: EventApi) -> None:
     schema = copy.deepcopy(api.files["./events/order-placed.v1.schema.json"])
     del schema["properties"]["total_amount"]
     schema["required"].remove("total_amount")
@@ -559,7 +555,7 @@ def test_a_consumer_that_wants_more_than_the_schema_promises_is_caught(api: Even
     ]
 
 
-def test_the_headers_of_dead_letters_are_those_that_are_written(api: EventApi) -> None:
+def test_described_dead_letter_headers_match_code(api: EventApi) -> None:
     from chassis.kafka import dead_letters
 
     headers = api.document["components"]["schemas"]["dead-letter-headers"]["properties"]

@@ -51,7 +51,7 @@ HEADERS: list[tuple[str, bytes | None]] = [
 LETTER = DeadLetter(ADDRESS, b"order-1", b"{}", HEADERS)
 
 
-def test_a_letter_says_why_it_was_buried() -> None:
+def test_dead_letter_has_failure_details() -> None:
     assert LETTER.topic == "order-placed"
     assert LETTER.original == "1:5"
     assert (LETTER.group, LETTER.error_class, LETTER.attempts) == (
@@ -61,7 +61,7 @@ def test_a_letter_says_why_it_was_buried() -> None:
     )
 
 
-def test_a_replay_has_the_messages_own_headers_and_names_its_group() -> None:
+def test_replay_keeps_original_headers_and_adds_group() -> None:
     headers = LETTER.replay_headers("notification-service")
     assert headers == [
         ("traceparent", b"00-1-2-01"),
@@ -69,25 +69,25 @@ def test_a_replay_has_the_messages_own_headers_and_names_its_group() -> None:
     ]
 
 
-def test_a_letter_of_an_earlier_replay_names_one_group_only() -> None:
+def test_second_replay_has_one_group_header() -> None:
     again = replace(LETTER, headers=[*HEADERS, ("x-replay-group", b"ai-service")])
     named = [value for name, value in again.replay_headers("mail") if name == "x-replay-group"]
     assert named == [b"mail"]
 
 
-def test_where_a_letter_is_replayed_to_is_not_for_its_headers_to_say() -> None:
+def test_replay_topic_does_not_depend_on_headers() -> None:
     forged = replace(LETTER, headers=[("x-original-topic", b"mail-sent")])
     assert forged.topic == "order-placed"
 
 
-def test_a_letter_whose_value_is_lost_or_that_names_no_group_cannot_be_replayed() -> None:
+def test_dead_letter_without_value_or_group_cannot_be_replayed() -> None:
     lost = replace(LETTER, value=b"", headers=[*HEADERS, ("x-dropped-bytes", b"1000000")])
     assert "value was not stored" in lost.cannot_be_replayed("mail")
     assert "--to" in replace(LETTER, headers=[]).cannot_be_replayed("")
     assert LETTER.cannot_be_replayed("mail") == ""
 
 
-def test_places_and_topics_that_are_none_are_refused_with_what_to_say() -> None:
+def test_invalid_position_or_topic_is_refused() -> None:
     assert place_of("2:17") == (2, 17)
     for wrong in ("2", "2:", "a:b", "-1:3", "2:17:1", " 2:17", "9999999999:1"):
         with pytest.raises(FleetError, match="partition:offset"):
@@ -98,7 +98,7 @@ def test_places_and_topics_that_are_none_are_refused_with_what_to_say() -> None:
         dead_letter_topic("b", known)
 
 
-def test_what_was_done_is_remembered_with_the_letters_time() -> None:
+def test_outcome_record_includes_timestamp_of_dead_letter() -> None:
     key, value = outcome_record(ADDRESS, REPLAYED, "mail")
     assert key == b"order-placed.dlq 2:17"
     found = parse_outcome(_Record(value))
@@ -115,7 +115,7 @@ class _Record:
         self.value = value
 
 
-def test_a_plan_leaves_out_what_is_done_and_says_why() -> None:
+def test_plan_leaves_out_processed_dead_letters_with_reason() -> None:
     plan, choice = Plan(), Choice()
     plan.consider(LETTER, choice, {}, "")
     other = replace(LETTER, address=replace(ADDRESS, offset=18))
@@ -138,11 +138,11 @@ def test_a_plan_leaves_out_what_is_done_and_says_why() -> None:
         (Choice.parse([], "", "ai-service"), False),
     ],
 )
-def test_letters_are_chosen_by_place_error_and_group(choice: Choice, fits: bool) -> None:
+def test_filters_select_by_position_error_and_group(choice: Choice, fits: bool) -> None:
     assert choice.fits(LETTER) is fits
 
 
-def test_a_text_cannot_command_the_terminal() -> None:
+def test_control_characters_are_escaped() -> None:
     assert for_terminal("a\x1b[2Jb\x9b\u202e\ud800\n") == "a\\x1b[2Jb\\x9b\\u202e\\ud800\n"
     assert pretty('{"a":[1.5]}') == '{\n  "a": [\n    1.5\n  ]\n}'
     for text in ("NaN", "1e999", "[" * 5_000, "1" * 5_000, "nothing", ""):
@@ -220,7 +220,7 @@ def numbers(records: Sequence[Record]) -> list[int]:
     return [int(record.value.split()[1][:-1]) for record in records]
 
 
-def test_nothing_is_sent_or_dropped_unless_it_is_confirmed(
+def test_replay_and_drop_without_yes_change_nothing(
     kafka_bootstrap: str, topic: str, dlq: Say
 ) -> None:
     bury(kafka_bootstrap, topic, 3)
@@ -232,7 +232,7 @@ def test_nothing_is_sent_or_dropped_unless_it_is_confirmed(
     assert "3 open, 0 done" in dlq("list", topic)
 
 
-def test_a_replay_sends_each_letter_as_it_was_to_the_group_that_buried_it(
+def test_replay_sends_original_message_to_original_group(
     kafka_bootstrap: str, topic: str, dlq: Say
 ) -> None:
     bury(kafka_bootstrap, topic, 2, group="mail")
@@ -247,7 +247,7 @@ def test_a_replay_sends_each_letter_as_it_was_to_the_group_that_buried_it(
     ]
 
 
-def test_what_was_replayed_or_dropped_is_done_and_never_sent_again(
+def test_processed_dead_letters_are_not_replayed_again(
     kafka_bootstrap: str, topic: str, dlq: Say
 ) -> None:
     bury(kafka_bootstrap, topic, 4)
@@ -265,7 +265,7 @@ def test_what_was_replayed_or_dropped_is_done_and_never_sent_again(
     assert everything.count("dropped 20") == 1
 
 
-def test_letters_are_replayed_by_error_group_and_place_and_to_another_group(
+def test_replay_filters_and_target_group_are_applied(
     kafka_bootstrap: str, topic: str, dlq: Say
 ) -> None:
     bury(kafka_bootstrap, topic, 2, error="Refused")
@@ -277,9 +277,7 @@ def test_letters_are_replayed_by_error_group_and_place_and_to_another_group(
     assert "1 open, 3 done" in dlq("list", topic)
 
 
-def test_a_letter_is_shown_with_its_headers_and_its_value(
-    kafka_bootstrap: str, topic: str, dlq: Say
-) -> None:
+def test_show_prints_headers_and_value(kafka_bootstrap: str, topic: str, dlq: Say) -> None:
     bury(kafka_bootstrap, topic, 2)
     said = dlq("show", topic, "0:1")
     assert "x-consumer-group: mail" in said
@@ -287,9 +285,7 @@ def test_a_letter_is_shown_with_its_headers_and_its_value(
     assert "There is no dead letter at 0:2" in dlq("show", topic, "0:2", code=1)
 
 
-def test_the_list_shows_the_latest_and_counts_all(
-    kafka_bootstrap: str, topic: str, dlq: Say
-) -> None:
+def test_list_shows_latest_and_counts_all(kafka_bootstrap: str, topic: str, dlq: Say) -> None:
     bury(kafka_bootstrap, topic, 30)
     said = dlq("list", topic, "--limit", "2")
     assert "0:28" in said
@@ -308,15 +304,13 @@ def test_the_list_shows_the_latest_and_counts_all(
         (("list", "nowhere"), "Dead-letter topics: "),
     ],
 )
-def test_what_cannot_be_done_is_said_before_anything_is_done(
+def test_invalid_arguments_fail_before_any_change(
     dlq: Say, arguments: tuple[str, ...], said: str
 ) -> None:
     assert said in dlq(*arguments, code=1)
 
 
-def test_letters_of_a_topic_that_is_gone_are_not_sent_into_nowhere(
-    kafka_bootstrap: str, dlq: Say
-) -> None:
+def test_replay_to_missing_topic_is_refused(kafka_bootstrap: str, dlq: Say) -> None:
     name = f"gone-{secrets.token_hex(4)}"
     create_topics(kafka_bootstrap, {f"{name}.dlq": 1})
     bury(kafka_bootstrap, name, 1)
@@ -349,7 +343,7 @@ def slowly(kafka_bootstrap: str, topic: str) -> Iterator[subprocess.Popen[str]]:
     running.communicate()
 
 
-def test_a_replay_that_is_killed_goes_on_and_doubles_one_letter_at_most(
+def test_killed_replay_continues_with_at_most_one_duplicate(
     kafka_bootstrap: str, topic: str, slowly: subprocess.Popen[str], dlq: Say
 ) -> None:
     slowly.kill()
@@ -361,7 +355,7 @@ def test_a_replay_that_is_killed_goes_on_and_doubles_one_letter_at_most(
     assert sum(counts.values()) <= 41
 
 
-def test_an_interrupted_replay_says_how_far_it_came(
+def test_interrupted_replay_prints_progress(
     kafka_bootstrap: str, topic: str, slowly: subprocess.Popen[str], dlq: Say
 ) -> None:
     slowly.send_signal(signal.SIGINT)
@@ -374,7 +368,7 @@ def test_an_interrupted_replay_says_how_far_it_came(
     assert left in (40 - said, 39 - said), "the last outcome may be stored but not acknowledged"
 
 
-def test_a_replay_is_no_faster_than_it_was_told(kafka_bootstrap: str, topic: str, dlq: Say) -> None:
+def test_replay_respects_rate(kafka_bootstrap: str, topic: str, dlq: Say) -> None:
     bury(kafka_bootstrap, topic, 21)
     dlq("replay", topic, "--yes", "--rate", "20")
     moments = [record.timestamp for record in on(kafka_bootstrap, topic)]
@@ -382,7 +376,7 @@ def test_a_replay_is_no_faster_than_it_was_told(kafka_bootstrap: str, topic: str
     assert moments[10] - moments[0] > 400, "a slow beginning was made up for in a burst"
 
 
-def test_a_broker_that_falls_silent_in_the_midst_is_named_with_how_far_it_came() -> None:
+def test_broker_outage_during_replay_prints_progress() -> None:
     servers = TemporaryServers()
     broker = servers.start(KafkaServer(servers.folder, Port(free_port())))
     try:
@@ -411,9 +405,7 @@ def _replayed_while_paused(broker: Runner[KafkaServer]) -> tuple[int, Any]:
     return running.returncode, wanted if wanted in complaints else complaints
 
 
-def test_without_a_broker_it_says_where_it_looked(
-    monkeypatch: pytest.MonkeyPatch, dlq: Say
-) -> None:
+def test_unreachable_broker_is_named(monkeypatch: pytest.MonkeyPatch, dlq: Say) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", nowhere)
     said = dlq(code=1)

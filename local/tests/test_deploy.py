@@ -66,7 +66,7 @@ def run(host: Path, tmp_path: Path) -> Deploy:
     return deployed
 
 
-def test_a_dry_run_prints_every_step_and_touches_nothing(run: Deploy, host: Path) -> None:
+def test_dry_run_prints_every_step_and_changes_nothing(run: Deploy, host: Path) -> None:
     done = run()
     assert done.returncode == 0, done.stderr
     for _, command in deploy.steps(GIVEN["VERSION"], GIVEN["IMAGE_PREFIX"]):
@@ -74,9 +74,7 @@ def test_a_dry_run_prints_every_step_and_touches_nothing(run: Deploy, host: Path
     assert [path.name for path in (host / "shop").iterdir()] == [".env"]
 
 
-def test_the_host_gets_all_that_compose_needs_and_starts_that_version(
-    run: Deploy, host: Path
-) -> None:
+def test_deployment_copies_files_and_starts_the_version(run: Deploy, host: Path) -> None:
     done = run("--apply")
     assert done.returncode == 0, done.stdout + done.stderr
     images = (host / "images").read_text().split()
@@ -88,9 +86,7 @@ def test_the_host_gets_all_that_compose_needs_and_starts_that_version(
     assert (host / "shop/docker/keycloak/realm-export.json").is_file()
 
 
-def test_a_host_without_its_passwords_is_refused_before_anything_starts(
-    run: Deploy, host: Path
-) -> None:
+def test_host_without_passwords_is_refused_before_start(run: Deploy, host: Path) -> None:
     (host / "shop" / ".env").unlink()
     done = run("--apply")
     assert done.returncode == 1
@@ -108,7 +104,7 @@ def test_a_host_without_its_passwords_is_refused_before_anything_starts(
         ("DEPLOY_HOST", "shop@-oProxyCommand=id"),
     ],
 )
-def test_what_is_no_version_place_or_host_is_not_passed_on(
+def test_invalid_version_prefix_or_host_is_refused(
     name: str, value: str, run: Deploy, host: Path
 ) -> None:
     done = run("--apply", **{name: value})

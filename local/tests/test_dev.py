@@ -101,7 +101,7 @@ def _with_version(version: str) -> str:
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_a_change_is_answered_and_ctrl_c_leaves_a_whole_fleet(
+def test_code_change_restarts_service_and_ctrl_c_leaves_fleet_running(
     name: str, dev: Dev, fleet: Fleet, checkout: Path
 ) -> None:
     down(fleet)
@@ -119,7 +119,7 @@ def test_a_change_is_answered_and_ctrl_c_leaves_a_whole_fleet(
     assert main(["up"]) == 0
 
 
-def test_it_has_the_environment_and_port_that_the_fleet_gives_it(dev: Dev, fleet: Fleet) -> None:
+def test_watched_service_has_environment_and_port_of_the_fleet(dev: Dev, fleet: Fleet) -> None:
     down(fleet)
     assert main(["up"]) == 0
     program = fleet.service("product-service")
@@ -133,7 +133,7 @@ def test_it_has_the_environment_and_port_that_the_fleet_gives_it(dev: Dev, fleet
     assert now == before
 
 
-def test_code_that_does_not_start_is_said_and_mended_code_starts(
+def test_broken_code_is_reported_and_fixed_code_starts(
     dev: Dev, fleet: Fleet, checkout: Path
 ) -> None:
     code = checkout / "product-service" / "app" / "main.py"
@@ -148,9 +148,7 @@ def test_code_that_does_not_start_is_said_and_mended_code_starts(
         terminal.interrupt()
 
 
-def test_left_broken_it_says_so_and_how_to_get_it_back(
-    dev: Dev, fleet: Fleet, checkout: Path
-) -> None:
+def test_ctrl_c_with_broken_code_fails_with_hint(dev: Dev, fleet: Fleet, checkout: Path) -> None:
     code = checkout / "product-service" / "app" / "main.py"
     code.write_text("raise SystemExit('never')", encoding="utf-8")
     with dev("product-service") as terminal:
@@ -161,7 +159,7 @@ def test_left_broken_it_says_so_and_how_to_get_it_back(
     assert main(["restart", "product-service"]) == 0
 
 
-def test_a_change_of_the_chassis_counts(dev: Dev, fleet: Fleet, checkout: Path) -> None:
+def test_change_of_chassis_restarts_service(dev: Dev, fleet: Fleet, checkout: Path) -> None:
     chassis = checkout / "libs" / "chassis" / "chassis"
     chassis.mkdir(parents=True, exist_ok=True)
     with dev("product-service") as terminal:
@@ -174,7 +172,7 @@ def test_a_change_of_the_chassis_counts(dev: Dev, fleet: Fleet, checkout: Path) 
         terminal.interrupt()
 
 
-def test_what_is_taken_down_from_elsewhere_stays_down(dev: Dev, fleet: Fleet) -> None:
+def test_service_stopped_by_another_command_stays_stopped(dev: Dev, fleet: Fleet) -> None:
     with dev("product-service") as terminal:
         terminal.shows("is ready on")
         assert main(["down"]) == 0
@@ -183,7 +181,7 @@ def test_what_is_taken_down_from_elsewhere_stays_down(dev: Dev, fleet: Fleet) ->
     assert not any(part.runner.alive() for part in fleet.parts)
 
 
-def test_a_killed_terminal_leaves_the_service_to_the_fleet(dev: Dev, fleet: Fleet) -> None:
+def test_killed_terminal_leaves_service_running(dev: Dev, fleet: Fleet) -> None:
     with dev("product-service") as terminal:
         terminal.shows("is ready on")
     assert _version(fleet, "product-service") == "none"
@@ -193,7 +191,7 @@ def test_a_killed_terminal_leaves_the_service_to_the_fleet(dev: Dev, fleet: Flee
 @pytest.mark.parametrize(
     ("name", "said"), [("mongo", "mongo is not a service"), ("", "Say which one with s=<name>")]
 )
-def test_only_a_service_has_code_to_watch(
+def test_dev_refuses_servers_and_missing_name(
     name: str, said: str, fleet: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["dev", name]) == 1

@@ -12,24 +12,24 @@ from fleet.processes.process_identity import Identity, PidFile
 from fleet.processes.runner import wait_until
 
 
-def test_this_process_is_alive() -> None:
+def test_running_process_is_alive() -> None:
     assert Identity.of(os.getpid()).alive()
 
 
-def test_a_recycled_pid_is_not_the_process_that_had_it() -> None:
+def test_reused_pid_is_another_process() -> None:
     earlier = replace(Identity.of(os.getpid()), birth="another boot/1")
     assert not earlier.alive()
     assert earlier.family() == []
 
 
-def test_a_zombie_is_dead() -> None:
+def test_zombie_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
     identity = Identity.of(child.pid)
     assert wait_until(lambda: not identity.alive(), 10)  # it ended, and nobody has waited for it
     child.communicate()
 
 
-def test_a_pid_file_gives_back_what_was_written(tmp_path: Path) -> None:
+def test_pid_file_round_trip(tmp_path: Path) -> None:
     pid_file = PidFile(tmp_path / "run" / "kafka.json")
     assert pid_file.read() is None
     pid_file.write(Identity.of(os.getpid()))
@@ -38,7 +38,7 @@ def test_a_pid_file_gives_back_what_was_written(tmp_path: Path) -> None:
     assert pid_file.read() is None
 
 
-def test_a_damaged_pid_file_is_no_process(tmp_path: Path) -> None:
+def test_damaged_pid_file_is_no_process(tmp_path: Path) -> None:
     path = tmp_path / "kafka.json"
     for damage in ("", "{", "[]", '{"pid": "x", "birth": ""}', "null"):
         path.write_text(damage, encoding="utf-8")

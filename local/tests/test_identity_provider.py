@@ -80,7 +80,7 @@ def _code(issued: float, session_id: str = "s") -> Code:
     )
 
 
-def test_its_tokens_stay_good_when_it_is_killed(identity_server: IdentityProvider) -> None:
+def test_tokens_stay_valid_after_kill_and_restart(identity_server: IdentityProvider) -> None:
     head = identity_server.token("alice").partition(".")[0]
     key_id = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
     assert key_id in _key_ids(identity_server)
@@ -89,7 +89,7 @@ def test_its_tokens_stay_good_when_it_is_killed(identity_server: IdentityProvide
     assert key_id in _key_ids(identity_server)
 
 
-def test_while_it_is_away_or_stands_still_there_are_no_keys(
+def test_stopped_or_paused_provider_serves_no_keys(
     identity_server: IdentityProvider,
 ) -> None:
     identity_server.stop()
@@ -107,7 +107,7 @@ def test_while_it_is_away_or_stands_still_there_are_no_keys(
     assert len(_key_ids(identity_server)) == 2
 
 
-def test_nobody_on_another_machine_reaches_it_and_nobody_else_reads_its_keys() -> None:
+def test_provider_listens_on_loopback_and_key_file_is_private() -> None:
     servers = TemporaryServers()
     runner: Runner[IdentityServer] = servers.start(
         IdentityServer(servers.folder, Port(free_port()))
@@ -126,7 +126,7 @@ def test_nobody_on_another_machine_reaches_it_and_nobody_else_reads_its_keys() -
         servers.remove()
 
 
-def test_keys_that_are_damaged_are_a_clear_error(tmp_path: Path) -> None:
+def test_damaged_key_file_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     file.write_text('{"sig": {}}', encoding="ascii")
     with pytest.raises(FleetError, match="holds no keys"):
@@ -134,7 +134,7 @@ def test_keys_that_are_damaged_are_a_clear_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"realm": "x", "users": [{}]}'])
-def test_a_file_that_is_no_realm_is_a_clear_error(tmp_path: Path, text: str) -> None:
+def test_invalid_realm_file_is_reported(tmp_path: Path, text: str) -> None:
     file = tmp_path / "realm.json"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(FleetError, match="is not a realm"):
@@ -143,9 +143,7 @@ def test_a_file_that_is_no_realm_is_a_clear_error(tmp_path: Path, text: str) -> 
         read_realm(tmp_path / "missing.json")
 
 
-def test_a_role_brings_the_roles_that_it_is_made_of(
-    exported: dict[str, Any], tmp_path: Path
-) -> None:
+def test_composite_role_includes_its_roles(exported: dict[str, Any], tmp_path: Path) -> None:
     exported["users"][0]["realmRoles"] = ["default-roles-microservices"]
     roles = _access(_provider(exported, tmp_path))["realm_access"]["roles"]
     assert roles == ["default-roles-microservices", "customer"]
@@ -154,7 +152,7 @@ def test_a_role_brings_the_roles_that_it_is_made_of(
 @pytest.mark.parametrize(
     ("audiences", "expected"), [([], None), (["a"], "a"), (["a", "b"], ["a", "b"])]
 )
-def test_the_audience_is_a_text_a_list_or_not_there(
+def test_audience_claim_is_string_list_or_absent(
     exported: dict[str, Any], tmp_path: Path, audiences: list[str], expected: object
 ) -> None:
     (mapper,) = exported["clients"][0]["protocolMappers"]
@@ -173,7 +171,7 @@ def test_the_audience_is_a_text_a_list_or_not_there(
         ({"credentials": []}, "Invalid user credentials"),
     ],
 )
-def test_a_user_who_may_not_log_in_is_refused(
+def test_disabled_user_is_refused(
     exported: dict[str, Any], tmp_path: Path, changed: dict[str, Any], reason: str
 ) -> None:
     exported["users"][0].update(changed)
@@ -181,14 +179,14 @@ def test_a_user_who_may_not_log_in_is_refused(
         _access(_provider(exported, tmp_path))
 
 
-def test_a_clients_own_account_has_no_password(exported: dict[str, Any], tmp_path: Path) -> None:
+def test_service_account_has_no_password(exported: dict[str, Any], tmp_path: Path) -> None:
     provider = _provider(exported, tmp_path)
     for password in ("", "service-account-reporting"):
         with pytest.raises(Refused, match="Invalid user credentials"):
             grants.authenticated(provider, "service-account-reporting", password)
 
 
-def test_a_client_without_its_secret_in_the_file_is_never_let_in(
+def test_confidential_client_without_stored_secret_is_refused(
     exported: dict[str, Any], tmp_path: Path
 ) -> None:
     exported["clients"][1].pop("secret")
@@ -198,9 +196,7 @@ def test_a_client_without_its_secret_in_the_file_is_never_let_in(
             grants.client_of(provider, {"client_id": "reporting", **form})
 
 
-def test_a_refresh_token_is_over_with_the_login_that_it_belongs_to(
-    exported: dict[str, Any], tmp_path: Path
-) -> None:
+def test_refresh_token_expires_with_its_session(exported: dict[str, Any], tmp_path: Path) -> None:
     provider = _provider(exported, tmp_path)
     client = provider.realm.clients["storefront"]
     clock = Clock()
@@ -215,7 +211,7 @@ def test_a_refresh_token_is_over_with_the_login_that_it_belongs_to(
         grants.tokens(provider, client, form)
 
 
-def test_no_login_lasts_longer_than_the_longest_however_busy() -> None:
+def test_session_ends_at_maximum_lifetime() -> None:
     clock = Clock()
     sessions = Sessions(idle_seconds=100, longest_seconds=250, now=clock)
     session = sessions.begin(USER)
@@ -227,7 +223,7 @@ def test_no_login_lasts_longer_than_the_longest_however_busy() -> None:
     assert sessions.find(session.id) is None
 
 
-def test_a_cookie_needs_the_secret_not_only_the_id_that_tokens_show() -> None:
+def test_cookie_requires_session_secret() -> None:
     sessions = Sessions(100, 100)
     session = sessions.begin(USER)
     assert sessions.of_cookie(session.cookie) is session
@@ -235,7 +231,7 @@ def test_a_cookie_needs_the_secret_not_only_the_id_that_tokens_show() -> None:
         assert sessions.of_cookie(cookie) is None
 
 
-def test_who_logs_in_for_ever_pushes_out_the_oldest_only() -> None:
+def test_session_limit_removes_oldest() -> None:
     sessions = Sessions(100, 100)
     first = sessions.begin(USER)
     later = [sessions.begin(USER) for _ in range(MOST_SESSIONS)]
@@ -243,7 +239,7 @@ def test_who_logs_in_for_ever_pushes_out_the_oldest_only() -> None:
     assert all(sessions.find(one.id) is one for one in (later[0], later[-1]))
 
 
-def test_a_code_is_good_for_a_minute() -> None:
+def test_code_expires_after_a_minute() -> None:
     clock = Clock()
     codes = Codes(clock)
     names = [codes.issue(_code(codes.now)) for _ in range(2)]
@@ -253,7 +249,7 @@ def test_a_code_is_good_for_a_minute() -> None:
     assert codes.redeem(names[1]) is None
 
 
-def test_a_code_is_redeemed_once_and_then_known_as_used() -> None:
+def test_code_is_redeemed_once() -> None:
     codes = Codes()
     name = codes.issue(_code(codes.now))
     assert codes.used(name) is None
@@ -263,7 +259,7 @@ def test_a_code_is_redeemed_once_and_then_known_as_used() -> None:
     assert codes.used(name) is code
 
 
-def test_codes_that_nobody_redeems_do_not_pile_up() -> None:
+def test_code_limit_removes_oldest() -> None:
     codes = Codes()
     names = [codes.issue(_code(codes.now)) for _ in range(MOST_CODES + 1)]
     assert codes.redeem(names[0]) is None
@@ -291,11 +287,11 @@ def _client(*redirect_uris: str) -> Client:
         ("https://shop.example/cb", "https://shop.example/cb/more", False),
     ],
 )
-def test_a_redirect_uri_is_matched_as_keycloak_does(pattern: str, uri: str, allowed: bool) -> None:
+def test_redirect_uri_matches_like_keycloak(pattern: str, uri: str, allowed: bool) -> None:
     assert _client(pattern).may_return_to(uri) is allowed
 
 
-def test_a_form_is_bounded_and_each_field_comes_once() -> None:
+def test_form_size_is_bounded_and_fields_are_unique() -> None:
     assert fields_of("a=1&b=&c=%C3%BC") == {"a": "1", "b": "", "c": "ü"}
     with pytest.raises(Refused, match="duplicated parameter"):
         fields_of("a=1&a=1")

@@ -34,7 +34,7 @@ def stopped(checkout: Path) -> Fleet:
     return fleet
 
 
-def test_up_starts_what_is_missing_and_says_where_it_is(
+def test_up_starts_stopped_parts_and_prints_addresses(
     stopped: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["up"]) == 0
@@ -56,41 +56,28 @@ def test_up_starts_what_is_missing_and_says_where_it_is(
         assert f" {address} " in said.replace("\n", " \n")
 
 
-def test_a_service_is_told_the_address_of_its_server(running: Fleet) -> None:
+def test_service_receives_address_of_its_server(running: Fleet) -> None:
     _, env = running.service("product-service").ask("/env")
     port = os.environ["MONGODB_PORT"]
     assert env["mongodb_url"] == f"mongodb://127.0.0.1:{port}/?directConnection=true"
     assert env["environment"] == "local"
 
 
-def test_a_service_is_told_whose_tokens_to_trust(running: Fleet) -> None:
+def test_gateway_receives_issuer_and_key_set(running: Fleet) -> None:
     _, env = running.service("api-gateway").ask("/env")
     issuer = f"http://localhost:{os.environ['KEYCLOAK_PORT']}/realms/microservices"
     assert env["oidc_issuer"] == issuer
     assert env["oidc_jwks_url"] == f"{issuer}/protocol/openid-connect/certs"
 
 
-def test_a_keycloak_of_ones_own_is_used_instead(
-    stopped: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KEYCLOAK_URL", "https://login.example.com/")
-    fleet = Fleet(Settings.load())
-    assert not fleet.runs_itself("identity")
-    assert fleet.identity.issuer == "https://login.example.com/realms/microservices"
-    (external,) = (one for one in fleet.externals if one.name == "identity")
-    assert (external.host, external.port) == ("login.example.com", 443)
-
-
-def test_a_token_is_printed_and_nothing_else(
-    running: Fleet, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_token_prints_only_the_token(running: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "bob"]) == 0
     printed, said = capsys.readouterr()
     assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", printed, re.ASCII)
     assert said == ""
 
 
-def test_a_wrong_password_prints_no_token_and_says_what_to_do(
+def test_wrong_password_prints_error_and_no_token(
     running: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["token", "bob", "--password", "wrong"]) == 1
@@ -100,16 +87,7 @@ def test_a_wrong_password_prints_no_token_and_says_what_to_do(
     assert "p=..." in said
 
 
-def test_without_the_fleet_there_is_no_token(
-    stopped: Fleet, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["token", "alice"]) == 1
-    printed, said = capsys.readouterr()
-    assert printed == ""
-    assert "Start the fleet: make up" in said
-
-
-def test_status_shows_every_process_and_its_needs(
+def test_status_shows_processes_and_dependencies(
     running: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["status"]) == 0
@@ -157,7 +135,7 @@ def test_status_of_service_that_died_shows_its_log(
 
 
 @pytest.mark.parametrize("command", ["kill", "pause", "resume", "restart"])
-def test_command_that_disturbs_refuses_other_than_whole_name_and_suggests_it(
+def test_command_on_one_part_needs_whole_name_and_suggests_it(
     running: Fleet, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     before = [part.runner.identity for part in running.parts]
@@ -195,7 +173,7 @@ def test_logs_accept_a_prefix(running: Fleet, capsys: pytest.CaptureFixture[str]
     assert "Did you mean mongo or mailbox?" in capsys.readouterr().err
 
 
-def test_a_paused_server_is_seen_and_goes_on(
+def test_paused_server_is_shown_and_resumes(
     running: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pause", "mongo"]) == 0
@@ -207,13 +185,45 @@ def test_a_paused_server_is_seen_and_goes_on(
     running.part("mongo").runner.program.check()
 
 
-def test_a_paused_process_can_be_stopped(running: Fleet) -> None:
+def test_single_gateway_has_no_shared_store(running: Fleet) -> None:
+    assert "rate_limit_storage_uri" not in running.service("api-gateway").ask("/env")[1]
+
+
+def test_paused_process_can_be_stopped(running: Fleet) -> None:
     assert main(["pause", "product-service"]) == 0
     assert main(["down"]) == 0
     assert not any(part.runner.alive() for part in running.parts)
 
 
-def test_a_taken_port_is_named_with_its_holder_before_anything_starts(
+def test_down_stops_parts_of_earlier_settings(
+    running: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMTP_HOST", "smtp.example.com")
+    assert main(["down"]) == 0
+    assert not running.part("mailbox").runner.alive()
+
+
+def test_external_keycloak_replaces_embedded_provider(
+    stopped: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYCLOAK_URL", "https://login.example.com/")
+    fleet = Fleet(Settings.load())
+    assert not fleet.runs_itself("identity")
+    assert fleet.identity.issuer == "https://login.example.com/realms/microservices"
+    (external,) = (one for one in fleet.externals if one.name == "identity")
+    assert (external.host, external.port) == ("login.example.com", 443)
+
+
+def test_token_without_running_fleet_fails(
+    stopped: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["token", "alice"]) == 1
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert "Start the fleet: make up" in said
+
+
+def test_taken_port_is_reported_before_any_start(
     stopped: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = stopped.service("product-service").port
@@ -226,7 +236,7 @@ def test_a_taken_port_is_named_with_its_holder_before_anything_starts(
     assert "up  " not in said.out
 
 
-def test_a_service_that_dies_at_its_start_is_reported_and_all_is_stopped(
+def test_service_dying_at_start_is_reported_and_all_parts_stop(
     stopped: Fleet, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = checkout / "product-service" / "app" / "main.py"
@@ -241,7 +251,7 @@ def test_a_service_that_dies_at_its_start_is_reported_and_all_is_stopped(
     assert not any(part.runner.alive() for part in stopped.parts)
 
 
-def test_a_service_without_its_environment_is_refused(
+def test_service_without_environment_is_refused(
     stopped: Fleet, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     venv = checkout / "product-service" / "venv"
@@ -253,7 +263,7 @@ def test_a_service_without_its_environment_is_refused(
     assert "product-service has no environment yet" in capsys.readouterr().err
 
 
-def test_a_server_of_the_users_own_that_is_away_is_named(
+def test_unreachable_external_server_is_named(
     stopped: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MONGODB_URL", f"mongodb://127.0.0.1:{free_port()}/")
@@ -261,15 +271,7 @@ def test_a_server_of_the_users_own_that_is_away_is_named(
     assert "MONGODB_URL names 127.0.0.1:" in capsys.readouterr().err
 
 
-def test_down_also_stops_what_is_no_longer_part_of_the_fleet(
-    running: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SMTP_HOST", "smtp.example.com")
-    assert main(["down"]) == 0
-    assert not running.part("mailbox").runner.alive()
-
-
-def test_of_replicas_each_is_known_by_its_name_and_told_of_all_others(
+def test_replicas_have_own_names_and_callers_get_all_addresses(
     stopped: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REPLICAS", "2")
@@ -293,11 +295,7 @@ def test_of_replicas_each_is_known_by_its_name_and_told_of_all_others(
     assert not fleet.part("product-service-2").runner.alive()
 
 
-def test_a_service_alone_shares_no_store(running: Fleet) -> None:
-    assert "rate_limit_storage_uri" not in running.service("api-gateway").ask("/env")[1]
-
-
-def test_a_number_of_replicas_that_is_not_possible_is_refused(
+def test_invalid_number_of_replicas_is_refused(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REPLICAS", "three")
@@ -305,9 +303,7 @@ def test_a_number_of_replicas_that_is_not_possible_is_refused(
     assert "REPLICAS=three is not possible: use 1 or 2" in capsys.readouterr().err
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_name_lists_known_names(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["kill", "payment"]) == 1
     said = capsys.readouterr().err
     assert "There is no part 'payment'" in said

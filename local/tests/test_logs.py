@@ -14,7 +14,7 @@ from fleet.processes.runner import LOG_LIMIT, Runner, _rotate
 from fleet.tools.logs import Tail, show_matching
 
 
-def test_a_json_line_becomes_a_sentence() -> None:
+def test_json_line_is_formatted() -> None:
     line = (
         '{"timestamp": "2026-11-23T05:26:52.166Z", "level": "warning", "message": "slow",'
         ' "service": "order-service", "ms": 812}'
@@ -22,7 +22,7 @@ def test_a_json_line_becomes_a_sentence() -> None:
     assert pretty(line) == "05:26:52.166 WARNING slow ms=812"
 
 
-def test_anything_else_stays_as_it_is() -> None:
+def test_other_lines_are_unchanged() -> None:
     for line in ("INFO: started", "{broken", "[1, 2]", "", '{"message": "no level"}'):
         assert line in (pretty(line), '{"message": "no level"}')
 
@@ -54,7 +54,7 @@ def test_lines_of_a_trace_are_found_in_all_logs_in_order_of_time(
         show_matching(parts, "ef" * 16)
 
 
-def test_a_tail_shows_the_end_then_what_comes(tmp_path: Path) -> None:
+def test_tail_returns_last_lines_then_new_lines(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     log.write_text("one\ntwo\nthr")
     tail = Tail(log)
@@ -66,7 +66,7 @@ def test_a_tail_shows_the_end_then_what_comes(tmp_path: Path) -> None:
     assert list(tail.new()) == ["new"]
 
 
-def test_a_large_log_is_rotated_at_the_next_start(tmp_path: Path) -> None:
+def test_large_log_is_rotated_at_next_start(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     with log.open("wb") as large:
         large.truncate(LOG_LIMIT + 1)

@@ -49,14 +49,14 @@ def _empty(mailbox: Mailbox) -> None:
         b"",
     ],
 )
-def test_a_broken_mail_is_taken_and_shown(mailbox: Mailbox, raw: bytes) -> None:
+def test_malformed_mail_is_accepted_and_shown(mailbox: Mailbox, raw: bytes) -> None:
     _deliver(mailbox, raw)
     (summary,) = mailbox.messages()
     found = mailbox.message(summary["ID"])
     assert found["Bcc"] == [{"Name": "", "Address": "alice@example.com"}]
 
 
-def test_pages_are_cut_newest_first(mailbox: Mailbox) -> None:
+def test_messages_are_paged_newest_first(mailbox: Mailbox) -> None:
     for number in range(5):
         _deliver(mailbox, f"Subject: mail {number}\n\n.".encode())
     page = json.loads(_request(mailbox, "GET", "/api/v1/messages?start=1&limit=2").text)
@@ -64,7 +64,7 @@ def test_pages_are_cut_newest_first(mailbox: Mailbox) -> None:
     assert (page["total"], page["count"], page["unread"]) == (5, 2, 5)
 
 
-def test_one_mail_is_deleted_by_its_id(mailbox: Mailbox) -> None:
+def test_mail_is_deleted_by_id(mailbox: Mailbox) -> None:
     _deliver(mailbox, b"Subject: stays\n\n.")
     _deliver(mailbox, b"Subject: goes\n\n.")
     doomed = mailbox.messages("subject:goes")[0]["ID"]
@@ -72,12 +72,12 @@ def test_one_mail_is_deleted_by_its_id(mailbox: Mailbox) -> None:
     assert [message["Subject"] for message in mailbox.messages()] == ["stays"]
 
 
-def test_an_unknown_mail_is_404(mailbox: Mailbox) -> None:
+def test_unknown_mail_returns_404(mailbox: Mailbox) -> None:
     for path in ("/api/v1/message/nope", "/api/v1/message/nope/headers", "/view/nope.html"):
         assert _request(mailbox, "GET", path).status == 404
 
 
-def test_html_is_shown_without_script_or_request(mailbox: Mailbox) -> None:
+def test_html_mail_cannot_run_scripts_or_send_requests(mailbox: Mailbox) -> None:
     _deliver(mailbox, b"Content-Type: text/html\n\n<script>alert(1)</script><h1>Hi</h1>")
     answer = _request(mailbox, "GET", f"/view/{mailbox.messages()[0]['ID']}.html")
     policy = answer.headers["content-security-policy"]
@@ -87,14 +87,14 @@ def test_html_is_shown_without_script_or_request(mailbox: Mailbox) -> None:
     assert "<h1>Hi</h1>" in answer.text
 
 
-def test_the_page_needs_nothing_from_elsewhere(mailbox: Mailbox) -> None:
+def test_inbox_page_loads_no_external_file(mailbox: Mailbox) -> None:
     for path in ("/", "/page.css", "/page.js"):
         answer = _request(mailbox, "GET", path)
         assert answer.status == 200
         assert "//" not in answer.text.replace("// ", "")
 
 
-def test_an_outage_is_refused_and_over_after_the_start(mailbox: Mailbox) -> None:
+def test_stopped_mailbox_refuses_connections_until_start(mailbox: Mailbox) -> None:
     mailbox.stop()
     with pytest.raises(ConnectionRefusedError):
         _deliver(mailbox, b"Subject: lost\n\n.")
@@ -103,7 +103,7 @@ def test_an_outage_is_refused_and_over_after_the_start(mailbox: Mailbox) -> None
     assert mailbox.wait_for(lambda mail: mail["Subject"] == "arrives", timeout=5)
 
 
-def test_only_the_last_mails_are_kept() -> None:
+def test_store_keeps_only_latest_mails() -> None:
     store = Store(limit=2)
     for number in range(3):
         delivery = _delivery(f"mail {number}")
@@ -126,7 +126,7 @@ def test_only_the_last_mails_are_kept() -> None:
         ('"unclosed', False),
     ],
 )
-def test_search_knows_fields_and_words(query: str, found: bool) -> None:
+def test_search_supports_fields_and_words(query: str, found: bool) -> None:
     assert matcher(query)(_delivery("Your order 7").mail) is found
 
 

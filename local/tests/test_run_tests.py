@@ -10,7 +10,7 @@ import run_tests
 from bootstrap import service_folders
 
 
-def test_all_suites_are_found_and_each_has_tests() -> None:
+def test_every_suite_is_found_and_has_tests() -> None:
     found = {suite.name: suite for suite in run_tests.suites()}
     services = {folder.name for folder in service_folders()}
     assert set(found) == {"local", "chassis", "tests", "judge"} | services
@@ -18,7 +18,7 @@ def test_all_suites_are_found_and_each_has_tests() -> None:
         assert list((suite.folder / "tests").rglob("test_*.py")), suite.name
 
 
-def test_every_folder_of_the_whole_fleets_tests_belongs_to_one_suite() -> None:
+def test_every_test_folder_belongs_to_exactly_one_suite() -> None:
     whole, judging = (
         next(suite for suite in run_tests.suites() if suite.name == name)
         for name in ("tests", "judge")
@@ -31,7 +31,9 @@ def test_every_folder_of_the_whole_fleets_tests_belongs_to_one_suite() -> None:
     ("test", "passes", "said"),
     [("assert True", True, "1 passed"), ("assert False", False, "1 failed")],
 )
-def test_a_suite_is_judged_by_its_tests(test: str, passes: bool, said: str, tmp_path: Path) -> None:
+def test_suite_result_is_that_of_its_tests(
+    test: str, passes: bool, said: str, tmp_path: Path
+) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_it.py").write_text(f"def test_it():\n    {test}\n")
     result = run_tests.run(run_tests.Suite("one", tmp_path, Path(sys.executable)))
@@ -40,5 +42,5 @@ def test_a_suite_is_judged_by_its_tests(test: str, passes: bool, said: str, tmp_
     assert bool(result.failures) is not passes
 
 
-def test_a_suite_without_tests_has_failed(tmp_path: Path) -> None:
+def test_suite_without_tests_fails(tmp_path: Path) -> None:
     assert not run_tests.run(run_tests.Suite("none", tmp_path, Path(sys.executable))).passed

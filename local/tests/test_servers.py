@@ -28,7 +28,7 @@ from fleet.servers.valkey import ValkeyServer
 from fleet.topics import TOPICS
 
 
-def test_a_fresh_empty_database_is_there(postgres_url: str) -> None:
+def test_postgres_url_is_an_empty_database(postgres_url: str) -> None:
     async def tables() -> int:
         connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
         try:
@@ -40,7 +40,7 @@ def test_a_fresh_empty_database_is_there(postgres_url: str) -> None:
     assert run_async(tables()) == 0
 
 
-def test_postgres_keeps_what_was_committed_before_a_kill(
+def test_postgres_keeps_committed_rows_after_kill(
     postgres_server: Runner[PostgresServer],
 ) -> None:
     url = postgres_server.program.create_database("kept")
@@ -61,7 +61,7 @@ def test_postgres_keeps_what_was_committed_before_a_kill(
     assert run_async(execute("SELECT number FROM kept")) == 7
 
 
-def test_postgres_starts_again_beside_what_is_left_of_the_killed_one(
+def test_postgres_starts_despite_stale_lock_file(
     postgres_server: Runner[PostgresServer],
 ) -> None:
     """Its parent has not yet collected it: a zombie has the pid that the lock file names."""
@@ -76,7 +76,7 @@ def test_postgres_starts_again_beside_what_is_left_of_the_killed_one(
     again.wait_ready()
 
 
-def test_a_paused_postgres_answers_nobody_on_any_connection(
+def test_paused_postgres_answers_no_request(
     postgres_server: Runner[PostgresServer],
 ) -> None:
     async def asked_while_paused() -> str:
@@ -97,7 +97,7 @@ def test_a_paused_postgres_answers_nobody_on_any_connection(
     postgres_server.program.check()
 
 
-def test_the_broker_has_its_topics_again_after_a_restart(kafka_server: Runner[KafkaServer]) -> None:
+def test_broker_has_topics_after_restart(kafka_server: Runner[KafkaServer]) -> None:
     async def partitions() -> dict[str, int]:
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.program.bootstrap)
         await admin.start()
@@ -123,7 +123,7 @@ def _join(group: str) -> bytes:
     return head + struct.pack(">i", 1) + protocol
 
 
-def test_a_group_whose_leader_leaves_while_it_forms_has_a_leader_again(
+def test_group_gets_new_leader_after_leader_leaves_during_rebalance(
     kafka_server: Runner[KafkaServer],
 ) -> None:
     """Left to itself the broker keeps the leader who is gone, and nobody gets a partition."""
@@ -169,11 +169,11 @@ async def _send(bootstrap: str) -> int:
         await producer.stop()
 
 
-def test_the_broker_takes_a_message(kafka_bootstrap: str) -> None:
+def test_broker_accepts_a_message(kafka_bootstrap: str) -> None:
     assert run_async(_send(kafka_bootstrap)) >= 0
 
 
-def test_the_mongo_server_answers_a_ping_and_restarts(mongo_server: Runner[MongoServer]) -> None:
+def test_mongo_answers_ping_after_kill_and_start(mongo_server: Runner[MongoServer]) -> None:
     mongo_server.kill()
     mongo_server.start()
     mongo_server.program.check()
@@ -186,7 +186,7 @@ def _ask(redis_url: str, command: str) -> str:
         return connection.recv(256).decode()
 
 
-def test_the_redis_server_keeps_its_counts_in_memory_only(
+def test_redis_counters_are_lost_at_restart(
     redis_server: Runner[ValkeyServer], redis_url: str
 ) -> None:
     assert _ask(redis_url, "INCR count") == ":1\r\n"
@@ -196,7 +196,7 @@ def test_the_redis_server_keeps_its_counts_in_memory_only(
     assert _ask(redis_url, "INCR count") == ":1\r\n"
 
 
-def test_a_paused_redis_server_takes_connections_and_answers_nobody(
+def test_paused_redis_accepts_connections_without_answer(
     redis_server: Runner[ValkeyServer], redis_url: str
 ) -> None:
     redis_server.pause()
@@ -208,7 +208,7 @@ def test_a_paused_redis_server_takes_connections_and_answers_nobody(
     redis_server.program.check()
 
 
-def test_a_mail_sent_over_smtp_is_found_over_the_api(mailbox: Mailbox) -> None:
+def test_mail_sent_over_smtp_is_found_over_the_api(mailbox: Mailbox) -> None:
     mail = EmailMessage()
     mail["From"] = "Shop <shop@example.com>"
     mail["To"] = "Alice <alice@example.com>"

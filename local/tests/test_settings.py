@@ -17,7 +17,7 @@ def _settings(tmp_path: Path, **env: str) -> Settings:
     return Settings(tmp_path, tmp_path / "state", env)
 
 
-def test_dotenv_is_read_as_people_write_it(tmp_path: Path) -> None:
+def test_dotenv_supports_comments_export_and_quotes(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text(
         "# a comment\n\nKAFKA_PORT=9192\nexport LOG_LEVEL = 'DEBUG'\nSMTP_HOST=\n"
@@ -32,7 +32,7 @@ def test_dotenv_is_read_as_people_write_it(tmp_path: Path) -> None:
     }
 
 
-def test_the_shell_wins_over_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_overrides_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("KAFKA_PORT=1111\nMONGODB_PORT=2222\n", encoding="utf-8")
     monkeypatch.setattr(os, "environ", {"FLEET_ROOT": str(tmp_path), "KAFKA_PORT": "3333"})
     settings = Settings.load()
@@ -42,12 +42,12 @@ def test_the_shell_wins_over_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("text", ["eight", "0", "65536", "-1", "80.5"])
-def test_a_port_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_port_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(FleetError, match=f"KAFKA_PORT={text} is not a port"):
         _settings(tmp_path, KAFKA_PORT=text).port("KAFKA_PORT", 9092)
 
 
-def test_root_keeps_its_state_where_nobody_can_reach_it(
+def test_state_folder_of_root_is_below_var_tmp(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -57,7 +57,7 @@ def test_root_keeps_its_state_where_nobody_can_reach_it(
     assert default_state(tmp_path) == tmp_path / ".fleet"
 
 
-def test_the_newest_migration_is_the_one_that_none_follows(tmp_path: Path) -> None:
+def test_newest_migration_has_no_successor(tmp_path: Path) -> None:
     (tmp_path / "0001_a.py").write_text('revision = "0001"\ndown_revision = None\n')
     (tmp_path / "0002_b.py").write_text('revision: str = "0002"\ndown_revision: str = "0001"\n')
     assert newest(tmp_path) == {"0002"}
@@ -65,7 +65,7 @@ def test_the_newest_migration_is_the_one_that_none_follows(tmp_path: Path) -> No
     assert newest(tmp_path) == {"0003"}
 
 
-def test_a_detour_changes_what_services_are_told_and_nothing_else(tmp_path: Path) -> None:
+def test_proxy_port_changes_only_addresses_of_services(tmp_path: Path) -> None:
     detours = "postgres=1111,kafka=2222, order-service=3333,mailbox=4444"
     fleet = Fleet(Settings(Path(__file__).parents[2], tmp_path, {"FLEET_VIA": detours}))
     gateway = fleet.service("api-gateway").command().env
@@ -79,6 +79,6 @@ def test_a_detour_changes_what_services_are_told_and_nothing_else(tmp_path: Path
     assert [port.number for port in fleet.part("postgres").runner.program.ports] == [5433]
 
 
-def test_a_detour_without_a_port_is_refused(tmp_path: Path) -> None:
+def test_proxy_without_port_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FleetError, match="FLEET_VIA has 'postgres'"):
         _settings(tmp_path, FLEET_VIA="postgres").detours()

@@ -29,7 +29,7 @@ def _program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-def test_a_python_that_does_not_run_is_passed_over(tmp_path: Path) -> None:
+def test_python_that_does_not_run_is_skipped(tmp_path: Path) -> None:
     for name in ("python3", "python3.13", "python3.12"):
         _program(tmp_path / name, "echo 'pyenv: command not found' >&2; exit 127")
     _program(tmp_path / "python3.11", f'exec {sys.executable} "$@"')
@@ -37,7 +37,7 @@ def test_a_python_that_does_not_run_is_passed_over(tmp_path: Path) -> None:
     assert found.stdout == "python3.11\n"
 
 
-def test_without_a_suitable_python_it_says_so(tmp_path: Path) -> None:
+def test_missing_python_is_reported(tmp_path: Path) -> None:
     names = ("python", "python3", "python3.11", "python3.12", "python3.13")
     for name in names:
         _program(tmp_path / name, 'test "$1" = --version && echo "Python 3.9.2" || exit 1')
@@ -46,7 +46,7 @@ def test_without_a_suitable_python_it_says_so(tmp_path: Path) -> None:
     assert "Python 3.11, 3.12 or 3.13 is needed; found: Python 3.9.2." in found.stderr
 
 
-def test_the_guard_ends_what_a_killed_test_run_left(tmp_path: Path) -> None:
+def test_orphan_reaper_stops_servers_of_killed_test_run(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     pid_file = PidFile(folder / "run" / "server.json")
     server = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -103,7 +103,7 @@ def send(
     run_async(run())
 
 
-def test_every_topic_is_there_with_its_partitions(page: Runner[TopicsPageServer]) -> None:
+def test_every_topic_is_listed_with_partitions(page: Runner[TopicsPageServer]) -> None:
     found = {topic["name"]: topic for topic in get_json(page, "/api/topics")["topics"]}
     assert {name: len(found[name]["partitions"]) for name in TOPICS} == dict(TOPICS)
     assert found["order-placed.dlq"]["open_dead_letters"] == 0
@@ -111,7 +111,7 @@ def test_every_topic_is_there_with_its_partitions(page: Runner[TopicsPageServer]
     assert "inventory-low.dlq" in get(page, "/")[1]
 
 
-def test_messages_are_counted_to_the_last_of_a_batch(
+def test_message_count_includes_end_of_batch(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     for size in (1, 10, 25):
@@ -119,7 +119,7 @@ def test_messages_are_counted_to_the_last_of_a_batch(
     assert topic_of(page, topic)["partitions"][0] == {"first": 0, "end": 36}
 
 
-def test_the_latest_of_each_partition_are_shown_newest_first(
+def test_latest_messages_of_each_partition_are_newest_first(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     for partition in range(3):
@@ -132,7 +132,7 @@ def test_the_latest_of_each_partition_are_shown_newest_first(
     assert found[0]["value"] == 39
 
 
-def test_a_search_looks_at_key_headers_and_value_whatever_their_case(
+def test_search_matches_key_headers_and_value_ignoring_case(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     send(kafka_bootstrap, topic, [b'{"city": "Bern"}'], key=b"order-1")
@@ -150,7 +150,7 @@ def test_a_search_looks_at_key_headers_and_value_whatever_their_case(
     assert keys("order-4") == []
 
 
-def test_values_are_cut_and_whatever_a_message_holds_it_is_shown(
+def test_any_value_is_shown_and_truncated(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     nasty = [
@@ -175,7 +175,7 @@ def test_values_are_cut_and_whatever_a_message_holds_it_is_shown(
     assert "The beginning of 900,000 bytes." in body
 
 
-def test_one_answer_holds_so_many_bytes_of_values_and_no_more(
+def test_response_size_of_values_is_bounded(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     for partition in range(3):
@@ -185,7 +185,7 @@ def test_one_answer_holds_so_many_bytes_of_values_and_no_more(
     assert 7_000_000 < sum(len(message["value"]) for message in found) <= 8_000_000
 
 
-def test_nothing_that_a_message_holds_becomes_html(
+def test_message_content_is_escaped(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     nasty = b"<script>alert(1)</script>'\""
@@ -202,7 +202,7 @@ def test_nothing_that_a_message_holds_becomes_html(
         assert "unsafe" not in policy
 
 
-def test_json_is_shown_on_lines_of_its_own(
+def test_json_value_is_indented(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     send(kafka_bootstrap, topic, [b'{"items":[{"quantity":2}]}'])
@@ -210,7 +210,7 @@ def test_json_is_shown_on_lines_of_its_own(
     assert "  &quot;items&quot;: [\n    {\n      &quot;quantity&quot;: 2" in body
 
 
-def test_a_groups_lag_is_what_it_has_not_committed(
+def test_lag_is_number_of_uncommitted_messages(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     group = f"readers-{topic}"
@@ -223,7 +223,7 @@ def test_a_groups_lag_is_what_it_has_not_committed(
     assert "11 behind" in get(page, "/")[1]
 
 
-def test_looking_leaves_no_trace_at_the_broker(
+def test_page_creates_no_group_and_no_offsets(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     group = f"readers-{topic}"
@@ -269,7 +269,7 @@ def _commit(bootstrap: str, group: str, partition: TopicPartition, offset: int) 
     run_async(run())
 
 
-def test_a_dead_letter_is_open_until_it_is_replayed_or_dropped(
+def test_dead_letter_is_open_until_replayed_or_dropped(
     page: Runner[TopicsPageServer], kafka_bootstrap: str, topic: str
 ) -> None:
     dead = made(kafka_bootstrap, f"{topic}.dlq", 1)
@@ -308,7 +308,7 @@ def _milliseconds(timestamp: str) -> int:
         ("/..%2f..%2fetc/passwd", 404, "no such page"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_a_sentence(
+def test_invalid_request_gets_error_message(
     page: Runner[TopicsPageServer], path: str, status: int, said: str
 ) -> None:
     found, body, _ = get(page, path)
@@ -316,7 +316,7 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(
     assert said in body
 
 
-def test_a_client_that_hangs_up_leaves_no_trace_in_the_log(
+def test_client_disconnect_is_not_logged(
     page: Runner[TopicsPageServer],
 ) -> None:
     for _ in range(5):
@@ -328,7 +328,7 @@ def test_a_client_that_hangs_up_leaves_no_trace_in_the_log(
     assert "Traceback" not in page.log.read_text()
 
 
-def test_a_broker_that_is_away_is_said_and_the_page_recovers_by_itself(
+def test_unavailable_broker_is_reported_and_page_recovers(
     servers: TemporaryServers,
 ) -> None:
     broker = servers.start(KafkaServer(servers.folder / "away", Port(free_port())))

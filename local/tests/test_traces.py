@@ -36,7 +36,7 @@ def trace_of(*spans: Span) -> Trace:
     return trace
 
 
-def test_spans_stand_below_their_parents_in_order_of_time_however_they_came() -> None:
+def test_spans_are_ordered_below_their_parents() -> None:
     rows = trace_of(LATER, ORDER, TOP, MIDDLE).rows()
     assert [(row.span.span_id[:2], row.depth) for row in rows] == [
         ("01", 0),
@@ -46,16 +46,16 @@ def test_spans_stand_below_their_parents_in_order_of_time_however_they_came() ->
     ]
 
 
-def test_a_span_whose_parent_is_missing_is_shown_all_the_same() -> None:
+def test_span_with_missing_parent_is_shown() -> None:
     assert [row.depth for row in trace_of(LOWER, TOP).rows()] == [0, 0]
 
 
-def test_spans_in_a_ring_are_shown_and_end() -> None:
+def test_cyclic_spans_are_shown_once() -> None:
     ring = trace_of(replace(TOP, parent_id=MIDDLE.span_id), MIDDLE)
     assert len(ring.rows()) == 2
 
 
-def test_the_oldest_trace_gives_way_and_one_alone_is_bounded_too() -> None:
+def test_store_removes_oldest_trace_and_bounds_each_trace() -> None:
     store = Store(limit=10)
     for number in range(20):
         store.add([replace(TOP, trace_id=f"{number:032x}", started=number)])
@@ -64,14 +64,14 @@ def test_the_oldest_trace_gives_way_and_one_alone_is_bounded_too() -> None:
     assert [len(trace.spans) for trace in store] == [2_000]
 
 
-def test_the_list_begins_with_what_began_last_whoever_reported_first() -> None:
+def test_list_is_ordered_by_start_time() -> None:
     store = Store(limit=10)
     for started in (2_000, 3_000, 1_000):
         store.add([replace(TOP, trace_id=f"{started:032x}", started=started)])
     assert [trace.started for trace in store] == [3_000, 2_000, 1_000]
 
 
-def test_a_trace_is_found_by_its_id_and_by_its_orders_number() -> None:
+def test_trace_is_found_by_id_and_order_number() -> None:
     store = Store(limit=10)
     store.add([TOP, ORDER, TOP])
     assert store.find("abab") is not None
@@ -81,7 +81,7 @@ def test_a_trace_is_found_by_its_id_and_by_its_orders_number() -> None:
     assert store.find("ORD-2") is None
 
 
-def test_the_pages_escape_whatever_a_span_says() -> None:
+def test_span_content_is_escaped() -> None:
     nasty = "<script>alert(1)</script>'\""
     span = replace(TOP, name=nasty, service=nasty, kind=nasty, attributes={nasty: nasty})
     for text in (page.one(trace_of(span)), page.latest([trace_of(span)])):
@@ -130,7 +130,7 @@ def exported(*spans: Span) -> bytes:
     return bytes(request.SerializeToString())
 
 
-def test_what_is_exported_is_shown_by_page_command_and_json(
+def test_exported_trace_is_shown_by_page_command_and_json(
     server: TracesServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(FleetError, match="no traces yet"):
@@ -152,7 +152,7 @@ def test_what_is_exported_is_shown_by_page_command_and_json(
         show(server.port, "ORD-2", seconds=0)
 
 
-def test_trace_that_arrives_late_is_waited_for_and_shown_whole(
+def test_command_waits_for_late_trace(
     server: TracesServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Services export their spans up to 2 seconds after the request, each at its own time."""
@@ -173,7 +173,7 @@ def test_trace_that_arrives_late_is_waited_for_and_shown_whole(
     assert "2 spans" in printed
 
 
-def test_what_is_no_export_is_refused(server: TracesServer) -> None:
+def test_invalid_export_is_refused(server: TracesServer) -> None:
     assert call(server, "POST", "/v1/traces", b"\xff not protobuf")[0] == 400
     headers = {"Content-Encoding": "gzip"}
     assert call(server, "POST", "/v1/traces", b"not gzip", **headers)[0] == 400

@@ -172,18 +172,18 @@ RULES = list(dict.fromkeys(rule for rule, *_ in SPOILT))
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_a_workflow_keeps_the_rule(rule: Rule, path: Path) -> None:
+def test_workflow_follows_rule(rule: Rule, path: Path) -> None:
     assert rule(Workflow.of(path)) == []
 
 
 @pytest.mark.parametrize(("rule", "name", "good", "bad"), SPOILT)
-def test_a_spoilt_workflow_is_found(rule: Rule, name: str, good: str, bad: str) -> None:
+def test_rule_finds_violation(rule: Rule, name: str, good: str, bad: str) -> None:
     text = (GITHUB / "workflows" / name).read_text("utf-8")
     assert good in text
     assert rule(Workflow(name, text.replace(good, bad)))
 
 
-def test_an_action_is_used_in_one_version_and_our_own_are_pinned_too() -> None:
+def test_each_action_is_pinned_to_one_version() -> None:
     versions: dict[str, set[str]] = {}
     for path in [*WORKFLOWS, *ACTIONS]:
         for line in re.findall(r"\buses: (.+)", path.read_text("utf-8")):
@@ -213,7 +213,7 @@ def test_every_service_is_tested_and_built() -> None:
                 assert step["with"]["file"] == "${{ matrix.image }}/Dockerfile"
 
 
-def test_the_one_job_to_wait_for_knows_of_all_others() -> None:
+def test_job_ci_needs_all_other_jobs() -> None:
     jobs = Workflow.of(GITHUB / "workflows" / "ci.yml").jobs
     assert set(jobs["ci"]["needs"]) == set(jobs) - {"ci"}
     assert jobs["ci"]["if"] == "always()"  # a skipped job would count as a good one
@@ -223,7 +223,7 @@ def test_the_one_job_to_wait_for_knows_of_all_others() -> None:
     assert "skipped" not in step["env"]["BAD"]
 
 
-def test_nothing_is_published_or_deployed_before_somebody_has_said_where_to() -> None:
+def test_publish_and_deploy_need_their_variables() -> None:
     jobs = Workflow.of(GITHUB / "workflows" / "release.yml").jobs
     assert jobs["publish"]["if"] == "vars.REGISTRY != ''"
     assert jobs["deploy"]["if"] == "vars.DEPLOY_HOST != ''"
@@ -243,7 +243,7 @@ def test_nothing_is_published_or_deployed_before_somebody_has_said_where_to() ->
         ("          persist-credentials: false\n", "          lfs: false\n", "artipacked"),
     ],
 )
-def test_a_mistake_fails_the_check(good: str, bad: str, said: str, tmp_path: Path) -> None:
+def test_workflow_mistake_fails_the_check(good: str, bad: str, said: str, tmp_path: Path) -> None:
     text = (GITHUB / "workflows" / "ci.yml").read_text("utf-8")
     assert good in text
     folder = tmp_path / ".github"
@@ -259,7 +259,7 @@ def test_a_mistake_fails_the_check(good: str, bad: str, said: str, tmp_path: Pat
 # -- hooks and container
 
 
-def test_a_hook_runs_checks_that_exist_with_a_program_that_exists() -> None:
+def test_hooks_run_existing_checks() -> None:
     known = {each.name for each in check.checks()}
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
     assert repository["repo"] == "local"
@@ -274,14 +274,14 @@ def test_a_hook_runs_checks_that_exist_with_a_program_that_exists() -> None:
         assert set(rest[2:]) <= known, hook["id"]
 
 
-def test_only_the_checks_that_are_named_are_made(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_named_checks_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main(["format"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
     assert check.main(["format", "fromat"]) == 1
     assert "There is no check fromat" in capsys.readouterr().out
 
 
-def test_the_container_forwards_what_a_person_looks_at_and_says_what_it_is() -> None:
+def test_devcontainer_forwards_and_labels_all_pages() -> None:
     folder = ROOT / ".devcontainer"
     container = json.loads((folder / "devcontainer.json").read_text("utf-8"))
     pages = (8025, 8081, 8090, 4318)  # mailbox, identity, topics, traces

@@ -27,23 +27,23 @@ NOT_RUN: Mapping[str, tuple[str, str]] = {
     ),
     "make test": (
         "it is what runs this",
-        "local/tests/test_run_tests.py::test_all_suites_are_found_and_each_has_tests",
+        "local/tests/test_run_tests.py::test_every_suite_is_found_and_has_tests",
     ),
     "make test s=...": (
         "a part of the same",
-        "local/tests/test_run_tests.py::test_a_suite_is_judged_by_its_tests",
+        "local/tests/test_run_tests.py::test_suite_result_is_that_of_its_tests",
     ),
     "make check": (
         "takes minutes, and .ci/run begins with it",
-        "local/tests/test_checks.py::test_a_check_that_could_not_look_is_not_called_ok",
+        "local/tests/test_checks.py::test_check_result_distinguishes_ok_not_checked_and_failed",
     ),
     "make dev s=order-service": (
         "it would start the fleet once more",
-        "local/tests/test_dev.py::test_a_change_is_answered_and_ctrl_c_leaves_a_whole_fleet",
+        "local/tests/test_dev.py::test_code_change_restarts_service_and_ctrl_c_leaves_fleet_running",
     ),
     "pre-commit install": (
         "it changes the clone's hooks",
-        "local/tests/test_workflows.py::test_a_hook_runs_checks_that_exist_with_a_program_that_exists",
+        "local/tests/test_workflows.py::test_hooks_run_existing_checks",
     ),
     "python3 -m venv venv && venv/bin/pip install -r requirements-dev.txt": (
         "make venv installs the same file, and is run",
@@ -67,7 +67,7 @@ NOT_RUN: Mapping[str, tuple[str, str]] = {
     ),
     "venv/bin/pytest -v": (
         "it is the suite order-service of make test",
-        "local/tests/test_run_tests.py::test_all_suites_are_found_and_each_has_tests",
+        "local/tests/test_run_tests.py::test_every_suite_is_found_and_has_tests",
     ),
 }
 """Command → why it is not run here, and the test that holds it."""

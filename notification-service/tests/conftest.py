@@ -33,7 +33,7 @@ async def until(condition: Callable[[], bool], timeout: float = 40.0, what: str 
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
 
 
 class Replica:
@@ -43,6 +43,7 @@ class Replica:
         self.port = free_port()
         self.log = log
         self._environment = {**os.environ, **environment}
+        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=5)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -54,7 +55,7 @@ class Replica:
             )
 
     def get(self, path: str) -> httpx2.Response:
-        return httpx2.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+        return self._http.get(path)
 
     def readiness(self) -> tuple[int, dict[str, str]]:
         """The status code, and the state of each dependency; 0 while nothing answers."""
@@ -85,10 +86,15 @@ class Replica:
         await until(lambda: self.process is None or self.process.poll() is not None, 12, "exit")
         return self.process.wait()
 
-    def clean_up(self) -> None:
-        """Gracefully: a member that was killed holds its partitions until its session is over."""
+    def terminate(self) -> None:
+        """Stop it gracefully: a killed member keeps its partitions until its session ends."""
+        self._http.close()
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
+
+    def clean_up(self) -> None:
+        """Wait for its end; kill it after 12 s."""
+        if self.process is not None:
             try:
                 self.process.wait(timeout=12)
             except subprocess.TimeoutExpired:
@@ -154,15 +160,29 @@ def environment(kafka_bootstrap: str, mailbox: Mailbox) -> dict[str, str]:
 
 @pytest.fixture
 def replicas(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Replica]]:
-    """Makes replicas, not started yet; whatever still runs after the test is killed."""
+    """Make replicas, not started yet, and stop those that still run after the test."""
+    yield from _replicas(environment, tmp_path)
+
+
+@pytest.fixture(scope="class")
+def shared_replicas(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Replica]]:
+    """Like `replicas`, for the tests of a class that leave their replicas as they were."""
+    yield from _replicas(environment, tmp_path_factory.mktemp("replicas"))
+
+
+def _replicas(environment: dict[str, str], folder: Path) -> Iterator[Callable[..., Replica]]:
     made: list[Replica] = []
 
     def make(**changes: str) -> Replica:
-        replica = Replica(environment | changes, tmp_path / f"replica-{len(made)}.log")
+        replica = Replica(environment | changes, folder / f"replica-{len(made)}.log")
         made.append(replica)
         return replica
 
     yield make
+    for replica in made:
+        replica.terminate()
     for replica in made:
         replica.clean_up()
 

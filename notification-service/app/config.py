@@ -1,4 +1,4 @@
-"""notification-service's settings; each field is an environment variable of its name."""
+"""The settings of notification-service. Each field is an environment variable."""
 
 from email.utils import parseaddr
 from typing import Annotated
@@ -9,7 +9,7 @@ from chassis.settings import KafkaSettings, ServiceSettings
 
 
 def _mailbox(value: str) -> str:
-    """`Some Shop <shop@example.com>` or the bare address, on one line."""
+    """Accept an address on one line, with or without a name before it."""
     if not value.isprintable() or "@" not in parseaddr(value)[1]:
         raise ValueError("must be an e-mail address, with or without a name before it")
     return value
@@ -23,8 +23,8 @@ class Settings(ServiceSettings, KafkaSettings):
     kafka_session_seconds: float = Field(
         default=30.0,
         ge=6.0,
-        description="a member that is silent this long loses its partitions; on the embedded "
-        "broker each join also lasts half of it",
+        description="a member without heartbeats for this long loses its partitions; on the "
+        "embedded broker each join also takes half of it",
     )
 
     smtp_host: str = Field(default="", description="empty: mails are logged, not sent")
@@ -34,18 +34,18 @@ class Settings(ServiceSettings, KafkaSettings):
     smtp_starttls: bool = Field(
         default=True, description="false only for a mailbox on this machine"
     )
-    smtp_timeout: float = Field(default=10.0, gt=0, description="seconds for each answer")
+    smtp_timeout: float = Field(default=10.0, gt=0, description="seconds for each reply")
     smtp_data_timeout: float = Field(
         default=60.0,
         gt=0,
-        description="seconds for the answer to a mail's content: a server may scan it for long, "
-        "and giving up too early doubles the mail",
+        description="seconds for the reply to a mail's content; a server may scan it for long, "
+        "and a mail whose reply is not awaited is sent again",
     )
     mail_from: Mailbox = "The Shop <shop@example.com>"
     alert_email: Mailbox = "stock@example.com"
 
     mail_rate_per_second: float = Field(
-        default=0.0, ge=0, description="mails a second of this replica, at most; 0: no limit"
+        default=0.0, ge=0, description="most mails per second of this replica; 0: no limit"
     )
     mail_retry_seconds: float = Field(
         default=5.0,
@@ -61,8 +61,8 @@ class Settings(ServiceSettings, KafkaSettings):
     )
 
     sent_memory: int = Field(
-        default=100_000, gt=0, description="ids of mailed events that are remembered, at most"
+        default=100_000, gt=0, description="most event ids of sent mails kept in memory"
     )
     sent_days: float = Field(
-        default=7.0, gt=0, description="and for how long; mail-sent's retention"
+        default=7.0, gt=0, description="days that they are kept; the retention of mail-sent"
     )

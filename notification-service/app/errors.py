@@ -1,4 +1,4 @@
-"""The refusals of a mail server. Their texts go into logs and dead letters: no addresses."""
+"""Errors of mail delivery. Their texts go into logs and dead letters: no addresses."""
 
 from chassis.kafka.errors import DependencyDown, Refused, RetryLater
 

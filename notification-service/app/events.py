@@ -1,6 +1,6 @@
-"""The events as this service reads them: what its mails need, unknown fields ignored.
+"""The events that this service consumes, with the fields that its mails need.
 
-The producers' schemas are in contracts/events; the contract tests hold both sides together.
+Unknown fields are ignored. The contract tests compare the models with contracts/events.
 """
 
 import re
@@ -13,13 +13,13 @@ from pydantic import AfterValidator, BaseModel, Field
 from chassis.field_types import Money
 from chassis.kafka.events import Envelope
 
-# The syntax of HTML's <input type=email>, which order-service accepts: no blanks, no quotes, no
-# brackets, so nothing that could end an SMTP command or a header.
+# The syntax of HTML's <input type=email>, which order-service accepts. It has no blanks, quotes or
+# brackets, so an address cannot end an SMTP command or a header.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_DOMAIN}")
-_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_DOMAIN}")  # which any parser reads as it stands
+_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_DOMAIN}")  # parsers return it unchanged
 
 
 def _address(value: str) -> str:

@@ -1,15 +1,19 @@
-"""A mail, and its form on the wire."""
+"""A mail, and its MIME message."""
 
-import re
-from binascii import b2a_qp
 from dataclasses import dataclass
-from email.header import Header
-from email.utils import formataddr, formatdate, parseaddr
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formataddr, parseaddr
 from uuid import UUID
 
-_LINE_BREAK = re.compile("\r\n?|\n")
-_CRLF = "\r\n"
 MAX_SUBJECT = 200
+
+# SMTP's own limit. An ASCII body with longer lines than 78 characters then needs no encoding.
+# Other bodies are encoded, because not every server accepts 8 bits.
+_UNFOLDED = SMTP.clone(max_line_length=998, cte_type="7bit")
+_FOLDED = SMTP.clone(cte_type="7bit")
+_LONG_ADDRESS = 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +29,23 @@ class Mail:
 
 
 def one_line(text: str) -> str:
-    """Without control characters and line breaks of any kind: what a header may hold."""
+    """Replace line breaks and control characters by blanks, as a header requires."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(text.split())
 
 
+def header_text(text: str) -> str:
+    """Make untrusted text safe as a header value.
+
+    EmailMessage decodes encoded words (`=?utf-8?q?...?=`) in the values that it is given, and
+    writes line breaks in them as they are.
+    """
+    return one_line(text).replace("=?", "= ?")
+
+
 def smtp_address(address: str) -> str:
-    """The address as SMTP spells it: a local part such as `a..b` needs quotes there."""
+    """Return the address in the syntax of SMTP, which quotes a local part such as `a..b`."""
     local, _, domain = address.rpartition("@")
     quoted = local.startswith(".") or local.endswith(".") or ".." in local
     return f'"{local}"@{domain}' if quoted else address
@@ -40,14 +53,14 @@ def smtp_address(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whom mails are from: the bare address, and the header with the name in it."""
+    """The sender of all mails: its bare address, and the From header with the name."""
 
     address: str
     header: str
 
     @classmethod
     def of(cls, text: str) -> "Sender":
-        """From a form such as `Demo Shop <shop@example.com>`."""
+        """Parse a form such as `Demo Shop <shop@example.com>`."""
         name, address = parseaddr(text)
         return cls(address, formataddr((one_line(name), address)))
 
@@ -56,45 +69,22 @@ class Sender:
         return self.address.rpartition("@")[2]
 
 
-def render(mail: Mail, sender: Sender) -> bytes:
-    """The message in RFC 5322 form, CRLF line ends, 7 bit clean.
-
-    Put together by hand, at a sixth of the cost of the email package: its older classes fold and
-    encode everything in Python, its newer EmailMessage drops the quotes of a long address when it
-    folds the header. No header here is folded; none comes near the limit of 998 characters. Either
-    would write a line break into a header as it stands, hence `one_line` around every value.
-    """
-    boundary = f"=_{mail.event_id.hex}"  # quoted-printable has no "=_"
-    headers = {
-        "From": sender.header,
-        "To": smtp_address(mail.recipient),
-        "Date": formatdate(usegmt=True),
-        # Derived from the event: a mail that is doubled after all can be told by its reader.
-        "Message-ID": f"<{mail.event_id}@{sender.domain}>",
-        "X-Event-Id": str(mail.event_id),
-        "X-Event-Type": mail.event_type,
-        "Auto-Submitted": "auto-generated",
-        "MIME-Version": "1.0",
-        "Content-Type": f'multipart/alternative; boundary="{boundary}"',
-    }
-    lines = [_header(field, one_line(value)) for field, value in headers.items()]
-    lines.append(_header("Subject", one_line(mail.subject)[:MAX_SUBJECT]))
-    head = _CRLF.join(lines)
-    parts = (_part(subtype, text) for subtype, text in (("plain", mail.text), ("html", mail.html)))
-    return f"\r\n--{boundary}".join([f"{head}\r\n", *parts, "--\r\n"]).encode("ascii")
-
-
-def _part(subtype: str, text: str) -> str:
-    head = (
-        f'\r\nContent-Type: text/{subtype}; charset="utf-8"\r\n'
-        "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
-    )
-    body = _LINE_BREAK.sub(_CRLF, text).encode("utf-8", "replace")
-    return head + b2a_qp(body).decode("ascii")
-
-
-def _header(field: str, value: str) -> str:
-    """As an encoded word where it is not ASCII, or looks like one and was meant as it stands."""
-    if value.isascii() and (field != "Subject" or "=?" not in value):
-        return f"{field}: {value}"
-    return f"{field}: {Header(value, 'utf-8', header_name=field).encode(linesep=_CRLF)}"
+def to_message(mail: Mail, sender: Sender) -> bytes:
+    """Return the mail as a MIME message: ASCII with CRLF line ends."""
+    message = EmailMessage(policy=_UNFOLDED)
+    message["From"] = sender.header
+    # An address that EmailMessage would decode stays out of the header (see header_text).
+    decodable = "=?" in mail.recipient
+    message["To"] = "undisclosed-recipients:;" if decodable else smtp_address(mail.recipient)
+    message["Subject"] = header_text(mail.subject)[:MAX_SUBJECT]
+    message["Date"] = datetime.now(UTC)
+    # Derived from the event id, so a mail client can recognise a duplicate.
+    message["Message-ID"] = f"<{mail.event_id}@{sender.domain}>"
+    message["X-Event-Id"] = str(mail.event_id)
+    message["X-Event-Type"] = header_text(mail.event_type)
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(mail.text)
+    message.add_alternative(mail.html, subtype="html")
+    # EmailMessage loses the quotes of an address when it folds the header.
+    is_long = len(mail.recipient) > _LONG_ADDRESS
+    return message.as_bytes(policy=_UNFOLDED if is_long else _FOLDED)

@@ -1,4 +1,4 @@
-"""notification-service mails what happened to orders and stock. Its only API is its health."""
+"""notification-service sends mails about orders and stock. It serves only operational endpoints."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,9 +10,9 @@ from app.clients.smtp_client import mailer
 from app.config import Settings
 from app.dependencies import dependencies
 from app.kafka.consumer import build_consumer
-from app.kafka.delivery_log import SentMailsTopic
-from app.services.email_templates import Letters
-from app.services.notification_service import NotificationService
+from app.kafka.delivery_log import DeliveryLogTopic
+from app.services.email_service import EmailService
+from app.services.email_templates import EmailTemplates
 from chassis.app.factory import add_routes, service_app
 from chassis.app.health import health_router
 from chassis.kafka.producer import EventProducer
@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def open_resources(
     app: FastAPI, settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack
 ) -> None:
-    """Build each resource; the stack closes them in reverse, within 10 s even without a broker."""
+    """Open each resource. The stack closes them in reverse, within 10 s even without a broker."""
     state = app.state
     await stack.enter_async_context(span_export(settings, registry))
     state.mailer = mailer(settings, registry)
@@ -51,12 +51,12 @@ async def open_resources(
     producer = EventProducer.of(settings, settings.service_name, registry)
     await producer.start()
     stack.push_async_callback(producer.stop, timeout=1.0)
-    sent = SentMailsTopic(settings, producer, registry)
-    sent.start()
-    stack.push_async_callback(sent.stop)
-    letters = Letters(settings.mail_from, settings.alert_email)
-    service = NotificationService(letters, state.mailer, sent, registry)
-    state.consumer = build_consumer(settings, service, sent, producer, registry)
+    delivery_log = DeliveryLogTopic(settings, producer, registry)
+    delivery_log.start()
+    stack.push_async_callback(delivery_log.stop)
+    templates = EmailTemplates(settings.mail_from, settings.alert_email)
+    service = EmailService(templates, state.mailer, delivery_log, registry)
+    state.consumer = build_consumer(settings, service, delivery_log, producer, registry)
     state.consumer.start()
     stack.push_async_callback(state.consumer.stop, timeout=6.0)
 

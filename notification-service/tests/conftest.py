@@ -24,8 +24,14 @@ from tests.samples import encoded
 pytest_plugins = ["fleet.testing.fixtures"]
 
 HERE = Path(__file__).parent.parent
+WORKERS = 3
 REAL_BROKER = "TEST_KAFKA_BOOTSTRAP_SERVERS" in os.environ
 """A broker from elsewhere; the embedded one speaks no idempotence."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Use no worker processes for single tests: they start faster, and `-s` shows their output."""
+    return 0 if any("::" in argument for argument in config.args) else WORKERS
 
 
 async def until(condition: Callable[[], bool], timeout: float = 40.0, what: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Fakes of the mail server and of mail-sent, and a real SMTP server that is told what to say."""
+"""Fakes of the mail server and of the delivery log, and an SMTP server with scripted replies."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from app.mail import Mail
 
 
 class FakeMailer:
-    """Takes every mail, after raising what it was given to raise."""
+    """Accepts every mail, after raising the given errors."""
 
     def __init__(self) -> None:
         self.mails: list[Mail] = []
@@ -18,35 +18,35 @@ class FakeMailer:
     async def send(self, mail: Mail) -> None:
         if self.errors:
             raise self.errors.pop(0)
-        await asyncio.sleep(0)  # others get their turn meanwhile, as with a real one
+        await asyncio.sleep(0)  # other tasks run meanwhile, as with a real server
         self.mails.append(mail)
 
 
-class FakeSentMails:
-    """The memory of one replica; `errors` are raised instead of writing a record."""
+class FakeDeliveryLog:
+    """The delivery log of one replica. `errors` are raised instead of writing a record."""
 
     def __init__(self) -> None:
         self.recorded: list[UUID] = []
-        self.owed: list[UUID] = []
+        self.unwritten: list[UUID] = []
         self.errors: list[Exception] = []
 
-    def knows(self, event_id: UUID) -> bool:
-        return event_id in self.owed or event_id in self.recorded
+    def contains(self, event_id: UUID) -> bool:
+        return event_id in self.unwritten or event_id in self.recorded
 
-    def remember(self, event_id: UUID, event_type: str) -> None:
-        self.owed.append(event_id)
+    def add(self, event_id: UUID, event_type: str) -> None:
+        self.unwritten.append(event_id)
 
-    async def settle(self) -> None:
-        while self.owed:
+    async def flush(self) -> None:
+        while self.unwritten:
             if self.errors:
                 raise self.errors.pop(0)
-            self.recorded.append(self.owed.pop(0))
+            self.recorded.append(self.unwritten.pop(0))
 
 
 class ScriptedSmtp:
-    """An SMTP server over a real socket. `says` maps a command to the reply that it gets.
+    """An SMTP server on a socket. `says` maps a command to its reply.
 
-    A reply of "hang up" closes the connection instead; "silence" answers nothing.
+    "hang up" closes the connection instead of a reply; "silence" sends nothing.
     """
 
     GOOD = {  # noqa: RUF012  never changed
@@ -67,7 +67,7 @@ class ScriptedSmtp:
         self.taken: list[bytes] = []
         self.port = 0
         self.delay = 0.0
-        """Seconds before the answer to a mail's content."""
+        """Seconds before the reply to a mail's content."""
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["ScriptedSmtp"]:

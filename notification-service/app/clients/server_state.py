@@ -1,4 +1,4 @@
-"""Whether the mail server accepts mails: open, or closed until the next probe."""
+"""The state of the mail server: open, or closed until the next probe."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ _UNREACHABLE = RetryPolicy(backoff=0.5, backoff_max=5.0)
 _REFUSING = RetryPolicy(backoff=1.0, backoff_max=30.0)  # quota, throttling, login
 _REJECTING = RetryPolicy(backoff=1.0, backoff_max=4.0)
 _RUN = 5  # recipients in a row whose mails are rejected
-_SHORT = 1.0  # seconds that a mail waits in its place: it is the probe then, before any other
+_SHORT = 1.0  # longest wait in seconds that a mail spends in its place in the queue
 
 
 class ServerState:

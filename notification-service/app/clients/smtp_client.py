@@ -1,4 +1,4 @@
-"""The mail server: one connection, kept and used by one mail after the other."""
+"""A client of the mail server with one persistent connection."""
 
 import asyncio
 import logging
@@ -21,18 +21,18 @@ from app.errors import (
     RecipientRefused,
     ReplyLost,
 )
-from app.mail import Mail, Sender, render, smtp_address
+from app.mail import Mail, Sender, smtp_address, to_message
 from app.smtp_replies import Outcome, Stage, classify, enhanced_code
 from chassis.observability.tracing import span
 
 log = logging.getLogger(__name__)
 
 _TLS_PORT = 465
-_FRESH = 1.0  # seconds after a reply in which a connection is used without a RSET
+_FRESH = 1.0  # seconds after a reply during which the connection is used without a RSET
 
 
 class SmtpClient:
-    """Delivers mails one at a time; every error of SMTP becomes one of app.errors here.
+    """Delivers mails one at a time. Raises one of app.errors for every SMTP error.
 
     Args:
         clock: monotonic seconds.
@@ -55,7 +55,7 @@ class SmtpClient:
             use_tls=use_tls,
             start_tls=settings.smtp_starttls and not use_tls,
             timeout=settings.smtp_timeout,
-            # Else aiosmtplib asks the name service for ours, which may take seconds.
+            # By default aiosmtplib looks up the local host name, which may take seconds.
             local_hostname=self._sender.domain,
         )
         self._data_timeout = settings.smtp_data_timeout
@@ -67,7 +67,7 @@ class SmtpClient:
         self._answered_at = clock() - _FRESH
         self._in_doubt = Counter(
             "mails_in_doubt",
-            "Mails whose reply was lost: doubled if it was a yes",
+            "Mails whose reply was lost; the server may have accepted them",
             registry=registry,
         )
         self._refusals = Counter(
@@ -77,7 +77,7 @@ class SmtpClient:
             registry=registry,
         )
         waiting = Gauge(
-            "mail_server_waiting", "1 while no mail can be sent at present", registry=registry
+            "mail_server_waiting", "1 while the mail server accepts no mails", registry=registry
         )
         waiting.set_function(lambda: float(bool(self._state.reason)))
 
@@ -88,7 +88,7 @@ class SmtpClient:
             RecipientRefused, MailRejected, MailDeferred, MailServerDown, MailServerRefused,
             ReplyLost.
         """
-        message = render(mail, self._sender)
+        message = to_message(mail, self._sender)
         about = {"peer.service": "smtp", "event_type": mail.event_type}
         with span("send mail", SpanKind.CLIENT, about):
             async with self._lock:
@@ -96,7 +96,7 @@ class SmtpClient:
                 await self._pace()
                 try:
                     await self._connect()
-                    await self._converse(mail.recipient, message)
+                    await self._transmit(mail.recipient, message)
                 except BaseException:
                     # After any error, a cancellation too, the next mail gets a new connection.
                     self._smtp.close()
@@ -105,7 +105,7 @@ class SmtpClient:
                 self._state.accepted()
 
     async def probe(self) -> None:
-        """For readiness: raises unless the server accepts mails, as far as is known."""
+        """Check for readiness: raise MailServerDown unless the server accepts mails."""
         async with self._lock:
             try:
                 await self._connect()
@@ -124,13 +124,13 @@ class SmtpClient:
                 self._smtp.close()
 
     async def _pace(self) -> None:
-        """Keep to MAIL_RATE_PER_SECOND."""
+        """Wait as MAIL_RATE_PER_SECOND requires."""
         now = self._clock()
         await asyncio.sleep(max(0.0, self._next_mail_at - now))
         self._next_mail_at = max(now, self._next_mail_at) + self._interval
 
     async def _connect(self) -> None:
-        """Make sure of a working connection. Servers close idle ones without notice."""
+        """Connect, unless the connection still works. Servers close idle ones without notice."""
         if self._smtp.is_connected:
             if self._clock() - self._answered_at < _FRESH:
                 return
@@ -156,18 +156,18 @@ class SmtpClient:
         self._state.connected()
 
     async def _greet(self) -> None:
-        """Say EHLO or HELO, unless TLS or the login had it done while connecting."""
+        """Send EHLO or HELO, unless TLS or the login sent it already."""
         if self._smtp.is_ehlo_or_helo_needed:
             try:
                 await self._smtp.ehlo()
             except SMTPHeloError:
                 await self._smtp.helo()
 
-    async def _converse(self, recipient: str, message: bytes) -> None:
-        """Hand the message over in one transaction."""
+    async def _transmit(self, recipient: str, message: bytes) -> None:
+        """Send the message in one SMTP transaction."""
         stage = Stage.MAIL
         try:
-            # Not by aiosmtplib's `mail` and `rcpt`, which parse each address once more.
+            # aiosmtplib's `mail` and `rcpt` parse each address and change unusual ones.
             await self._command(b"MAIL", f"FROM:<{self._sender.address}>")
             stage = Stage.RCPT
             await self._command(b"RCPT", f"TO:<{smtp_address(recipient)}>")
@@ -196,7 +196,7 @@ class SmtpClient:
             raise SMTPResponseException(response.code, response.message)
 
     def _refused(self, stage: Stage, error: SMTPResponseException, recipient: str) -> NoReturn:
-        """Raise the error that stands for a refusing reply."""
+        """Raise the error for a reply that refuses the mail."""
         outcome = classify(stage, error.code, error.message)
         self._count(stage, outcome)
         reason = _reason(f"refused at {stage.name}", error)
@@ -218,11 +218,11 @@ class SmtpClient:
 
 
 class LoggedMails:
-    """Stands for the mail server where none is configured: a mail counts as sent when logged."""
+    """Replaces the mail server where none is configured: logs each mail as sent."""
 
     async def send(self, mail: Mail) -> None:
         fields = {"event_id": str(mail.event_id), "event_type": mail.event_type}
-        log.info("SMTP is off; this mail is only logged", extra=fields)
+        log.info("mail logged, not sent: SMTP is off", extra=fields)
 
     async def probe(self) -> None: ...
 
@@ -234,7 +234,7 @@ def mailer(settings: Settings, registry: CollectorRegistry) -> SmtpClient | Logg
 
 
 def _reason(what: str, error: Exception) -> str:
-    """Describe an error by its codes, without the server's words: they may quote an address."""
+    """Describe an error by its codes. The server's text may quote an address."""
     if not isinstance(error, SMTPResponseException):
         return f"{what}: {type(error).__name__}"
     enhanced = enhanced_code(error.message)

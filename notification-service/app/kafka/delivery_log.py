@@ -1,7 +1,7 @@
-"""What was mailed, remembered without a database: the topic `mail-sent`.
+"""The delivery log: the ids of the events whose mails were sent, on the topic `mail-sent`.
 
-Every replica follows the whole topic. Why before handling a newly assigned partition it must also
-`catch_up`: its former owner may have mailed and recorded until the moment it let go.
+Every replica reads the whole topic. Before it handles a newly assigned partition it must also
+`catch_up`, because the former owner may have sent mails until it gave the partition up.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 
 TOPIC = "mail-sent"
 _MAX_RECORDS = 500
-_LOOK = 0.02  # seconds between two looks at how far the follower has come
+_POLL_SECONDS = 0.02  # interval at which `catch_up` checks the reader's progress
 
 
 class SentIds:
-    """A bounded memory of event ids, oldest forgotten first.
+    """A bounded set of event ids that drops the oldest first.
 
     Args:
-        capacity: ids kept at most; one costs about 200 bytes.
+        capacity: most ids kept; each takes about 200 bytes.
         seconds: how long an id is kept.
     """
 
@@ -60,8 +60,8 @@ class SentIds:
             del self._times[oldest]
 
 
-class SentMailsTopic:
-    """Follows `mail-sent` and writes to it with `producer`."""
+class DeliveryLogTopic:
+    """Reads `mail-sent`, and writes to it with `producer`."""
 
     def __init__(
         self, settings: Settings, producer: EventProducer, registry: CollectorRegistry
@@ -69,42 +69,42 @@ class SentMailsTopic:
         self._bootstrap_servers = settings.kafka_bootstrap_servers
         self._producer = producer
         self._ids = SentIds(settings.sent_memory, settings.sent_days * 86_400)
-        self._owed: dict[UUID, str] = {}
+        self._unwritten: dict[UUID, str] = {}
         self._backoff = RetryPolicy()
         self._consumer: Any = None
         self._task: asyncio.Task[None] | None = None
-        gauge = Gauge("mail_sent_ids", "Mailed events that are remembered", registry=registry)
+        gauge = Gauge("mail_sent_ids", "Event ids of sent mails in memory", registry=registry)
         gauge.set_function(lambda: len(self._ids))
 
-    def knows(self, event_id: UUID) -> bool:
-        """Whether this event has had its mail, as far as this replica has heard."""
-        return event_id in self._owed or event_id in self._ids
+    def contains(self, event_id: UUID) -> bool:
+        """Return True if the event's mail was sent, as far as this replica knows."""
+        return event_id in self._unwritten or event_id in self._ids
 
-    def remember(self, event_id: UUID, event_type: str) -> None:
-        """It was mailed, just now, by this process; its record is owed."""
-        self._owed[event_id] = event_type
+    def add(self, event_id: UUID, event_type: str) -> None:
+        """Add a mail that this process has just sent; `flush` writes the record."""
+        self._unwritten[event_id] = event_type
 
-    async def settle(self) -> None:
-        """Write the records that are owed: for every replica, and for this one after a restart.
+    async def flush(self) -> None:
+        """Write the records that are not written yet.
 
         Raises:
-            BrokerUnavailable: one is still owed.
+            BrokerUnavailable: a record is still not written.
         """
-        for event_id, event_type in list(self._owed.items()):
+        for event_id, event_type in list(self._unwritten.items()):
             value = {"event_id": str(event_id), "event_type": event_type, "sent_at": _now()}
             parent = traceparent()
             headers = {"traceparent": parent} if parent else {}
             await self._producer.send(TOPIC, str(event_id), json.dumps(value).encode(), headers)
             self._ids.add(event_id, time.time())
-            self._owed.pop(event_id, None)
+            self._unwritten.pop(event_id, None)
 
     def start(self) -> None:
-        """Begin to follow, and return at once."""
-        self._task = asyncio.create_task(self._run(), name="mail-sent-follower")
+        """Start reading in the background."""
+        self._task = asyncio.create_task(self._run(), name="delivery-log-reader")
 
     async def stop(self, timeout: float = 1.0) -> None:
-        """Stop following. A mail without its record is mailed again by the next owner: log it."""
-        for event_id, event_type in self._owed.items():
+        """Stop reading. Log each mail without a record: the next owner sends it again."""
+        for event_id, event_type in self._unwritten.items():
             fields = {"event_id": str(event_id), "event_type": event_type}
             log.warning("mail not recorded before the stop", extra=fields)
         if self._task is not None:
@@ -112,28 +112,28 @@ class SentMailsTopic:
             await asyncio.wait({self._task}, timeout=timeout)
 
     async def catch_up(self) -> None:
-        """Return when every record that was acknowledged before this call is remembered.
+        """Return when every record that was acknowledged before this call has been read.
 
-        The high watermark of a fetch is asked for, not the topic's "latest offset": the embedded
-        broker tells that wrong. The first answer after this call may belong to a fetch that was
-        sent before it, so the second one counts.
+        Uses the high watermark of a fetch, because the embedded broker reports a wrong "latest
+        offset". The first response after this call may belong to a fetch that was sent before it,
+        so the second response decides.
         """
         for _ in range(2):
-            before = self._answered_at()
+            before = self._last_responses()
             while not self._newer(before):  # noqa: ASYNC110  aiokafka has no event for it
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL_SECONDS)
         while not await self._at_high_watermark():  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_SECONDS)
 
-    def _answered_at(self) -> dict[Any, int | None]:
-        """When the broker last answered a fetch, for each partition; empty while away."""
+    def _last_responses(self) -> dict[Any, int | None]:
+        """Return the time of the last fetch response by partition; empty without a connection."""
         consumer = self._consumer
         if consumer is None:
             return {}
         return {tp: consumer.last_poll_timestamp(tp) for tp in consumer.assignment()}
 
     def _newer(self, before: dict[Any, int | None]) -> bool:
-        now = self._answered_at()
+        now = self._last_responses()
         return bool(now) and all(
             moment is not None and moment != before.get(tp) for tp, moment in now.items()
         )
@@ -151,22 +151,21 @@ class SentMailsTopic:
     async def _run(self) -> None:
         for attempt in count(1):
             try:
-                await self._follow()
+                await self._read()
             except Exception as error:
-                log.warning("mail-sent is followed anew", extra=describe(error))
+                log.warning("restarting the delivery log reader", extra=describe(error))
             await asyncio.sleep(self._backoff.delay(attempt))
 
-    async def _follow(self) -> None:
+    async def _read(self) -> None:
         consumer = AIOKafkaConsumer(
             TOPIC,
             bootstrap_servers=self._bootstrap_servers,
             client_id="mail-sent",
             auto_offset_reset="earliest",
-            # It may learn late, for `catch_up` waits for it: an answer a fifth of a second, not one
-            # for each record.
+            # Five responses a second at most, not one for each record: `catch_up` waits for them.
             fetch_min_bytes=100_000,
             fetch_max_wait_ms=200,
-            fetch_max_bytes=300_000,  # some 1,500 records: a backlog costs little memory
+            fetch_max_bytes=300_000,  # about 1,500 records, to bound the memory of a backlog
             retry_backoff_ms=500,
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
         )
@@ -178,16 +177,16 @@ class SentMailsTopic:
                 for records in (await poller.poll(1_000, _MAX_RECORDS)).values():
                     for record in records:
                         if not isinstance(record, UndecodableBatch):  # `poll` has logged it
-                            self._learn(record.key, (record.timestamp or 0) / 1000)
+                            self._add_record(record.key, (record.timestamp or 0) / 1000)
         finally:
             self._consumer = None
             await consumer.stop()
 
-    def _learn(self, key: bytes | None, moment: float) -> None:
+    def _add_record(self, key: bytes | None, moment: float) -> None:
         try:
             self._ids.add(UUID((key or b"").decode()), moment)
         except ValueError:
-            log.warning("a record of mail-sent has no event id as its key")
+            log.warning("delivery log record without an event id skipped")
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""Writes the mail for each event, from the templates beside it."""
+"""Compose the mail for each event from the templates in app/templates."""
 
 from email.utils import parseaddr
 from html import unescape
@@ -19,12 +19,12 @@ _BARE = nh3.Cleaner(tags=set())
 _BREAKS = ("</p>", "<br>", "</li>", "</h2>", "</h3>", "</blockquote>")
 
 
-class Letters:
-    """Composes mails; does no I/O after it was made.
+class EmailTemplates:
+    """Composes mails.
 
     Args:
-        sender: `Some Shop <shop@example.com>`; its name signs the mails.
-        alert_email: who hears of low stock.
+        sender: a form such as `Some Shop <shop@example.com>`; its name signs the mails.
+        alert_email: the recipient of low stock alerts.
     """
 
     def __init__(self, sender: str, alert_email: str) -> None:
@@ -38,26 +38,26 @@ class Letters:
             lstrip_blocks=True,
         )
         self._templates.filters["money"] = lambda amount: f"{amount:,.2f}"
-        self._templates.globals.clear()  # every rendering copies them; nobody needs jinja's own
+        self._templates.globals.clear()  # each render copies them; no template uses jinja's own
         self._templates.globals["shop"] = parseaddr(sender)[0] or "The Shop"
 
-    def order_placed(self, event: OrderPlaced) -> Mail:
+    def order_confirmation(self, event: OrderPlaced) -> Mail:
         number = one_line(event.order_number)
         subject = f"Your order {number} is confirmed"
-        return self._write(event, "order_placed", event.customer_email, subject)
+        return self._render(event, "order_placed", event.customer_email, subject)
 
-    def order_cancelled(self, event: OrderCancelled) -> Mail:
+    def order_cancellation(self, event: OrderCancelled) -> Mail:
         number = one_line(event.order_number)
         subject = f"Your order {number} was cancelled"
-        return self._write(event, "order_cancelled", event.customer_email, subject)
+        return self._render(event, "order_cancelled", event.customer_email, subject)
 
-    def inventory_low(self, event: InventoryLow) -> Mail:
+    def low_stock_alert(self, event: InventoryLow) -> Mail:
         name = one_line(event.product_name)[:120]
         subject = f"Low stock: {name} ({event.available_qty} left)"
-        return self._write(event, "inventory_low", self._alert_email, subject)
+        return self._render(event, "inventory_low", self._alert_email, subject)
 
-    def ai_follow_up(self, event: AiNotificationReady) -> Mail:
-        """A text that a model wrote from what people typed: nothing of it is trusted."""
+    def follow_up(self, event: AiNotificationReady) -> Mail:
+        """Compose a mail from a language model's text, which is untrusted."""
         number = one_line(event.order_number)
         subject = one_line(event.subject)
         if number not in subject[:MAX_SUBJECT]:
@@ -65,9 +65,9 @@ class Letters:
             subject = subject[: MAX_SUBJECT - len(suffix)] + suffix
         body = sanitise(event.body_html)
         fields = {"body_html": body, "body_text": to_text(body)}
-        return self._write(event, "ai_follow_up", event.customer_email, subject, **fields)
+        return self._render(event, "ai_follow_up", event.customer_email, subject, **fields)
 
-    def _write(
+    def _render(
         self, event: Envelope, template: str, recipient: str, subject: str, **fields: Any
     ) -> Mail:
         context = {"event": event, "subject": subject, **fields}
@@ -82,12 +82,12 @@ class Letters:
 
 
 def sanitise(html: str) -> str:
-    """Text and plain formatting only: no attribute, so no link, image, style or script."""
+    """Remove all markup except plain formatting: no attributes, links, images or scripts."""
     return _FORMATTED.clean(html)
 
 
 def to_text(sanitised: str) -> str:
-    """The same words without markup."""
+    """Return the text of sanitised HTML, a line for each block."""
     for tag in _BREAKS:
         sanitised = sanitised.replace(tag, f"{tag}\n")
     lines = unescape(_BARE.clean(sanitised)).splitlines()

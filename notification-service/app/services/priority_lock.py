@@ -1,4 +1,4 @@
-"""Whose turn it is: one at a time, and whoever is waited for comes first."""
+"""A lock with two priorities."""
 
 import asyncio
 from collections import deque
@@ -6,41 +6,41 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Turns:
-    """A lock with two queues. What is not urgent waits until nobody urgent does."""
+class PriorityLock:
+    """A lock that serves all urgent waiters before the others, each group in order of arrival."""
 
     def __init__(self) -> None:
-        self._taken = False
+        self._locked = False
         self._urgent: deque[asyncio.Future[None]] = deque()
         self._others: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
-    async def turn(self, *, urgent: bool) -> AsyncIterator[None]:
-        """Wait for a turn; it ends with the block."""
-        if self._taken:
+    async def hold(self, *, urgent: bool) -> AsyncIterator[None]:
+        """Acquire the lock for the block."""
+        if self._locked:
             await self._wait(self._urgent if urgent else self._others)
-        self._taken = True
+        self._locked = True
         try:
             yield
         finally:
-            self._pass_on()
+            self._release()
 
     async def _wait(self, queue: deque[asyncio.Future[None]]) -> None:
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(place)
+        acquired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(acquired)
         try:
-            await place
+            await acquired
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():  # it came just now, and nobody takes it
-                self._pass_on()
+            if acquired.done() and not acquired.cancelled():  # acquired just before the cancel
+                self._release()
             raise
 
-    def _pass_on(self) -> None:
-        """To whoever waits first; a turn that is passed on is never free in between."""
+    def _release(self) -> None:
+        """Pass the lock to the next waiter. It is never free in between."""
         for queue in (self._urgent, self._others):
             while queue:
-                place = queue.popleft()
-                if not place.done():
-                    place.set_result(None)
+                acquired = queue.popleft()
+                if not acquired.done():
+                    acquired.set_result(None)
                     return
-        self._taken = False
+        self._locked = False

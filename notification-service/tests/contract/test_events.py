@@ -10,12 +10,12 @@ from uuid import UUID
 import jsonschema
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.fakes import FakeMailer, FakeSentMails
+from tests.fakes import FakeDeliveryLog, FakeMailer
 from tests.samples import TOPICS, encoded, sample, schema
 
 from app.kafka.consumer import subscriptions
-from app.services.email_templates import Letters
-from app.services.notification_service import NotificationService
+from app.services.email_service import EmailService
+from app.services.email_templates import EmailTemplates
 from chassis.kafka.dead_letters import Unreadable
 from chassis.kafka.message_processor import Subscription, read
 
@@ -23,8 +23,8 @@ from chassis.kafka.message_processor import Subscription, read
 class Scene:
     def __init__(self) -> None:
         self.mailer = FakeMailer()
-        letters = Letters("Demo Shop <shop@example.com>", "stock@example.com")
-        service = NotificationService(letters, self.mailer, FakeSentMails(), CollectorRegistry())
+        templates = EmailTemplates("Demo Shop <shop@example.com>", "stock@example.com")
+        service = EmailService(templates, self.mailer, FakeDeliveryLog(), CollectorRegistry())
         self.routes: dict[str, Subscription[Any]] = {r.topic: r for r in subscriptions(service)}
 
     async def consume(self, topic: str, value: bytes) -> None:

@@ -11,9 +11,9 @@ from tests.samples import TOPICS, fresh
 
 from app.config import Settings
 from app.kafka.consumer import build_consumer
-from app.kafka.delivery_log import TOPIC, SentMailsTopic
-from app.services.email_templates import Letters
-from app.services.notification_service import NotificationService
+from app.kafka.delivery_log import TOPIC, DeliveryLogTopic
+from app.services.email_service import EmailService
+from app.services.email_templates import EmailTemplates
 from chassis.kafka.errors import BrokerUnavailable
 from chassis.kafka.producer import EventProducer
 from tests.conftest import Wire, until
@@ -37,15 +37,15 @@ class Memory:
         self.producer = EventProducer(
             settings.kafka_bootstrap_servers, "test", idempotence=False, registry=registry
         )
-        self.topic = SentMailsTopic(settings, self.producer, registry)
+        self.topic = DeliveryLogTopic(settings, self.producer, registry)
 
     async def start(self) -> None:
         await self.producer.start()
         self.topic.start()
 
     async def mailed(self, event_id: UUID) -> None:
-        self.topic.remember(event_id, "ORDER_PLACED")
-        await self.topic.settle()
+        self.topic.add(event_id, "ORDER_PLACED")
+        await self.topic.flush()
 
     async def stop(self) -> None:
         await self.topic.stop()
@@ -76,7 +76,7 @@ async def test_after_catching_up_nothing_is_missing_that_was_recorded_before(
         event_id = uuid4()
         await other.mailed(event_id)
         await mine.topic.catch_up()
-        assert mine.topic.knows(event_id)
+        assert mine.topic.contains(event_id)
 
 
 async def test_a_replica_that_starts_learns_everything_before_it_begins(
@@ -89,7 +89,7 @@ async def test_a_replica_that_starts_learns_everything_before_it_begins(
     memory = Memory(settings)
     await memory.start()
     await memory.topic.catch_up()
-    assert all(memory.topic.knows(event_id) for event_id in ids)
+    assert all(memory.topic.contains(event_id) for event_id in ids)
     await memory.stop()
 
 
@@ -98,7 +98,7 @@ async def test_a_record_without_an_event_id_is_passed_over(mine: Memory, wire: W
     event_id = uuid4()
     await wire.publish_raw(TOPIC, str(event_id), b"not even JSON")
     await mine.topic.catch_up()
-    assert mine.topic.knows(event_id)
+    assert mine.topic.contains(event_id)
 
 
 async def test_a_record_is_owed_until_the_broker_has_it(settings: Settings) -> None:
@@ -108,9 +108,9 @@ async def test_a_record_is_owed_until_the_broker_has_it(settings: Settings) -> N
     await memory.producer.stop()
     with pytest.raises(BrokerUnavailable):
         await memory.mailed(event_id)
-    assert memory.topic.knows(event_id)
+    assert memory.topic.contains(event_id)
     with pytest.raises(BrokerUnavailable):
-        await memory.topic.settle()
+        await memory.topic.flush()
 
 
 async def test_no_event_is_handled_before_the_replica_has_caught_up(
@@ -124,8 +124,8 @@ async def test_no_event_is_handled_before_the_replica_has_caught_up(
     registry, mailer = CollectorRegistry(), FakeMailer()
     memory = Memory(settings)
     await memory.producer.start()
-    letters = Letters(settings.mail_from, settings.alert_email)
-    service = NotificationService(letters, mailer, memory.topic, registry)
+    templates = EmailTemplates(settings.mail_from, settings.alert_email)
+    service = EmailService(templates, mailer, memory.topic, registry)
     consumer = build_consumer(settings, service, memory.topic, memory.producer, registry)
     consumer.start()
     await until(lambda: bool(consumer._consumer and consumer._consumer.assignment()), what="joined")

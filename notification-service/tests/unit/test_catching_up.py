@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app.config import Settings
-from app.kafka.delivery_log import SentMailsTopic
+from app.kafka.delivery_log import DeliveryLogTopic
 from chassis.kafka.producer import EventProducer
 
 
@@ -40,7 +40,7 @@ class Scene:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         producer = EventProducer("nowhere:1", "test", idempotence=False, registry=registry)
-        self.topic = SentMailsTopic(Settings(), producer, registry)
+        self.topic = DeliveryLogTopic(Settings(), producer, registry)
         self.follower = FakeFollower()
         self.catching_up = asyncio.create_task(self.topic.catch_up())
 

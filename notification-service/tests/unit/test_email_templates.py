@@ -8,7 +8,7 @@ from tests.samples import TOPICS, encoded, sample
 
 from app.events import AiNotificationReady, InventoryLow, OrderCancelled, OrderPlaced
 from app.mail import Mail
-from app.services.email_templates import Letters, sanitise, to_text
+from app.services.email_templates import EmailTemplates, sanitise, to_text
 from chassis.kafka.events import Envelope
 
 MODELS: dict[str, type[Envelope]] = {
@@ -17,12 +17,12 @@ MODELS: dict[str, type[Envelope]] = {
     "inventory-low": InventoryLow,
     "ai-notification-ready": AiNotificationReady,
 }
-LETTERS = Letters("Demo Shop <shop@example.com>", "Stock <stock@example.com>")
+TEMPLATES = EmailTemplates("Demo Shop <shop@example.com>", "Stock <stock@example.com>")
 WRITERS: dict[str, Any] = {
-    "order-placed": LETTERS.order_placed,
-    "order-cancelled": LETTERS.order_cancelled,
-    "inventory-low": LETTERS.inventory_low,
-    "ai-notification-ready": LETTERS.ai_follow_up,
+    "order-placed": TEMPLATES.order_confirmation,
+    "order-cancelled": TEMPLATES.order_cancellation,
+    "inventory-low": TEMPLATES.low_stock_alert,
+    "ai-notification-ready": TEMPLATES.follow_up,
 }
 MARKUP = '<img src="https://evil.example/x.png"><script>alert(1)</script>"\'&'
 

@@ -36,6 +36,9 @@ class FakeDeliveryLog:
     def add(self, event_id: UUID, event_type: str) -> None:
         self.unwritten.append(event_id)
 
+    async def catch_up(self) -> None:
+        """Nothing to read."""
+
     async def flush(self) -> None:
         while self.unwritten:
             if self.errors:

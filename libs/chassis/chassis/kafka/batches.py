@@ -1,8 +1,9 @@
-"""Poll a consumer past what stops aiokafka: undecodable batches, and a topic created again.
+"""Poll a consumer past two states in which aiokafka stops: undecodable batches, recreated topics.
 
-aiokafka raises from `getmany` when a batch has a wrong checksum, an unknown codec or damaged data.
-It names neither the partition nor the end of the batch and fetches the same batch again, so a plain
-consumer never gets past it. `Poller` fetches the batch once more to read these from its header.
+aiokafka raises from `getmany` when a batch has a wrong checksum, an unknown codec or damaged data
+(aio-libs/aiokafka#321). It names neither the partition nor the end of the batch and fetches the
+same batch again. `Poller` fetches the batch once more and reads both from its header, with
+aiokafka's own protocol classes: the documented API has no access to a raw batch.
 
 Offsets of a topic that was deleted and created again start from 0. Kafka answers a fetch behind the
 end with an error, and aiokafka resets the position. The embedded broker answers with no messages.

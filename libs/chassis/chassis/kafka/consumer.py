@@ -1,8 +1,7 @@
-"""A consumer group's member: polls, spreads messages over lanes, survives broker and rebalances.
+"""A member of a consumer group: polls, and passes the messages to one worker per partition.
 
-Delivery is at least once: an offset is committed only after its message was handled or buried.
-Partitions run beside each other, the messages of one strictly in order. Nothing here ends while
-the broker is away; `stop` does, in the time it is given.
+Delivery is at least once (see message_processor). The consumer reconnects for as long as the broker
+is unavailable; `stop` ends it within a given time.
 """
 
 import asyncio
@@ -24,32 +23,37 @@ from chassis.backoff import RetryPolicy
 from chassis.kafka.batches import METADATA_MAX_AGE_MS, Poller, Record
 from chassis.kafka.dead_letters import DeadLetters, Publish
 from chassis.kafka.errors import NotConsuming
-from chassis.kafka.message_processor import ConsumerMetrics, Handling, Subscription, describe
-from chassis.kafka.partition_worker import Lane
+from chassis.kafka.message_processor import (
+    ConsumerGroup,
+    ConsumerMetrics,
+    PartitionWorker,
+    Subscription,
+    describe,
+)
 from chassis.kafka.retry_topics import RetryTopics
 
 log = logging.getLogger(__name__)
 
 OnAssigned = Callable[[], Awaitable[None]]
 
-_POLL = 200  # milliseconds; also how soon a partition that was full is fetched again
-_FULL, _LOW = 100, 20  # messages of one partition in memory: fetching rests from here, until there
-_LEAVE = 3.0  # seconds for leaving the group, which asks the broker
+_POLL = 200  # milliseconds; a paused partition is resumed at the next poll
+_PAUSE_AT, _RESUME_AT = 100, 20  # unfinished messages of one partition
+_LEAVE = 3.0  # seconds for leaving the group, which takes a request
 
 
 class EventConsumer:
-    """Consumes topics as a member of a group, from the earliest message on.
+    """Consumes topics as a member of a group, starting with the earliest message.
 
     Args:
         bootstrap_servers: `host:port`, several separated by commas.
-        group: the group's name; each service has one of its own.
-        subscriptions: who handles what; the handlers' errors are those of chassis.kafka.errors.
+        group: the group's name.
+        subscriptions: the topics and their handlers; see chassis.kafka.errors for errors.
         publish: writes dead letters; `EventProducer.publish`.
         on_assigned: awaited after partitions were assigned and before the first of their messages
-            is handled; tried again until it succeeds.
-        max_age: where a partition has no committed offset, messages older than this are skipped.
-        session: seconds without a sign of life after which the group takes its partitions away;
-            a rebalance waits half of it for the messages in hand.
+            is handled; retried until it succeeds.
+        max_age: messages older than this are skipped where a partition has no committed offset.
+        session: seconds without heartbeats after which this member loses its partitions; a
+            rebalance waits up to half of it for the messages in progress.
         retries: the topics where failed messages wait; consumed by the same group.
     """
 
@@ -82,12 +86,17 @@ class EventConsumer:
         self._max_age = max_age
         self._drain = session / 2
         self._metrics = ConsumerMetrics(registry)
-        letters = DeadLetters(publish, group)
-        self._handling = Handling(
-            subscriptions, group, letters, self._policy, self._metrics, self._halt, retries
+        self._group = ConsumerGroup(
+            name=group,
+            subscriptions={entry.topic: entry for entry in subscriptions},
+            dead_letters=DeadLetters(publish, group),
+            policy=self._policy,
+            metrics=self._metrics,
+            halt=self._halt,
+            retries=retries,
         )
         self._consumer: Any = None
-        self._lanes: dict[Any, Lane] = {}
+        self._workers: dict[Any, PartitionWorker] = {}
         self._preparing: asyncio.Task[None] | None = None
         self._joined = False
         self._halted = False
@@ -97,11 +106,15 @@ class EventConsumer:
         self._leaving: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin to consume, and return at once: the broker may be away for a long time yet."""
+        """Start consuming in the background. The broker may still be unavailable."""
         self._task = asyncio.create_task(self._run(), name="kafka-consumer")
 
     async def stop(self, timeout: float = 8.0) -> None:
-        """Finish and commit the messages in hand, leave the group; in `timeout` seconds at most."""
+        """Finish and commit the messages in progress and leave the group.
+
+        Args:
+            timeout: seconds.
+        """
         if self._task is None:
             return
         self._deadline = time.monotonic() + timeout
@@ -109,7 +122,7 @@ class EventConsumer:
         await asyncio.wait({self._task}, timeout=timeout + 1)
 
     async def probe(self) -> None:
-        """For readiness: raises unless this member consumes and the broker answers."""
+        """Check for readiness: raise unless this member consumes and the broker responds."""
         if self._halted:
             raise NotConsuming("halted after too many failures in a row")
         if not self._joined:
@@ -117,7 +130,7 @@ class EventConsumer:
         await self._consumer.topics()
 
     def _halt(self) -> None:
-        log.critical("too many failures in a row: consuming stops until the service is restarted")
+        log.critical("consumer halted after too many consecutive failures")
         self._halted = True
         self._metrics.halted.set(1)
 
@@ -134,83 +147,83 @@ class EventConsumer:
             await asyncio.sleep(self._policy.delay(attempt))
 
     async def _session(self) -> None:
-        """One membership, from joining to the first error or to the end of the service."""
+        """Consume as a member of the group until the first error or the end of the service."""
         consumer = self._consumer = AIOKafkaConsumer(**self._options)
         consumer.subscribe(self._topics, listener=_Rebalances(self._revoked, self._assigned))
         poller = Poller(consumer, self._options["bootstrap_servers"])
         try:
             await consumer.start()
             while not self._halted:
-                self._distribute(await poller.poll(timeout_ms=_POLL, max_records=_FULL))
+                self._distribute(await poller.poll(timeout_ms=_POLL, max_records=_PAUSE_AT))
                 await self._measure()
         finally:
             self._joined = False
             deadline = self._deadline or time.monotonic() + self._drain + _LEAVE
-            await self._close_lanes(deadline - time.monotonic() - _LEAVE)
+            await self._close_workers(deadline - time.monotonic() - _LEAVE)
             await self._leave(consumer, deadline - time.monotonic())
 
     def _distribute(self, batches: Mapping[Any, Sequence[Record]]) -> None:
         self._metrics.last_poll.set_to_current_time()
         for partition, records in batches.items():
-            lane = self._lanes.get(partition)
-            if lane is not None:
-                lane.add(records)
+            worker = self._workers.get(partition)
+            if worker is not None:
+                worker.add(records)
             elif partition in self._consumer.assignment():
-                # Fetched between the assignment and the pause that begins its preparation.
+                # Fetched after the assignment, before `_assigned` paused the partition.
                 self._consumer.seek(partition, records[0].offset)
-        for partition, lane in self._lanes.items():
-            lane.check()
-            if lane.unhandled >= _FULL:
+        for partition, worker in self._workers.items():
+            worker.check()
+            if worker.unfinished >= _PAUSE_AT:
                 self._consumer.pause(partition)
-            elif lane.unhandled <= _LOW:
+            elif worker.unfinished <= _RESUME_AT:
                 self._consumer.resume(partition)
 
     async def _measure(self) -> None:
-        """The lag, once a second, from the high watermark that each fetch brings.
+        """Set the lag once a second, from the high watermark of the last fetch.
 
-        The broker's "latest offset" would cost a request, and is wrong on the embedded broker.
+        The "latest offset" would cost a request, and the embedded broker reports a wrong one.
         """
         if time.monotonic() - self._measured_at < 1.0:
             return
         self._measured_at = time.monotonic()
-        for partition, lane in list(self._lanes.items()):
+        for partition, worker in list(self._workers.items()):
             try:
                 highwater = self._consumer.highwater(partition)
                 if highwater is not None:
                     fetched = await self._consumer.position(partition)
-                    lag = highwater - fetched + lane.unhandled
+                    lag = highwater - fetched + worker.unfinished
                     self._metrics.lag.labels(*partition).set(lag)
             except (AssertionError, IllegalStateError):
-                return  # taken away meanwhile
+                return  # revoked meanwhile
 
     async def _leave(self, consumer: Any, seconds: float) -> None:
-        """Leave the group; a broker that is away must not keep the process from its end."""
+        """Leave the group, without waiting for an unavailable broker."""
         leaving = asyncio.create_task(consumer.stop(), name="kafka-consumer-leave")
         self._leaving.add(leaving)
         leaving.add_done_callback(self._left)
         _, unfinished = await asyncio.wait({leaving}, timeout=max(0.5, seconds))
         if unfinished:
-            log.warning("the broker is away; the consumer ends without leaving its group")
+            log.warning("consumer stopped without leaving its group: the broker is unavailable")
 
     def _left(self, leaving: asyncio.Task[None]) -> None:
         self._leaving.discard(leaving)
         if not leaving.cancelled() and (error := leaving.exception()) is not None:
-            log.info("a consumer ended badly", extra={"error": type(error).__name__})
+            log.info("consumer failed to stop", extra={"error": type(error).__name__})
 
     # -- rebalances
 
     async def _revoked(self) -> None:
-        """Before the group moves on: what is in hand ends and is committed, or is given up.
+        """Finish and commit the messages in progress before the partitions are reassigned.
 
-        aiokafka awaits this with its heartbeat running, and getmany stands still meanwhile.
+        aiokafka awaits this while its heartbeats continue; getmany returns nothing meanwhile.
         """
-        await self._close_lanes(self._drain)
+        await self._close_workers(self._drain)
 
     def _assigned(self, partitions: Collection[Any]) -> None:
-        """Keep new partitions silent until they are prepared.
+        """Pause new partitions until they are prepared.
 
-        The preparation is a task of its own: aiokafka does not send heartbeats before this method
-        returns, and reading what other members did may take longer than a session.
+        The preparation is a separate task, because aiokafka sends no heartbeats before this method
+        returns, and `on_assigned` may take longer than a session.
         """
         self._consumer.pause(*partitions)
         self._preparing = asyncio.create_task(self._prepare(partitions), name="kafka-prepare")
@@ -231,7 +244,7 @@ class EventConsumer:
             commit = partial(self._commit, self._consumer, partition)
             is_new = offset is None and partition.topic not in self._retry_topics
             skip_before = horizon if is_new else None
-            self._lanes[partition] = Lane(self._handling.process, commit, skip_before)
+            self._workers[partition] = PartitionWorker(self._group, commit, skip_before)
         self._consumer.resume(*partitions)
         self._joined = True
 
@@ -239,22 +252,22 @@ class EventConsumer:
     async def _commit(consumer: Any, partition: Any, offset: int) -> None:
         await consumer.commit({partition: offset})
 
-    async def _close_lanes(self, seconds: float) -> None:
-        """Give the messages in hand `seconds` to end; then they are cancelled, uncommitted."""
+    async def _close_workers(self, seconds: float) -> None:
+        """Give the messages in progress `seconds` to finish, then cancel them uncommitted."""
         if self._preparing is not None:
             self._preparing.cancel()
             await asyncio.wait({self._preparing})
-        lanes, self._lanes = self._lanes, {}
-        for partition, lane in lanes.items():
-            lane.close()
+        workers, self._workers = self._workers, {}
+        for partition, worker in workers.items():
+            worker.close()
             self._metrics.lag.remove(*map(str, partition))
-        if not lanes:
+        if not workers:
             return
         _, unfinished = await asyncio.wait(
-            {lane.task for lane in lanes.values()}, timeout=max(0.0, seconds)
+            {worker.task for worker in workers.values()}, timeout=max(0.0, seconds)
         )
         for task in unfinished:
-            log.warning("a message in hand was given up")
+            log.warning("message in progress cancelled")
             task.cancel()
         if unfinished:
             await asyncio.wait(unfinished, timeout=1.0)
@@ -282,14 +295,14 @@ def _options(bootstrap_servers: str, group: str, session: float) -> dict[str, An
         "bootstrap_servers": bootstrap_servers,
         "group_id": group,
         "client_id": group,
-        "auto_offset_reset": "earliest",  # "latest" loses what was published before the first join
+        "auto_offset_reset": "earliest",  # "latest" skips messages published before the first join
         "enable_auto_commit": False,
         "session_timeout_ms": milliseconds,
         "heartbeat_interval_ms": milliseconds // 10,
         "rebalance_timeout_ms": milliseconds,
-        # A join may take as long as a rebalance; a shorter request would give up in its midst.
+        # A join request may take as long as a rebalance.
         "request_timeout_ms": milliseconds + 10_000,
         "retry_backoff_ms": 500,
         "metadata_max_age_ms": METADATA_MAX_AGE_MS,
-        "fetch_max_bytes": 4_000_000,  # what one answer may cost in memory; 50 MB unless told
+        "fetch_max_bytes": 4_000_000,  # memory of one response; 50 MB by default
     }

@@ -1,4 +1,4 @@
-"""Dead letters: a message that cannot be handled, kept whole in `<topic>.dlq` with the reason."""
+"""Dead letters: messages that cannot be handled, stored in `<topic>.dlq` with the reason."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from chassis.kafka.errors import Refused, RetryLater, Unsendable
 
 SUFFIX = ".dlq"
 REPLAY_GROUP = "x-replay-group"
-"""A message that was replayed from a dead letter names the one group that it is meant for."""
+"""Header of a replayed dead letter: the only group that handles it."""
 
 _OURS = [
     "x-original-topic",
@@ -24,7 +24,7 @@ _OURS = [
     "x-dropped-bytes",
 ]
 _MAX_SUMMARY = 200
-_MAX_KEPT = 10_000  # bytes of key and headers that are kept of a message that is too large
+_MAX_KEPT = 10_000  # bytes of key and headers kept of a message that is too large
 
 Headers = Sequence[tuple[str, bytes]]
 Publish = Callable[[str, bytes | None, bytes | None, Headers], Awaitable[None]]
@@ -32,11 +32,11 @@ Publish = Callable[[str, bytes | None, bytes | None, Headers], Awaitable[None]]
 
 
 class Unreadable(Exception):
-    """The value is not JSON or not what the consumer requires. Its text names fields, no values."""
+    """The value is no valid event. The text names fields but no values."""
 
 
 class Undecodable(Unreadable):
-    """A batch of messages cannot be decoded: a wrong checksum, an unknown codec, damaged data."""
+    """A batch of messages cannot be decoded: wrong checksum, unknown codec or damaged data."""
 
     def __init__(self, batch: UndecodableBatch) -> None:
         offsets = f"offsets {batch.offset} to {batch.next_offset - 1}"
@@ -45,24 +45,21 @@ class Undecodable(Unreadable):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a message was given up."""
+    """The reason why a message was given up."""
 
     error: Exception
     attempts: int
     since: datetime
 
     def summary(self) -> str:
-        """A short text without personal data.
-
-        Only our own errors promise that: any other may quote the message that it choked on.
-        """
+        """Return a short text without personal data; empty if the error may quote the message."""
         if isinstance(self.error, Unreadable | Refused | RetryLater):
             return str(self.error)[:_MAX_SUMMARY]
         return ""
 
 
 def header(record: Record, name: str) -> str | None:
-    """The first header of that name, or None."""
+    """Return the first header of that name, or None."""
     for key, value in record.headers:
         if key == name and value is not None:
             return str(value.decode("utf-8", "replace"))
@@ -73,19 +70,19 @@ class DeadLetters:
     """Writes the dead letters of one consumer group.
 
     Args:
-        publish: how a record reaches the broker.
-        group: named in each, because every group has dead letters of its own in the same topic.
+        publish: writes a record; `EventProducer.publish`.
+        group: stored in each dead letter, because all groups share the dead-letter topic.
     """
 
     def __init__(self, publish: Publish, group: str) -> None:
         self._publish = publish
         self._group = group
 
-    async def bury(self, record: Record, failure: Failure) -> None:
-        """Return when the broker has the dead letter; only then may the offset be committed.
+    async def write(self, record: Record, failure: Failure) -> None:
+        """Return when the broker has acknowledged the dead letter.
 
         Raises:
-            BrokerUnavailable: it has no dead letter yet, as far as is known.
+            BrokerUnavailable: it was not acknowledged.
         """
         topic = record.topic + SUFFIX
         reasons = [(name, text.encode()) for name, text in self._reasons(record, failure)]
@@ -98,8 +95,8 @@ class DeadLetters:
         try:
             await self._publish(topic, record.key, value, [*headers, *reasons])
         except Unsendable:
-            # With our headers it is larger than the broker takes. The place where the whole message
-            # lies is kept, else this one message would block its partition for ever.
+            # With the additional headers the record is too large. Keep topic, partition and offset
+            # of the message without its value, so that it does not block its partition.
             dropped = len(record.value or b"")
             key_and_headers = _size(record.key, headers)
             if key_and_headers <= _MAX_KEPT:
@@ -112,7 +109,7 @@ class DeadLetters:
     async def _publish_without_value(
         self, topic: str, key: bytes | None, headers: Headers, dropped: int
     ) -> None:
-        """Publish a dead letter that says where its message lies."""
+        """Publish a dead letter that refers to its message by topic, partition and offset."""
         dropped_bytes = ("x-dropped-bytes", str(dropped).encode())
         await self._publish(topic, key, b"", [*headers, dropped_bytes])
 

@@ -1,13 +1,12 @@
-"""What may go wrong between a service and its broker, and what a handler may say of a message.
+"""Errors of the broker, and errors that an event handler raises.
 
-A handler that returns has handled its message. `Refused` says that this message can never pass,
-`RetryLater` that this message cannot pass now, `DependencyDown` that no message can pass at
-present; any other error may heal by itself.
+A handler raises `Refused` for a message that can never be handled, `RetryLater` for one that cannot
+be handled now, and `DependencyDown` when no message can be handled. Other errors are retried.
 """
 
 
 class Refused(Exception):
-    """This message can never be handled, by its own fault: a dead letter at once.
+    """This message can never be handled. It becomes a dead letter at once.
 
     Args:
         summary: becomes a header of the dead letter and a log field, so without personal data.
@@ -15,17 +14,15 @@ class Refused(Exception):
 
 
 class DependencyDown(Exception):
-    """What every message needs is away. The partition waits and asks again, however long it takes.
+    """A dependency that all messages need is unavailable. The partition waits without a limit.
 
     Args:
-        summary: what is away; a log field, so without personal data.
+        summary: the dependency; a log field, so without personal data.
     """
 
 
 class RetryLater(Exception):
-    """This message cannot be handled now, others can: it moves to a retry topic.
-
-    Without retry topics it is a failure like any other.
+    """This message cannot be handled now, others can. It moves to a retry topic, if there is one.
 
     Args:
         summary: a log field and a header of the dead letter, so without personal data.
@@ -44,11 +41,11 @@ class RetryLater(Exception):
 
 
 class BrokerUnavailable(DependencyDown):
-    """The broker did not acknowledge a record in time. It may have it all the same: send again."""
+    """The broker did not acknowledge a record in time. It may have stored the record."""
 
 
 class Unsendable(Exception):
-    """A record that no broker will ever take: too large, or not text in UTF-8."""
+    """A record that can never be sent: too large, or not text in UTF-8."""
 
 
 class NotConsuming(Exception):

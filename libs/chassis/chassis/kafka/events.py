@@ -1,7 +1,7 @@
-"""The envelope that every event carries. Payload fields stand flat beside it.
+"""The envelope fields of every event. Payload fields are at the same level.
 
-A producer derives its own event classes from `Event`; a consumer keeps its own tolerant model of
-what it reads, derived from `Envelope`. The golden samples in contracts/ hold both sides together.
+A producer derives its events from `Event`, a consumer its tolerant models from `Envelope`. Contract
+tests check both against the golden samples in contracts/.
 """
 
 from datetime import UTC, datetime
@@ -16,10 +16,10 @@ def _in_utc(value: datetime) -> datetime:
 
 
 class Envelope(BaseModel):
-    """What a consumer requires of any event. Fields that it does not know are ignored.
+    """The fields that a consumer requires of any event. Unknown fields are ignored.
 
-    Nothing has a default here: an event without an id could never be told from its own repeat.
-    A derived class narrows `event_type` to a `Literal`.
+    No field has a default: an event without an id could not be deduplicated. A derived class
+    narrows `event_type` to a `Literal`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -31,7 +31,7 @@ class Envelope(BaseModel):
 
 
 class Event(Envelope):
-    """What a producer makes: id and time are of the moment unless they are given.
+    """An event to publish, with a new id and the current time by default.
 
     class OrderPlaced(Event):
         event_type: Literal["ORDER_PLACED"] = "ORDER_PLACED"
@@ -48,9 +48,9 @@ class Event(Envelope):
     )
 
     def to_bytes(self) -> bytes:
-        """The message's value: JSON in UTF-8, `timestamp` in RFC 3339 with Z, money as numbers.
+        """Return JSON in UTF-8, with `timestamp` in RFC 3339 with Z, and money as numbers.
 
         Raises:
-            ValueError: a text holds what UTF-8 cannot (a lone surrogate).
+            ValueError: a text contains a lone surrogate.
         """
         return self.model_dump_json().encode()

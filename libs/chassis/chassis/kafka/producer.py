@@ -1,4 +1,4 @@
-"""A producer for records that must arrive, each acknowledged by every in-sync replica."""
+"""A Kafka producer whose records are acknowledged by every in-sync replica."""
 
 import asyncio
 import logging
@@ -77,13 +77,13 @@ class _Metrics:
 
 
 class EventProducer:
-    """Sends records; comes up and recovers by itself, whatever the broker does meanwhile.
+    """Sends records. Connects in the background, and reconnects after fatal errors.
 
     Args:
         bootstrap_servers: `host:port`, several separated by commas.
-        client_id: names this service in the broker's logs.
-        idempotence: the broker drops what a retry sends twice. Such a producer never gives up on a
-            record it has taken; without idempotence a send fails after `request_timeout`.
+        client_id: the name of this service in the broker's logs.
+        idempotence: the broker drops duplicates that retries send. Such a producer retries without
+            a limit; without idempotence a send fails after `request_timeout`.
         request_timeout: seconds.
     """
 
@@ -107,7 +107,7 @@ class EventProducer:
         self._metrics = _Metrics(registry)
         self._backoff = RetryPolicy(backoff=0.25)
         self._producer: Any = None
-        self._settled = asyncio.Event()  # connected, or stopped for good
+        self._settled = asyncio.Event()  # connected, or stopped
         self._stopped = False
         self._connecting: asyncio.Task[None] | None = None
         self._retired: set[asyncio.Task[None]] = set()
@@ -116,7 +116,7 @@ class EventProducer:
     def of(
         cls, settings: KafkaSettings, client_id: str, registry: CollectorRegistry
     ) -> "EventProducer":
-        """The producer that a service's settings describe."""
+        """Return the producer for a service's settings."""
         return cls(
             settings.kafka_bootstrap_servers,
             client_id,
@@ -126,27 +126,27 @@ class EventProducer:
 
     @property
     def connected(self) -> bool:
-        """Whether a connection was made and not lost for good; `probe` asks the broker itself."""
+        """True if a connection was made and no fatal error followed; `probe` asks the broker."""
         return self._producer is not None
 
     async def probe(self) -> None:
-        """For readiness: raises unless the broker answers; bounded by the caller's timeout."""
+        """Check for readiness: raise unless the broker responds. The caller sets a timeout."""
         if self._producer is None:
             raise BrokerUnavailable("not connected yet")
         await self._producer.client.fetch_all_metadata()
 
     async def start(self) -> None:
-        """Begin to connect, and return at once: the broker may be away for a long time yet."""
+        """Start connecting in the background. The broker may still be unavailable."""
         self._connecting = asyncio.create_task(self._connect(), name="kafka-producer-connect")
 
     async def send(self, topic: str, key: str, value: bytes, headers: Mapping[str, str]) -> None:
         """Return when the broker has acknowledged this record.
 
-        Await one send before the next of the same key: concurrent ones may change places.
+        Await one send before the next of the same key; concurrent sends may be reordered.
 
         Raises:
             Unsendable: this record can never be sent.
-            BrokerUnavailable: it was not acknowledged, and may have arrived all the same.
+            BrokerUnavailable: it was not acknowledged; it may have arrived.
         """
         try:
             pairs = [(name, text.encode()) for name, text in headers.items()]
@@ -162,9 +162,9 @@ class EventProducer:
         value: bytes | None,
         headers: _Headers,
     ) -> None:
-        """As `send`, with key and headers as the broker has them.
+        """Like `send`, with encoded key and headers.
 
-        Within a trace, the record names the span of this sending as its parent.
+        Within a trace, the record's parent is the span of this send.
         """
         with span(f"send {topic}", SpanKind.PRODUCER, _about(topic)):
             await self._acknowledged(topic, key, value, _of_this_sending(headers))
@@ -190,7 +190,7 @@ class EventProducer:
         self._metrics.sent.labels(topic).inc()
 
     async def stop(self, timeout: float = 5.0) -> None:
-        """Send what was taken and disconnect, in `timeout` seconds at most, broker or no broker."""
+        """Send the accepted records and disconnect, within `timeout` seconds."""
         self._stopped = True
         if self._connecting is not None:
             self._connecting.cancel()
@@ -199,11 +199,13 @@ class EventProducer:
             self._retire(self._producer)
         self._producer = None
         self._metrics.connected.set(0)
-        self._settled.set()  # whoever still waits for a connection learns that there will be none
+        self._settled.set()  # ends the sends that wait for a connection
         if self._retired:
             _, unfinished = await asyncio.wait(set(self._retired), timeout=timeout)
             if unfinished:
-                log.warning("the broker is away; the producer ends without it")
+                log.warning(
+                    "producer stopped without sending all records: the broker is unavailable"
+                )
 
     async def _connect(self) -> None:
         for attempt in count(1):
@@ -213,7 +215,7 @@ class EventProducer:
             except asyncio.CancelledError:
                 self._retire(producer)
                 raise
-            except Exception as error:  # whatever it was: a service without its producer is no use
+            except Exception as error:  # of any kind: keep trying to connect
                 log.warning("no connection to Kafka yet", extra={"error": type(error).__name__})
                 self._retire(producer)
                 await asyncio.sleep(self._backoff.delay(attempt))
@@ -224,11 +226,11 @@ class EventProducer:
                 return
 
     def _replace(self, broken: Any, error: KafkaError) -> None:
-        """Connect anew after a fatal error, once, however many sends report the same one."""
+        """Reconnect after a fatal error, once, even if several sends report it."""
         if broken is not self._producer or self._stopped:
             return
         log.error(
-            "the producer is beyond repair; replacing it", extra={"error": type(error).__name__}
+            "replacing the producer after a fatal error", extra={"error": type(error).__name__}
         )
         self._settled.clear()
         self._producer = None
@@ -237,7 +239,7 @@ class EventProducer:
         self._connecting = asyncio.create_task(self._connect(), name="kafka-producer-connect")
 
     def _retire(self, producer: Any) -> None:
-        """Let a producer end by itself: its stop() does not return while the broker is away."""
+        """Stop a producer in the background: its stop() waits for an unavailable broker."""
         task = asyncio.create_task(_end(producer), name="kafka-producer-end")
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
@@ -246,5 +248,5 @@ class EventProducer:
 async def _end(producer: Any) -> None:
     try:
         await producer.stop()
-    except Exception as error:  # a dead sender raises its own death again
-        log.info("a retired producer ended badly", extra={"error": type(error).__name__})
+    except Exception as error:  # a failed sender raises its error again
+        log.info("producer failed to stop", extra={"error": type(error).__name__})

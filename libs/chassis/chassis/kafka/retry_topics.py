@@ -30,7 +30,7 @@ class RetryState(BaseModel):
     Attributes:
         topic, partition, offset: where the message was published first.
         attempts: failures that lengthened the delay.
-        repeats: failures that may have had an effect all the same, or of an unknown kind.
+        repeats: failures whose effect is unknown: the effect may have happened.
         since: time of the first failure.
         not_before: when the message is due.
     """

@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable
 
 from kafka_support import HappenedAsRead, new_consumer, new_producer
 
+from chassis.kafka.batches import Record
 from chassis.kafka.consumer import EventConsumer
-from chassis.kafka.dead_letters import Record
-from chassis.kafka.partition_worker import Lane
+from chassis.kafka.message_processor import PartitionWorker
 
 
 class Failpoint:
@@ -47,13 +47,13 @@ def handler(
 
 
 def fail_before_commit(failpoint: Failpoint) -> None:
-    handled = Lane.handled
+    finish = PartitionWorker.finish
 
-    def watched(self: Lane, record: Record) -> bool:
+    async def watched(self: PartitionWorker, record: Record) -> None:
         failpoint.passed("before_commit")
-        return handled(self, record)
+        await finish(self, record)
 
-    Lane.handled = watched  # type: ignore[method-assign]
+    PartitionWorker.finish = watched  # type: ignore[method-assign]
 
 
 async def main(bootstrap: str, topic: str, path: str, groups: str, *failure: str) -> None:

@@ -1,4 +1,4 @@
-"""The rules for one message, without a broker: what is committed, buried, skipped, given up."""
+"""PartitionWorker without a broker: commits, retries, deferrals, dead letters, skipped messages."""
 
 import asyncio
 import json
@@ -22,8 +22,13 @@ from chassis.kafka.errors import (
     Unsendable,
 )
 from chassis.kafka.events import Envelope
-from chassis.kafka.message_processor import ConsumerMetrics, Handling, Subscription, describe
-from chassis.kafka.partition_worker import Lane
+from chassis.kafka.message_processor import (
+    ConsumerGroup,
+    ConsumerMetrics,
+    PartitionWorker,
+    Subscription,
+    describe,
+)
 from chassis.kafka.retry_topics import HEADER, RetryState, RetryTopics
 
 POLICY = RetryPolicy(attempts=3, backoff=0.0, halt_after=2)
@@ -63,25 +68,35 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Scene:
-    """A lane of a group, whose handler and broker do as they are told, in order."""
+    """A group whose handler and broker have scripted results.
+
+    `log` lists what happened. The handler waits for `release` in its call number `block_at`.
+    """
 
     def __init__(self, **retries: Any) -> None:
-        self.handler: list[Exception | None] = []
+        self.handler: list[BaseException | None] = []
+        self.blocked, self.release = asyncio.Event(), asyncio.Event()
+        self.block_at: int | None = None
+        self.calls = 0
         self.commit_error: Exception | None = None
         self.publish_errors: list[Exception] = []
         self.log: list[Any] = []
         self.halts = 0
-        self.handling = Handling(
-            [Subscription("greetings", Greeting, self.handle)],
-            "mails",
-            DeadLetters(self.publish, "mails"),
-            POLICY,
-            ConsumerMetrics(CollectorRegistry()),
-            self.halt,
-            RetryTopics(RETRIES, self.publish, **retries) if retries else None,
+        self.group = ConsumerGroup(
+            name="mails",
+            subscriptions={"greetings": Subscription("greetings", Greeting, self.handle)},
+            dead_letters=DeadLetters(self.publish, "mails"),
+            policy=POLICY,
+            metrics=ConsumerMetrics(CollectorRegistry()),
+            halt=self.halt,
+            retries=RetryTopics(RETRIES, self.publish, **retries) if retries else None,
         )
 
     async def handle(self, event: Greeting) -> None:
+        self.calls += 1
+        if self.calls == self.block_at:
+            self.blocked.set()
+            await self.release.wait()
         outcome = self.handler.pop(0) if self.handler else None
         self.log.append("handled" if outcome is None else "failed")
         if outcome is not None:
@@ -108,14 +123,18 @@ class Scene:
         self.halts += 1
 
     async def run(self, *records: SimpleNamespace, skip_before: int | None = None) -> list[Any]:
-        """Bring these messages through a lane of their own; what happened, in order."""
+        """Process these messages with a new worker and return the log."""
         self.log = []
-        lane = Lane(self.handling.process, self.commit, skip_before)
-        lane.add(records)
-        await until(lambda: not lane.unhandled or lane.task.done())
-        lane.close()
-        await lane.task
+        worker = self.worker(*records, skip_before=skip_before)
+        await until(lambda: not worker.unfinished or worker.task.done())
+        worker.close()
+        await worker.task
         return self.log
+
+    def worker(self, *records: SimpleNamespace, skip_before: int | None = None) -> PartitionWorker:
+        worker = PartitionWorker(self.group, self.commit, skip_before)
+        worker.add(records)
+        return worker
 
 
 @pytest.fixture
@@ -125,7 +144,7 @@ def scene() -> Scene:
 
 @pytest.fixture
 def retrying() -> Scene:
-    """The same with retry topics."""
+    """A scene with retry topics."""
     return Scene(first_delay=0.001, max_age=timedelta(hours=1), max_repeats=3)
 
 
@@ -158,7 +177,7 @@ async def test_a_dead_letter_is_acknowledged_before_its_offset_is_committed(scen
         (b'{"a":' * 100_000, "value: json_invalid"),
     ],
 )
-async def test_what_cannot_be_read_is_a_dead_letter_that_says_why(
+async def test_invalid_event_is_a_dead_letter_with_its_reason(
     scene: Scene, value: bytes, reason: str
 ) -> None:
     """Promise 21."""
@@ -185,7 +204,7 @@ async def test_a_message_without_key_and_value_still_gets_its_dead_letter(scene:
 async def test_a_dead_letter_that_is_too_large_keeps_the_place_and_drops_the_value(
     scene: Scene,
 ) -> None:
-    """Else one message of just the largest size would block its partition for ever."""
+    """Or a message of the largest size would block its partition."""
     scene.publish_errors = [Unsendable("MessageSizeTooLargeError")]
     log = await scene.run(record(b"x" * 1_000))
     assert log[1][2] == b""
@@ -194,7 +213,7 @@ async def test_a_dead_letter_that_is_too_large_keeps_the_place_and_drops_the_val
     assert log[2] == "committed 41"
 
 
-async def test_a_second_burial_replaces_the_headers_of_the_first(scene: Scene) -> None:
+async def test_second_dead_letter_replaces_the_headers_of_the_first(scene: Scene) -> None:
     old = (("x-attempts", b"9"), ("x-replay-group", b"mails"), ("mine", b"1"))
     letter, _ = await scene.run(record(b"nonsense", headers=old))
     assert letter[3]["x-attempts"] == b"1"
@@ -207,7 +226,9 @@ async def test_failures_are_bounded_and_waiting_for_a_dependency_is_not(scene: S
     assert log == ["failed"] * 52 + ["handled", "committed 41"]
 
 
-async def test_what_keeps_failing_is_buried_after_the_bounded_tries(scene: Scene) -> None:
+async def test_message_that_keeps_failing_is_a_dead_letter_after_the_last_attempt(
+    scene: Scene,
+) -> None:
     scene.handler = [OSError()] * 3
     log = await scene.run(record())
     assert log[:3] == ["failed"] * 3
@@ -215,7 +236,7 @@ async def test_what_keeps_failing_is_buried_after_the_bounded_tries(scene: Scene
     assert log[4] == "committed 41"
 
 
-async def test_a_run_of_failures_stops_everything_instead_of_draining_the_topic(
+async def test_consecutive_failures_halt_the_consumer(
     scene: Scene,
 ) -> None:
     scene.handler = [OSError()] * 9
@@ -231,7 +252,7 @@ async def test_a_success_ends_a_run_of_failures(scene: Scene) -> None:
 
 
 async def test_unreadable_and_refused_messages_never_stop_the_others(scene: Scene) -> None:
-    """Else whoever can write nonsense, or order with a dead address, could stop all mails."""
+    """Or one client could stop all mails with invalid events or unknown addresses."""
     scene.handler = [Refused("recipient refused")] * 20
     await scene.run(*(record(offset=offset) for offset in range(20)))
     await scene.run(*(record(b"nonsense", offset=offset) for offset in range(20)))
@@ -239,22 +260,22 @@ async def test_unreadable_and_refused_messages_never_stop_the_others(scene: Scen
 
 
 @pytest.mark.parametrize("error", [CommitFailedError("rebalanced"), IllegalStateError("gone")])
-async def test_a_lane_ends_quietly_when_its_partition_was_taken_away(
+async def test_worker_ends_without_an_error_when_its_partition_was_revoked(
     scene: Scene, error: Exception
 ) -> None:
     scene.commit_error = error
     assert await scene.run(record()) == ["handled"]
 
 
-async def test_history_is_not_committed_before_the_first_message_after_it(scene: Scene) -> None:
-    """A crash in the midst of history must find no offset: the rest would count as new."""
+async def test_old_messages_are_not_committed_before_the_first_new_message(scene: Scene) -> None:
+    """A crash among old messages must find no offset, or the rest would count as new."""
     old = [record(offset=number, timestamp=999) for number in range(3)]
     assert await scene.run(*old, skip_before=1_000) == []
     log = await scene.run(*old, record(offset=3, timestamp=1_000), skip_before=1_000)
     assert log == ["handled", "committed 4"]
 
 
-async def test_one_commit_stands_for_all_that_was_handled_while_more_was_waiting(
+async def test_one_commit_covers_up_to_20_messages_while_more_are_waiting(
     scene: Scene,
 ) -> None:
     log = await scene.run(*(record(offset=offset) for offset in range(50)))
@@ -265,95 +286,80 @@ async def test_one_commit_stands_for_all_that_was_handled_while_more_was_waiting
     ]
 
 
-async def test_slow_messages_are_committed_though_more_are_waiting(
+async def test_slow_messages_are_committed_while_more_are_waiting(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.kafka.partition_worker._LONG", 0.0)
+    monkeypatch.setattr("chassis.kafka.message_processor._COMMIT_AFTER_SECONDS", 0.0)
     log = await scene.run(record(offset=1), record(offset=2))
     assert log == ["handled", "committed 2", "handled", "committed 3"]
 
 
-async def test_who_waits_for_a_dependency_keeps_nothing_uncommitted(scene: Scene) -> None:
+async def test_wait_for_a_dependency_commits_the_finished_messages(scene: Scene) -> None:
     scene.handler = [None, DependencyDown("mail server"), None]
     log = await scene.run(record(offset=1), record(offset=2))
     assert log == ["handled", "failed", "committed 2", "handled", "committed 3"]
 
 
-async def test_a_closing_lane_commits_what_it_has_handled(scene: Scene) -> None:
-    """Its message in hand and those before it, but nothing of what it forgets."""
-    began, go_on = asyncio.Event(), asyncio.Event()
-
-    async def process(lane: Lane, message: Any) -> None:
-        if message.offset == 2:
-            began.set()
-            await go_on.wait()
-        await scene.handling.process(lane, message)
-
-    lane = Lane(process, scene.commit)
-    lane.add([record(offset=offset) for offset in range(9)])
-    await began.wait()
-    lane.close()
-    go_on.set()
-    await lane.task
+async def test_closing_worker_commits_its_finished_messages_and_drops_the_others(
+    scene: Scene,
+) -> None:
+    scene.block_at = 3
+    worker = scene.worker(*(record(offset=offset) for offset in range(9)))
+    await scene.blocked.wait()
+    worker.close()
+    scene.release.set()
+    await worker.task
     assert scene.log == ["handled", "handled", "handled", "committed 3"]
 
 
-async def test_a_closing_lane_ends_its_message_in_hand_and_forgets_the_rest() -> None:
-    began, go_on, done = asyncio.Event(), asyncio.Event(), []
-
-    async def process(lane: Lane, message: Any) -> None:
-        began.set()
-        await go_on.wait()
-        done.append(message)
-
-    async def commit(offset: int) -> None: ...
-
-    lane = Lane(process, commit)
-    lane.add([1, 2, 3])
-    await began.wait()
-    lane.close()
-    go_on.set()
-    await lane.task
-    assert done == [1]
-
-
-async def test_a_closing_lane_does_not_wait_out_a_pause_between_tries(scene: Scene) -> None:
-    scene.handling._policy = RetryPolicy(backoff=1_000.0, backoff_max=1_000.0)
+async def test_closing_worker_does_not_wait_for_the_next_attempt(scene: Scene) -> None:
+    scene.group.policy = RetryPolicy(backoff=1_000.0, backoff_max=1_000.0)
     scene.handler = [DependencyDown("mail server")]
-    lane = Lane(scene.handling.process, scene.commit)
-    lane.add([record()])
+    worker = scene.worker(record())
     await until(lambda: bool(scene.log))
-    lane.close()
+    worker.close()
     async with asyncio.timeout(1):
-        await lane.task
-    assert scene.log == ["failed"], "and nothing was committed"
+        await worker.task
+    assert scene.log == ["failed"], "nothing was committed"
 
 
-async def test_a_lane_that_ended_by_a_fault_of_ours_says_so() -> None:
-    async def fail(lane: Lane, message: Any) -> None:
-        raise KeyError
-
-    async def cancel(lane: Lane, message: Any) -> None:
-        raise asyncio.CancelledError
-
-    async def commit(offset: int) -> None: ...
-
-    for process, expected in ((fail, KeyError), (cancel, RuntimeError)):
-        lane = Lane(process, commit)
-        lane.check()
-        lane.add([1])
-        await asyncio.wait({lane.task})
-        with pytest.raises(expected):
-            lane.check()
+async def test_closing_worker_that_waits_commits_the_messages_before(scene: Scene) -> None:
+    scene.group.policy = RetryPolicy(backoff=1_000.0, backoff_max=1_000.0)
+    scene.handler = [None, OSError()]
+    worker = scene.worker(record(offset=1), record(offset=2))
+    await until(lambda: "failed" in scene.log)
+    worker.close()
+    await worker.task
+    assert scene.log == ["handled", "failed", "committed 2"]
 
 
-def test_the_log_gets_the_place_of_an_error_and_not_its_text() -> None:
+async def test_error_outside_the_handler_ends_the_worker_and_is_raised_by_check(
+    scene: Scene,
+) -> None:
+    scene.publish_errors = [KeyError()]  # while a dead letter is written
+    worker = scene.worker()
+    worker.check()
+    worker.add([record(b"nonsense")])
+    await asyncio.wait({worker.task})
+    with pytest.raises(KeyError):
+        worker.check()
+
+
+async def test_handler_that_cancels_its_task_is_reported_by_check(scene: Scene) -> None:
+    scene.handler = [asyncio.CancelledError()]
+    worker = scene.worker(record())
+    await asyncio.wait({worker.task})
+    with pytest.raises(RuntimeError):
+        worker.check()
+
+
+def test_describe_returns_the_place_of_an_error_without_its_text() -> None:
     """Promise 57."""
     try:
         int("alice@example.com")
     except ValueError as error:
         text = str(describe(error))
-    assert "test_the_log_gets_the_place" in text
+    assert "test_describe_returns_the_place" in text
     assert "alice" not in text
 
 
@@ -373,18 +379,18 @@ def test_waits_grow_up_to_their_limit() -> None:
     assert all(policy.delay(10_000) <= 5.0 for _ in range(1_000))
 
 
-async def test_a_commit_that_never_returns_ends_the_lane_and_says_so(scene: Scene) -> None:
-    """Seen on a real broker that was killed: aiokafka waits for ever. The session begins anew."""
-    scene.handling._policy = replace(POLICY, commit_timeout=0.05)
+async def test_commit_without_a_response_ends_the_worker_with_a_timeout(scene: Scene) -> None:
+    """aiokafka's commit never returned when a real broker was killed during it."""
+    scene.group.policy = replace(POLICY, commit_timeout=0.05)
 
     async def never(offset: int) -> None:
         await asyncio.Event().wait()
 
-    lane = Lane(scene.handling.process, never)
-    lane.add([record()])
-    await asyncio.wait({lane.task}, timeout=5)
+    worker = PartitionWorker(scene.group, never)
+    worker.add([record()])
+    await asyncio.wait({worker.task}, timeout=5)
     with pytest.raises(TimeoutError):
-        lane.check()
+        worker.check()
 
 
 async def test_a_deferred_message_moves_to_the_retry_topic_before_its_offset_is_committed(
@@ -398,10 +404,10 @@ async def test_a_deferred_message_moves_to_the_retry_topic_before_its_offset_is_
     assert (topic, key, value) == ("retry-1", b"k", record().value)
     state = RetryState.model_validate_json(headers[HEADER])
     assert (state.topic, state.partition, state.offset, state.attempts) == ("greetings", 2, 40, 1)
-    assert log[3:] == ["handled", "committed 42"], "the message behind it goes on"
+    assert log[3:] == ["handled", "committed 42"], "the next message is handled"
 
 
-async def test_a_deferred_message_climbs_and_is_buried_as_of_its_first_topic(
+async def test_deferred_message_climbs_and_becomes_a_dead_letter_of_its_first_topic(
     retrying: Scene,
 ) -> None:
     retrying.handler = [RetryLater("450")] * 3 + [Refused("550")]
@@ -415,7 +421,7 @@ async def test_a_deferred_message_climbs_and_is_buried_as_of_its_first_topic(
     assert letter[0] == "greetings.dlq"
     assert letter[3]["x-original-topic"] == b"greetings"
     assert letter[3]["x-original-offset"] == b"40"
-    assert HEADER not in letter[3], "a replay begins without a history"
+    assert HEADER not in letter[3], "a replay starts without retry state"
 
 
 async def test_a_deferred_message_waits_until_it_is_due(retrying: Scene) -> None:
@@ -424,14 +430,13 @@ async def test_a_deferred_message_waits_until_it_is_due(retrying: Scene) -> None
     state = RetryState.model_validate_json(entry[3][HEADER])
     later = state.model_copy(update={"not_before": datetime.now(UTC) + timedelta(hours=1)})
     entry[3][HEADER] = later.model_dump_json().encode()
-    lane = Lane(retrying.handling.process, retrying.commit)
     retrying.log = []
-    lane.add([on_retry_topic(entry)])
+    worker = retrying.worker(on_retry_topic(entry))
     await asyncio.sleep(0.05)
     assert retrying.log == []
-    lane.close()
-    await lane.task
-    assert retrying.log == [], "a stop ends the wait at once and commits nothing"
+    worker.close()
+    await worker.task
+    assert retrying.log == [], "closing ends the wait and commits nothing"
 
 
 async def test_a_message_that_is_deferred_for_too_long_is_a_dead_letter_with_its_reason() -> None:
@@ -454,10 +459,10 @@ async def test_a_message_that_waits_for_the_server_neither_climbs_nor_expires() 
 
 
 @pytest.mark.parametrize("error", [OSError("a bug"), RetryLater("lost", bounded=True)])
-async def test_failures_with_an_unknown_effect_are_bounded_and_hold_up_nothing(
+async def test_failures_with_an_unknown_effect_are_bounded_and_delay_no_other_message(
     retrying: Scene, error: Exception
 ) -> None:
-    """One customer's input that meets a bug stops neither the consumer nor its partition."""
+    """Input of one customer that triggers a bug stops neither the consumer nor its partition."""
     retrying.handler = [error] * 3
     message = record()
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What the integration tests share: replicas of the service as processes, events, the mailbox."""
+"""Fixtures of the integration tests: replicas of the service, a producer, the mailbox."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ pytest_plugins = ["fleet.testing.fixtures"]
 HERE = Path(__file__).parent.parent
 WORKERS = 3
 REAL_BROKER = "TEST_KAFKA_BOOTSTRAP_SERVERS" in os.environ
-"""A broker from elsewhere; the embedded one speaks no idempotence."""
+"""An external broker; the embedded one does not support idempotent producers."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -35,7 +35,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 async def until(condition: Callable[[], bool], timeout: float = 40.0, what: str = "") -> None:
-    """Look again and again until the condition holds; fails when time is up."""
+    """Wait until the condition holds; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
@@ -64,7 +64,7 @@ class Replica:
         return self._http.get(path)
 
     def readiness(self) -> tuple[int, dict[str, str]]:
-        """The status code, and the state of each dependency; 0 while nothing answers."""
+        """Return the status code (0 without a response) and the state of each dependency."""
         try:
             response = self.get("/health/ready")
         except httpx2.TransportError:
@@ -76,7 +76,7 @@ class Replica:
         await until(lambda: self.readiness()[0] == 200, what=f"ready; log: {self.log.read_text()}")
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels."""
+        """Return the sum of a metric's samples that have these labels."""
         total = 0.0
         for line in self.get("/metrics").text.splitlines():
             head, _, value = line.rpartition(" ")
@@ -86,7 +86,7 @@ class Replica:
         return total
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it with a signal; its exit code."""
+        """Stop it with a signal and return its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
         await until(lambda: self.process is None or self.process.poll() is not None, 12, "exit")
@@ -109,14 +109,14 @@ class Replica:
 
 
 class Post:
-    """What has arrived in the mailbox."""
+    """The mails in the mailbox."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox = mailbox
         self._ids: dict[str, str] = {}
 
     def counts(self) -> Counter[str]:
-        """How many mails there are for each event."""
+        """Return the number of mails by event id."""
         found: Counter[str] = Counter()
         for message in self.mailbox.messages():
             mail_id = message["ID"]

@@ -3,10 +3,8 @@
 from tests.mutants.mutant import Edit, Mutant
 
 _RELAY = "libs/chassis/chassis/postgres/relay.py"
-_BRING_TO_END = (
-    "            try:\n                outcome = await self._bring_to_end(lane, message, state)\n"
-)
-_HANDLING = "libs/chassis/chassis/kafka/message_processor.py"
+_HANDLE = "            outcome = await self._handle(message, state)\n"
+_PROCESSOR = "libs/chassis/chassis/kafka/message_processor.py"
 _BREAKER = "libs/chassis/chassis/http_client/breaker.py"
 _AUTH = "libs/chassis/chassis/security/token_verifier.py"
 
@@ -63,10 +61,9 @@ CHASSIS = [
         (23,),
         f"{_MESSAGES}::test_the_offset_is_committed_after_the_message_was_handled",
         Edit(
-            _HANDLING,
-            _BRING_TO_END,
-            "            lane.handled(record)\n            await self._settle(lane, record)\n"
-            + _BRING_TO_END,
+            _PROCESSOR,
+            _HANDLE,
+            "            await self.finish(record)\n" + _HANDLE,
         ),
     ),
     _mutant(
@@ -74,14 +71,14 @@ CHASSIS = [
         (26,),
         f"{_MESSAGES}::test_a_dead_letter_is_acknowledged_before_its_offset_is_committed",
         Edit(
-            _HANDLING,
+            _PROCESSOR,
             """\
-                self._note_wait(record, error, attempt)
-                await lane.rest(self._policy.delay(attempt))
+                self._note_wait(message, error, attempt)
+                await self._sleep(self._group.policy.delay(attempt))
             else:
                 log.error(""",
             """\
-                self._note_wait(record, error, attempt)
+                self._note_wait(message, error, attempt)
                 return
             else:
                 log.error(""",
@@ -93,14 +90,14 @@ CHASSIS = [
         f"{_MESSAGES}"
         "::test_a_deferred_message_moves_to_the_retry_topic_before_its_offset_is_committed",
         Edit(
-            _HANDLING,
+            _PROCESSOR,
             """\
-                self._note_wait(record, error, attempt)
-                await lane.rest(self._policy.delay(attempt))
+                self._note_wait(message, error, attempt)
+                await self._sleep(self._group.policy.delay(attempt))
             else:
                 seconds =""",
             """\
-                self._note_wait(record, error, attempt)
+                self._note_wait(message, error, attempt)
                 return
             else:
                 seconds =""",

@@ -1,9 +1,9 @@
-"""Defects of notification-service, and of the follow-up that ai-service has it mail."""
+"""Mutants of notification-service, and of the follow-up mails of ai-service."""
 
 from tests.mutants.mutant import Edit, Mutant
 
-_SERVICE = "notification-service/app/services/notification_service.py"
-_TEST = "tests/unit/test_notification_service.py"
+_SERVICE = "notification-service/app/services/email_service.py"
+_TEST = "tests/unit/test_email_service.py"
 _REPLIES = "notification-service/app/smtp_replies.py"
 _STATE = "notification-service/app/clients/server_state.py"
 _FOLLOW_UP = "ai-service/app/services/follow_up.py"
@@ -13,12 +13,12 @@ MAILS = [
         "every-delivery-is-a-mail",
         (24,),
         "notification-service",
-        f"{_TEST}::test_an_event_that_comes_again_is_skipped_and_counted",
+        f"{_TEST}::test_send_of_a_repeated_event_is_skipped_and_counted",
         (
             Edit(
                 _SERVICE,
-                "if self._sent.knows(mail.event_id):",
-                'if self._sent.knows(mail.event_id) and mail.event_type == "":',
+                "if self._delivery_log.contains(mail.event_id):",
+                'if self._delivery_log.contains(mail.event_id) and mail.event_type == "":',
             ),
         ),
     ),
@@ -26,14 +26,14 @@ MAILS = [
         "recorded-before-it-is-mailed",
         (23, 27),
         "notification-service",
-        f"{_TEST}::test_what_was_not_mailed_is_not_recorded",
+        f"{_TEST}::test_failed_mail_is_not_recorded_and_can_be_sent_again",
         (
             Edit(
                 _SERVICE,
                 "            await self._mailer.send(mail)\n",
                 """\
-            self._sent.remember(mail.event_id, mail.event_type)
-            await self._sent.settle()
+            self._delivery_log.add(mail.event_id, mail.event_type)
+            await self._delivery_log.flush()
             await self._mailer.send(mail)
 """,
             ),

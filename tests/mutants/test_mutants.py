@@ -13,8 +13,8 @@ from tests.mutants.checkout import ROOT, BrokenRun, Checkout
 from tests.mutants.mutant import CodeMoved, Edit, Mutant
 from tests.mutants.table import MUTANTS
 
-SERVICE = "notification-service/app/services/notification_service.py"
-TEST = "tests/unit/test_notification_service.py::test_an_event_is_mailed_and_then_recorded"
+SERVICE = "notification-service/app/services/email_service.py"
+TEST = "tests/unit/test_email_service.py::test_send_records_the_mail_after_it_is_sent"
 
 
 def mutant(*edits: Edit) -> Mutant:
@@ -74,7 +74,7 @@ def test_a_mutant_that_is_caught_is_told_with_its_test(
 ) -> None:
     forgetful = mutant(Edit(SERVICE, "            await self._mailer.send(mail)\n", ""))
     assert run([forgetful]) == 0
-    assert "test_an_event_is_mailed_and_then_recorded" in capsys.readouterr().out
+    assert "test_send_records_the_mail_after_it_is_sent" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ PROMPT = 5.0
 
 
 def order(customer: str, name: str = "Alice") -> Order:
-    """An order of its own, so that the orders spread over the partitions."""
+    """Make an order with a new id, so that the orders spread over the partitions."""
     return fresh(
         "order-placed",
         order_id=str(uuid4()),
@@ -45,7 +45,7 @@ async def started(replica: Replica) -> Replica:
 
 
 def waiting(replica: Replica) -> float:
-    """Mails on the retry topics of this replica's partitions."""
+    """Return the number of mails on the retry topics of this replica's partitions."""
     topics = [f"mail-retry-{number}" for number in (1, 2, 3, 4)]
     return sum(replica.metric("kafka_consumer_lag", topic=topic) for topic in topics)
 
@@ -55,7 +55,7 @@ def outcome(replica: Replica, name: str) -> float:
 
 
 async def dead_letters(bootstrap: str, topic: str = "order-placed.dlq") -> dict[str, str]:
-    """The error class of each dead letter, by the key of its message."""
+    """Return the error class of each dead letter, by the key of its message."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
@@ -157,7 +157,7 @@ class TestOneReplica:
         fault: dict[str, Any],
         ends_as: str,
     ) -> None:
-        """Promise 64: also where the refusal looks like one of the server as a whole."""
+        """Promise 64: also for refusals that look like a state of the server."""
         dead_lettered = outcome(replica, "dead_lettered")
         mailbox.set_faults(fault)
         of_bob = [order("bob", "REFUSE-THIS Bob") for _ in range(21)]
@@ -199,10 +199,10 @@ async def test_refused_login_waits_for_the_server_and_all_mails_arrive(
     assert outcome(replica, "dead_lettered") == 0
 
 
-async def test_a_mail_that_is_deferred_for_too_long_becomes_a_dead_letter(
+async def test_mail_deferred_for_too_long_becomes_a_dead_letter(
     replicas: Replicas, wire: Wire, post: Post, mailbox: Mailbox, kafka_bootstrap: str
 ) -> None:
-    """MAIL_RETRY_HOURS; the dead letter lies in the event's own dead-letter topic."""
+    """MAIL_RETRY_HOURS; the dead letter is on the event's own dead-letter topic."""
     mailbox.set_faults({"preset": "mailbox-full"})
     limits = {"MAIL_RETRY_SECONDS": "0.1", "MAIL_RETRY_HOURS": str(2 / 3600)}
     replica = await started(replicas(**limits))
@@ -214,10 +214,10 @@ async def test_a_mail_that_is_deferred_for_too_long_becomes_a_dead_letter(
     assert waiting(replica) == 0
 
 
-async def test_a_reply_that_is_always_lost_doubles_a_mail_a_few_times_at_most(
+async def test_mail_whose_reply_is_always_lost_is_sent_five_times_at_most(
     replicas: Replicas, wire: Wire, post: Post, mailbox: Mailbox
 ) -> None:
-    """The documented SMTP window: the server accepts each time and never says so."""
+    """The server accepts the mail each time, and the reply is lost."""
     mailbox.set_faults({"preset": "lost-reply"})
     replica = await started(replicas(MAIL_RETRY_SECONDS="0.02"))
     lost = order("alice")
@@ -230,7 +230,7 @@ async def test_a_reply_that_is_always_lost_doubles_a_mail_a_few_times_at_most(
 async def test_waiting_mails_survive_the_loss_of_a_replica(
     replicas: Replicas, wire: Wire, post: Post, mailbox: Mailbox, number: signal.Signals
 ) -> None:
-    """Promises 23, 24 and 64: each event twice; one of two replicas ends while mails wait."""
+    """Promises 23, 24 and 64: each event twice; one of two replicas stops while mails wait."""
     mailbox.set_faults({"preset": "greylisting", "greylist_seconds": 6})
     first, second = replicas(**QUICK), replicas(**QUICK)
     first.start()
@@ -250,7 +250,7 @@ async def test_waiting_mails_survive_the_loss_of_a_replica(
     assert outcome(second, "dead_lettered") == 0
 
 
-async def test_foreign_messages_on_a_retry_topic_stop_nothing(
+async def test_foreign_messages_on_a_retry_topic_are_skipped(
     replicas: Replicas, wire: Wire, post: Post, mailbox: Mailbox
 ) -> None:
     mailbox.set_faults({"preset": "mailbox-full", "times": 1})
@@ -263,10 +263,10 @@ async def test_foreign_messages_on_a_retry_topic_stop_nothing(
     assert outcome(replica, "skipped_foreign") == 2
 
 
-async def test_waiting_mails_cost_little_memory(
+async def test_waiting_mails_take_no_memory_in_the_process(
     replicas: Replicas, wire: Wire, post: Post, mailbox: Mailbox
 ) -> None:
-    """However many mails wait: they lie on the broker, not in the process."""
+    """They are on the broker."""
     mailbox.set_faults({"preset": "mailbox-full"})
     replica = await started(replicas(MAIL_RETRY_SECONDS="30"))
     orders = [order(f"customer-{number % 50}") for number in range(600)]

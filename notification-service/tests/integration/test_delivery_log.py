@@ -1,4 +1,4 @@
-"""The topic mail-sent as memory, on a real broker."""
+"""The delivery log on a real broker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ def settings(kafka_bootstrap: str) -> Settings:
 
 
 class Memory:
-    """One replica's view of the topic, with a producer of its own."""
+    """The delivery log of one replica, with its own producer."""
 
     def __init__(self, settings: Settings) -> None:
         registry = CollectorRegistry()
@@ -68,10 +68,8 @@ async def other(settings: Settings) -> AsyncIterator[Memory]:
     await memory.stop()
 
 
-async def test_after_catching_up_nothing_is_missing_that_was_recorded_before(
-    mine: Memory, other: Memory
-) -> None:
-    """Promise 24: what the former owner of a partition mailed until it let go of it."""
+async def test_catch_up_reads_every_record_acknowledged_before(mine: Memory, other: Memory) -> None:
+    """Promise 24: includes the last mails of a partition's former owner."""
     for _ in range(15):
         event_id = uuid4()
         await other.mailed(event_id)
@@ -79,10 +77,10 @@ async def test_after_catching_up_nothing_is_missing_that_was_recorded_before(
         assert mine.topic.contains(event_id)
 
 
-async def test_a_replica_that_starts_learns_everything_before_it_begins(
+async def test_catch_up_of_a_new_replica_reads_the_whole_topic(
     settings: Settings, wire: Wire
 ) -> None:
-    """Also records written together, which the embedded broker's "latest offset" leaves out."""
+    """Also records written together, which the embedded broker's "latest offset" omits."""
     ids = [uuid4() for _ in range(600)]
     large = b" " * 5_000  # several fetches long
     await asyncio.gather(*(wire.publish_raw(TOPIC, str(event_id), large) for event_id in ids))
@@ -93,7 +91,7 @@ async def test_a_replica_that_starts_learns_everything_before_it_begins(
     await memory.stop()
 
 
-async def test_a_record_without_an_event_id_is_passed_over(mine: Memory, wire: Wire) -> None:
+async def test_record_without_an_event_id_is_skipped(mine: Memory, wire: Wire) -> None:
     await wire.publish_raw(TOPIC, "nonsense", b"{}")
     event_id = uuid4()
     await wire.publish_raw(TOPIC, str(event_id), b"not even JSON")
@@ -101,7 +99,7 @@ async def test_a_record_without_an_event_id_is_passed_over(mine: Memory, wire: W
     assert mine.topic.contains(event_id)
 
 
-async def test_a_record_is_owed_until_the_broker_has_it(settings: Settings) -> None:
+async def test_record_stays_unwritten_until_the_broker_acknowledges_it(settings: Settings) -> None:
     memory = Memory(settings)
     event_id = uuid4()
     await memory.producer.start()
@@ -113,10 +111,8 @@ async def test_a_record_is_owed_until_the_broker_has_it(settings: Settings) -> N
         await memory.topic.flush()
 
 
-async def test_no_event_is_handled_before_the_replica_has_caught_up(
-    settings: Settings, wire: Wire
-) -> None:
-    """Promise 24: its partitions are assigned while it still knows nothing of what was mailed."""
+async def test_no_event_is_handled_before_catch_up_returns(settings: Settings, wire: Wire) -> None:
+    """Promise 24: partitions are assigned before the replica has read mail-sent."""
     batch = [(topic, fresh(topic)) for topic in TOPICS]
     for topic, event in batch:
         await wire.publish_raw(TOPIC, event["event_id"], b"{}")

@@ -18,7 +18,7 @@ Replicas = Callable[..., Replica]
 
 
 def events(count: int) -> list[tuple[str, dict[str, Any]]]:
-    """Fresh events over all topics, each order and product its own key."""
+    """Make events of all topics, each with its own key."""
     made = []
     for number in range(count):
         topic = TOPICS[number % len(TOPICS)]
@@ -28,10 +28,10 @@ def events(count: int) -> list[tuple[str, dict[str, Any]]]:
     return made
 
 
-async def test_each_event_gets_one_mail_and_nothing_personal_is_logged(
+async def test_each_event_is_mailed_once_and_no_personal_data_is_logged(
     replicas: Replicas, wire: Wire, post: Post, mailbox: Mailbox
 ) -> None:
-    """Promises 25 and 57: a message that is not JSON becomes a dead letter, the next mail comes."""
+    """Promises 25 and 57: a message that is not JSON becomes a dead letter, the next is mailed."""
     replica = replicas()
     replica.start()
     canary = "canary-7193@example.com"
@@ -66,7 +66,7 @@ async def test_each_event_gets_one_mail_and_nothing_personal_is_logged(
     assert all(line["service"] == "notification-service" for line in log_lines(replica))
 
 
-async def test_one_mail_for_each_event_through_repeats_restarts_and_rebalances(
+async def test_repeats_restarts_and_rebalances_send_one_mail_per_event(
     replicas: Replicas, wire: Wire, post: Post
 ) -> None:
     """Promise 24: each event delivered 1 to 5 times, two replicas, a restart: one mail each."""
@@ -94,7 +94,7 @@ async def test_one_mail_for_each_event_through_repeats_restarts_and_rebalances(
     third.start()
     await publish(thirds[2])
     await third.ready()
-    # Everything once more, at the end: whoever has a partition now knows what others mailed.
+    # Repeat all events at the end: the present owner of a partition knows the mails of the others.
     await publish(batch)
     await until(
         lambda: second.metric("kafka_consumer_lag") == 0 == third.metric("kafka_consumer_lag")
@@ -105,31 +105,31 @@ async def test_one_mail_for_each_event_through_repeats_restarts_and_rebalances(
     assert second.metric("mails_skipped_total") + third.metric("mails_skipped_total") >= 80
 
 
-async def test_a_killed_service_mails_the_rest_after_its_restart(
+async def test_killed_service_sends_the_remaining_mails_after_its_restart(
     replicas: Replicas, wire: Wire, post: Post
 ) -> None:
-    """Promises 23 and 24: kill -9 in the midst; nothing lost, at most the mails in hand doubled."""
+    """Promises 23 and 24: kill -9 during the work; none lost, at most one mail duplicated."""
     batch = events(200)
     first = replicas()
     first.start()
     await first.ready()
     for topic, event in batch:
         await wire.publish(topic, event)
-    await until(lambda: sum(post.counts().values()) >= 20, what="in the midst of its work")
+    await until(lambda: sum(post.counts().values()) >= 20, what="20 mails")
     await first.stop(signal.SIGKILL)
     assert len(post.counts()) < 200
     again = replicas()
     again.start()
     counts = await post.complete([event for _, event in batch], timeout=60)
-    doubled = sum(counts.values()) - 200
-    print(f"mails doubled by the kill: {doubled}")
-    assert doubled <= 1
+    duplicated = sum(counts.values()) - 200
+    print(f"mails duplicated by the kill: {duplicated}")
+    assert duplicated <= 1
 
 
-async def test_mails_wait_for_the_mail_server_and_are_all_sent_when_it_is_back(
+async def test_mails_wait_for_an_unavailable_server_and_are_all_sent(
     replicas: Replicas, wire: Wire, post: Post, mailbox: Mailbox
 ) -> None:
-    """Promise 27: SMTP away for 20 s; no mail lost, none doubled, none in the dead letters."""
+    """Promise 27: no mail server for 20 s; no mail lost, duplicated or dead-lettered."""
     replica = replicas()
     replica.start()
     await replica.ready()
@@ -149,13 +149,13 @@ async def test_mails_wait_for_the_mail_server_and_are_all_sent_when_it_is_back(
     assert replica.readiness() == (200, {"kafka": "UP", "smtp": "UP"})
 
 
-async def test_a_paused_broker_turns_readiness_red_and_nothing_is_lost_or_doubled(
+async def test_paused_broker_fails_readiness_and_loses_or_duplicates_no_mail(
     replicas: Replicas, wire: Wire, post: Post, kafka_server: Any
 ) -> None:
-    """Promises 59 and 30: readiness is honest, a stop is bounded, the rest recovers by itself.
+    """Promises 59 and 30: readiness fails, a stop is bounded, the service recovers by itself.
 
-    The broker is paused for longer than a stop may last. So the replica that leaves may have a mail
-    that was accepted and cannot be recorded: the documented SMTP window. It logs such a mail.
+    The broker is paused for longer than a stop may take. So the replica that stops may have sent a
+    mail that it cannot record. It logs such a mail.
     """
     replica, leaving = replicas(), replicas()
     replica.start()
@@ -185,10 +185,10 @@ async def test_a_paused_broker_turns_readiness_red_and_nothing_is_lost_or_double
         for line in log_lines(leaving)
         if line["message"] == "mail not recorded before the stop"
     }
-    assert len(unrecorded) <= 1, "one mail is in hand at a time"
-    doubled = {event_id: count for event_id, count in counts.items() if count > 1}
-    assert doubled.keys() <= unrecorded
-    assert all(count == 2 for count in doubled.values())
+    assert len(unrecorded) <= 1, "one mail at a time"
+    duplicated = {event_id: count for event_id, count in counts.items() if count > 1}
+    assert duplicated.keys() <= unrecorded
+    assert all(count == 2 for count in duplicated.values())
     await replica.ready()
 
 
@@ -197,8 +197,8 @@ async def publish_all(wire: Wire, pairs: list[tuple[str, dict[str, Any]]]) -> No
         await wire.publish(topic, event)
 
 
-async def test_its_only_api_is_health_metrics_and_docs(replicas: Replicas) -> None:
-    """Promise 54, and the memory that it may use."""
+async def test_service_serves_only_health_metrics_and_docs(replicas: Replicas) -> None:
+    """Promise 54, and the limit of memory."""
     replica = replicas(SMTP_HOST="")
     replica.start()
     await replica.ready()
@@ -218,13 +218,11 @@ async def test_its_only_api_is_health_metrics_and_docs(replicas: Replicas) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_ends_within_10_s_even_if_there_is_no_broker(
-    replicas: Replicas, number: int
-) -> None:
+async def test_stop_without_a_broker_takes_at_most_10_s(replicas: Replicas, number: int) -> None:
     """Promise 30."""
     replica = replicas(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     replica.start()
-    await until(lambda: replica.readiness()[0] == 503, what="up, and honest about Kafka")
+    await until(lambda: replica.readiness()[0] == 503, what="readiness fails")
     began = time.monotonic()
     await replica.stop(number)
     assert time.monotonic() - began < 10

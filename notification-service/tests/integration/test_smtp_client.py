@@ -1,4 +1,4 @@
-"""What the mail server says becomes one of this service's errors; over a real socket."""
+"""SmtpClient on a real socket: replies and the errors that they raise."""
 
 import asyncio
 import time
@@ -59,7 +59,7 @@ async def client(server: ScriptedSmtp) -> AsyncIterator[Client]:
     await client.smtp.close()
 
 
-async def test_many_mails_go_over_one_connection(server: ScriptedSmtp, client: Client) -> None:
+async def test_many_mails_use_one_connection(server: ScriptedSmtp, client: Client) -> None:
     await asyncio.gather(*(client.smtp.send(mail(number)) for number in range(20)))
     assert server.connections == 1
     assert len(server.taken) == 20
@@ -92,7 +92,7 @@ async def test_many_mails_go_over_one_connection(server: ScriptedSmtp, client: C
         (".", "silence", ReplyLost),
     ],
 )
-async def test_a_reply_becomes_its_error_and_the_next_mail_goes(
+async def test_reply_raises_its_error_and_the_next_mail_is_sent(
     server: ScriptedSmtp, client: Client, command: str, reply: str, error: type[Exception]
 ) -> None:
     server.says = {command: reply}
@@ -116,16 +116,14 @@ async def eventually(client: Client, mail: Mail) -> None:
                 return
 
 
-async def test_a_server_that_thinks_long_about_a_mail_is_waited_for(
-    server: ScriptedSmtp, client: Client
-) -> None:
-    """Giving up on a mail that was handed over would double it, with every try."""
+async def test_slow_reply_to_a_content_is_awaited(server: ScriptedSmtp, client: Client) -> None:
+    """A mail whose reply is not awaited would be sent again."""
     server.delay = 0.7
     await client.smtp.send(mail())
     assert client.in_doubt() == 0
 
 
-async def test_a_server_that_knows_no_ehlo_is_greeted_as_of_old(
+async def test_server_without_ehlo_is_greeted_with_helo(
     server: ScriptedSmtp, client: Client
 ) -> None:
     server.says = {"EHLO": "502 what?", "HELO": "250 scripted"}
@@ -138,7 +136,7 @@ async def test_a_server_that_knows_no_ehlo_is_greeted_as_of_old(
     ]
 
 
-async def test_a_connection_that_was_closed_while_idle_costs_no_mail(
+async def test_connection_closed_while_idle_is_replaced(
     server: ScriptedSmtp, client: Client
 ) -> None:
     await client.smtp.send(mail(1))
@@ -149,8 +147,8 @@ async def test_a_connection_that_was_closed_while_idle_costs_no_mail(
     assert len(server.taken) == 2
 
 
-async def test_while_the_server_is_away_all_senders_share_one_probe(server: ScriptedSmtp) -> None:
-    """Promise 27: twelve waiting partitions do not knock twelve times as often."""
+async def test_senders_share_one_probe_of_an_unavailable_server(server: ScriptedSmtp) -> None:
+    """Promise 27: twelve waiting partitions do not connect twelve times as often."""
     server.says = {"GREETING": "421 too busy"}
     client = Client(server.port)
     results = await asyncio.gather(
@@ -160,7 +158,7 @@ async def test_while_the_server_is_away_all_senders_share_one_probe(server: Scri
     assert server.connections < 10
 
 
-async def test_a_refused_recipient_does_not_make_the_server_count_as_down(
+async def test_refused_recipient_does_not_close_the_server_state(
     server: ScriptedSmtp, client: Client
 ) -> None:
     server.says = {"RCPT": "550 no such user"}
@@ -171,7 +169,7 @@ async def test_a_refused_recipient_does_not_make_the_server_count_as_down(
     await client.smtp.send(mail())
 
 
-async def test_a_cancelled_mail_leaves_a_clean_conversation(
+async def test_cancelled_mail_is_followed_by_a_new_connection(
     server: ScriptedSmtp, client: Client
 ) -> None:
     server.says = {"RCPT": "silence"}
@@ -184,9 +182,7 @@ async def test_a_cancelled_mail_leaves_a_clean_conversation(
     assert b"Mail 2" in server.taken[0]
 
 
-async def test_the_probe_tells_whether_the_server_answers(
-    server: ScriptedSmtp, client: Client
-) -> None:
+async def test_probe_raises_unless_the_server_replies(server: ScriptedSmtp, client: Client) -> None:
     await client.smtp.probe()
     await client.smtp.probe()
     assert server.connections == 1
@@ -253,7 +249,7 @@ async def test_rate_limit_spaces_mails(server: ScriptedSmtp) -> None:
     await client.smtp.close()
 
 
-async def test_starttls_is_insisted_on(server: ScriptedSmtp) -> None:
+async def test_server_without_starttls_gets_no_mail(server: ScriptedSmtp) -> None:
     """A server that does not offer it gets neither password nor mail."""
     settings = Settings(smtp_host="127.0.0.1", smtp_port=server.port, smtp_username="u")
     client = SmtpClient(settings, CollectorRegistry())
@@ -262,7 +258,7 @@ async def test_starttls_is_insisted_on(server: ScriptedSmtp) -> None:
     assert not any(command.startswith(("AUTH", "MAIL")) for command in server.commands)
 
 
-async def test_without_a_server_mails_are_logged_and_count_as_sent(
+async def test_mails_without_a_server_are_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Promise 57: the log names the event, not the customer."""

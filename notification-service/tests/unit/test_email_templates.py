@@ -1,4 +1,4 @@
-"""What the mails say, and what they never contain."""
+"""The content of the mails."""
 
 import re
 from typing import Any
@@ -33,7 +33,7 @@ def letter(topic: str, **changes: Any) -> Mail:
     return written
 
 
-def test_a_confirmation_lists_what_was_bought() -> None:
+def test_confirmation_lists_the_ordered_items() -> None:
     mail = letter("order-placed")
     assert mail.recipient == "alice@example.com"
     assert mail.subject == "Your order ORD-20261123-7C9E6679 is confirmed"
@@ -52,21 +52,21 @@ def test_sums_are_exact() -> None:
     assert "9,999,999,999.99" in mail.text
 
 
-def test_a_cancellation_gives_its_reason_if_there_is_one() -> None:
+def test_cancellation_contains_its_reason_if_any() -> None:
     assert "Changed my mind" in letter("order-cancelled").html
     without = letter("order-cancelled", reason=None)
     assert "Reason" not in without.html
     assert "None" not in without.text
 
 
-def test_low_stock_goes_to_the_alert_address() -> None:
+def test_low_stock_alert_is_sent_to_the_alert_address() -> None:
     mail = letter("inventory-low")
     assert mail.recipient == "stock@example.com"
     assert mail.subject == "Low stock: Wireless Headphones (4 left)"
     assert "10" in mail.text
 
 
-def test_the_follow_up_keeps_its_text_and_plain_formatting() -> None:
+def test_follow_up_keeps_its_text_and_plain_formatting() -> None:
     mail = letter("ai-notification-ready")
     assert "<b>Wireless Headphones</b>" in mail.html
     assert "Dear Alice, your Wireless Headphones are on their way." in mail.text
@@ -74,7 +74,7 @@ def test_the_follow_up_keeps_its_text_and_plain_formatting() -> None:
 
 @pytest.mark.parametrize("topic", ["order-placed", "order-cancelled", "ai-notification-ready"])
 @pytest.mark.parametrize("number", ["ORD-20261123-7C9E6679", "N" * 40])
-def test_the_subject_of_an_orders_mail_contains_its_number(topic: str, number: str) -> None:
+def test_subject_of_an_order_mail_contains_the_order_number(topic: str, number: str) -> None:
     changes = {"subject": "x" * 200} if topic.startswith("ai") else {}
     mail = letter(topic, order_number=number, **changes)
     assert number in mail.subject
@@ -82,7 +82,7 @@ def test_the_subject_of_an_orders_mail_contains_its_number(topic: str, number: s
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_markup_in_names_stays_text(topic: str) -> None:
+def test_markup_in_names_is_escaped(topic: str) -> None:
     fields = {"customer_name": MARKUP, "product_name": MARKUP, "reason": MARKUP, "subject": MARKUP}
     known = {name: value for name, value in fields.items() if name in sample(topic)}
     items = {"items": [{"product_name": MARKUP, "quantity": 1, "price": 1}]}
@@ -95,7 +95,7 @@ def test_markup_in_names_stays_text(topic: str) -> None:
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_no_mail_loads_anything_from_elsewhere(topic: str) -> None:
+def test_mail_contains_no_external_resource(topic: str) -> None:
     body = '<p style="background:url(https://evil.example)">x</p><img src=//evil.example><a href=x>'
     changes = {"body_html": body} if topic.startswith("ai") else {}
     html = letter(topic, **changes).html
@@ -114,11 +114,11 @@ def test_no_mail_loads_anything_from_elsewhere(topic: str) -> None:
         ("</td></tr></table><p>out of the frame</p>", "<p>out of the frame</p>"),
     ],
 )
-def test_a_models_html_is_reduced_to_plain_formatting(dirty: str, clean: str) -> None:
+def test_sanitise_keeps_plain_formatting_only(dirty: str, clean: str) -> None:
     assert sanitise(dirty) == clean
 
 
-def test_formatting_becomes_lines_in_the_text_part() -> None:
+def test_to_text_puts_each_block_on_a_line() -> None:
     html = sanitise(
         "<h2>Hello</h2><p>one &amp; two<br>three</p><ul><li>a</li><li>&lt;b&gt;</li></ul>"
     )

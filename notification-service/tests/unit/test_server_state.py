@@ -1,4 +1,4 @@
-"""When mails wait for the server, and when the next one may be tried; by a clock of the test's."""
+"""ServerState with a fake clock: how long mails wait after refusals."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_refusals_of_different_recipients_lengthen_the_wait_up_to_30_seconds(sce
 def test_refusals_of_one_recipient_never_hold_other_mails_for_longer_than_a_second(
     scene: Scene,
 ) -> None:
-    """Even refusals that look like a state of the server are bounded for other customers."""
+    """Also refusals that look like a state of the server."""
     for number in range(100):
         assert scene.state.refused("quota", BOB) is (number > 0)
         assert scene.wait() <= 1.01
@@ -66,7 +66,7 @@ def test_mails_to_the_refused_recipient_step_aside_and_others_wait_in_their_plac
 
 
 def test_a_longer_wait_gives_the_mail_back(scene: Scene) -> None:
-    """Its partition waits then, and ends at once when the service stops."""
+    """Its partition waits then, and stops at once when the service stops."""
     for number in range(30):
         scene.state.refused("quota", f"customer-{number}@example.com")
         if _left(scene) < 1.1:

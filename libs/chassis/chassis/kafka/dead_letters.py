@@ -45,7 +45,7 @@ class Undecodable(Unreadable):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The reason why a message was given up."""
+    """The reason why a message becomes a dead letter."""
 
     error: Exception
     attempts: int

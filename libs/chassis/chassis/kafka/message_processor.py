@@ -94,7 +94,7 @@ class ConsumerGroup:
             going on would move the whole topic to the dead letters.
         retries: the topics where failed messages wait. With them a failure never delays the
             messages behind it, and `halt` is not called.
-        failures_in_a_row: messages given up since the last success.
+        failures_in_a_row: dead letters of failed messages since the last success.
     """
 
     name: str
@@ -238,7 +238,7 @@ class PartitionWorker:
     async def _call_handler(
         self, subscription: Subscription[E], event: E, message: Record, state: RetryState | None
     ) -> Deferral | Failure | None:
-        """Call the handler until it succeeds or the message is given up.
+        """Call the handler until it succeeds or no attempt is left.
 
         The number of failures is limited; waiting for a dependency is not.
 
@@ -264,7 +264,7 @@ class PartitionWorker:
                 if retries is not None:
                     return retries.after(message, state, error)
                 if failed >= policy.attempts:
-                    self._count_given_up()
+                    self._count_exhausted()
                     return Failure(error, failed, since)
                 await self._sleep(policy.delay(failed))
             else:
@@ -355,7 +355,7 @@ class PartitionWorker:
             return
         raise _Stopped
 
-    def _count_given_up(self) -> None:
+    def _count_exhausted(self) -> None:
         self._group.failures_in_a_row += 1
         if self._group.failures_in_a_row > self._group.policy.halt_after:
             self._group.halt()

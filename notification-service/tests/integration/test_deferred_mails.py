@@ -96,16 +96,17 @@ async def test_greylisted_mails_follow_their_schedule_and_survive_a_restart(
     assert again.readiness() == (200, {"kafka": "UP", "smtp": "UP"})
 
 
-class TestTwoReplicas:
-    @pytest.fixture(scope="class")
-    async def pair(self, shared_replicas: Replicas) -> list[Replica]:
-        pair = [shared_replicas(**QUICK), shared_replicas(**QUICK)]
-        for replica in pair:
-            replica.start()
-        for replica in pair:
-            await replica.ready()
-        return pair
+@pytest.fixture(scope="class")
+async def pair(shared_replicas: Replicas) -> list[Replica]:
+    pair = [shared_replicas(**QUICK), shared_replicas(**QUICK)]
+    for replica in pair:
+        replica.start()
+    for replica in pair:
+        await replica.ready()
+    return pair
 
+
+class TestTwoReplicas:
     @pytest.mark.parametrize("preset", ["quota", "throttling", "busy", "server-full", "hang-up"])
     async def test_refusals_of_every_mail_wait_for_the_server_and_all_mails_arrive(
         self, pair: list[Replica], wire: Wire, post: Post, mailbox: Mailbox, preset: str
@@ -130,11 +131,12 @@ class TestTwoReplicas:
             await until(lambda: replica.readiness()[1].get("smtp") == "UP", what="UP again")  # noqa: B023
 
 
-class TestOneReplica:
-    @pytest.fixture(scope="class")
-    async def replica(self, shared_replicas: Replicas) -> Replica:
-        return await started(shared_replicas(**QUICK))
+@pytest.fixture(scope="class")
+async def replica(shared_replicas: Replicas) -> Replica:
+    return await started(shared_replicas(**QUICK))
 
+
+class TestOneReplica:
     @pytest.mark.parametrize(
         ("fault", "ends_as"),
         [

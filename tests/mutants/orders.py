@@ -101,11 +101,12 @@ ORDERS = [
         f"{_PLACE}::test_a_reduction_that_arrives_after_its_order_was_given_up_takes_nothing",
         Edit(
             _HTTP,
-            "            if (trace := traceparent()) is not None:\n",
+            "            try:\n                return await self._http.request(\n",
             """\
             if call.attempts > 1 and "idempotency-key" in headers:
                 headers["idempotency-key"] += f"-{call.attempts}"
-            if (trace := traceparent()) is not None:
+            try:
+                return await self._http.request(
 """,
         ),
     ),

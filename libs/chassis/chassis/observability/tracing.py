@@ -109,14 +109,10 @@ def start_span(
     Args:
         parent: the sender's context; an empty one starts a trace.
     """
-    with tracer.start_as_current_span(
-        name,
-        context=parent,
-        kind=kind,
-        attributes=attributes,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
+    current = tracer.start_span(name, parent, kind, attributes)
+    with trace.use_span(
+        current, end_on_exit=True, record_exception=False, set_status_on_exception=False
+    ):
         try:
             yield current
         except BaseException as error:

@@ -128,11 +128,11 @@ SHOP = Dashboard(
         ],
         [
             Panel(
-                "Left half done, and put right",
+                "Orders completed or cancelled by recovery",
                 {"{{action}}": rate("order_recoveries_total", "action")},
             ),
             Panel(
-                "Who answers: model or rules",
+                "Assistant answers by source",
                 {
                     "{{kind}} by {{by}}": rate("ai_answers_total", "kind, by"),
                     "follow-up by {{by}}": rate("follow_ups_total", "by"),
@@ -254,9 +254,9 @@ KAFKA = Dashboard(
             ),
         ],
         [
-            Panel("Published a second", {"{{job}}": rate("outbox_published_total", "job")}),
+            Panel("Published per second", {"{{job}}": rate("outbox_published_total", "job")}),
             Panel(
-                "Who publishes (1 leads), and who is connected",
+                "Outbox leader (1 = leads) and producer connections",
                 {
                     "{{job}} {{instance}} leads": "outbox_leading",
                     "{{job}} {{instance}} connected": "kafka_producer_connected",
@@ -426,7 +426,7 @@ def _choice(name: str, query: str) -> dict[str, Any]:
 
 
 def rendered(dashboard: Dashboard) -> dict[str, Any]:
-    """What Grafana reads."""
+    """Return the dashboard as Grafana's JSON."""
     panels: list[dict[str, Any]] = []
     for row, members in enumerate(dashboard.rows):
         width = WIDTH // len(members)

@@ -1,7 +1,7 @@
-"""Creates the platform's topics at KAFKA_BOOTSTRAP_SERVERS; what exists stays as it is.
+"""Create the platform's missing topics on KAFKA_BOOTSTRAP_SERVERS. Idempotent.
 
-Run by docker-compose.yml in a service's image, with local/fleet/topics.py beside it: both fleets
-have one table. It may run any number of times, and twice at once.
+docker-compose.yml runs it in a service's image and mounts local/fleet/topics.py beside it, so that
+Docker and the local fleet share one table of topics.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ async def create(bootstrap: str) -> None:
         answer = await admin.create_topics(wanted)
     finally:
         await admin.close()
-    said = {0: "created", _ALREADY_EXISTS: "was there already"}
+    states = {0: "created", _ALREADY_EXISTS: "already exists"}
     for name, code, *_ in answer.topic_errors:
-        days = f"{TOPICS[name]} partitions, kept {RETENTION_DAYS[name]} days"
-        print(f"{name} ({days}): {said.get(code, f'refused, error {code}')}", flush=True)
-    if any(code not in said for _, code, *_ in answer.topic_errors):
+        days = f"{TOPICS[name]} partitions, retention {RETENTION_DAYS[name]} days"
+        print(f"{name} ({days}): {states.get(code, f'refused, error {code}')}", flush=True)
+    if any(code not in states for _, code, *_ in answer.topic_errors):
         raise SystemExit(1)
 
 

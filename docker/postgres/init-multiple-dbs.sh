@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Run once, by the image, when the data folder is empty: a database for each service, with an owner
-# of its own whom no other database lets in.
+# Create a database for each service with its own owner, who cannot connect to other databases.
+# The image runs this script once, when the data folder is empty.
 #
 # POSTGRES_DATABASES: entries of the form database:owner:NAME_OF_THE_VARIABLE_WITH_THE_PASSWORD
 set -euo pipefail
 
 for entry in ${POSTGRES_DATABASES:?}; do
   IFS=: read -r database owner variable <<<"$entry"
-  # As psql variables: it quotes them, whatever characters a password has.
+  # Pass values as psql variables, which psql quotes correctly.
   psql --set ON_ERROR_STOP=1 --no-psqlrc --quiet --username "${POSTGRES_USER:-postgres}" --dbname postgres \
     --set database="$database" --set owner="$owner" --set password="${!variable:?}" <<'SQL'
 CREATE ROLE :"owner" LOGIN PASSWORD :'password';

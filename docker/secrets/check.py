@@ -1,6 +1,6 @@
-"""Says loudly which passwords are still the demo's; refuses them where ENVIRONMENT=production.
+"""Warn about demo passwords in use; fail if ENVIRONMENT=production.
 
-Run by docker-compose.yml before everything else, with the variables that it is to look at.
+docker-compose.yml runs it before all other containers, with the variables to check.
 """
 
 import os
@@ -10,19 +10,19 @@ _LINE = "!" * 78
 
 
 def main() -> int:
-    """0 when everything may start."""
+    """Return 0 if the containers may start."""
     demo = sorted(name for name, value in os.environ.items() if value.startswith("demo-"))
     if not demo:
-        print("secrets: none of the demo's passwords is in use.", flush=True)
+        print("secrets: no demo password is in use.", flush=True)
         return 0
     production = os.environ.get("ENVIRONMENT") == "production"
     print(
         _LINE,
-        "WARNING: these are the demo's, and everybody knows them:",
+        "WARNING: these passwords are the public demo passwords:",
         *(f"  {name}" for name in demo),
-        "Good enough on your own machine, where every port is on 127.0.0.1. For anything else set",
-        "them in .env (.env.example lists them) before the volumes are made.",
-        *(["ENVIRONMENT is production: nothing is started."] if production else []),
+        "They are acceptable on your own machine, where every port is on 127.0.0.1. Otherwise set",
+        "them in .env (.env.example lists them) before the volumes are created.",
+        *(["ENVIRONMENT is production: no container starts."] if production else []),
         _LINE,
         sep="\n",
         flush=True,

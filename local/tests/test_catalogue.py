@@ -1,4 +1,4 @@
-"""What the demo sells: forty things that every rule of the product API accepts."""
+"""The demo catalogue: forty products that the product API accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What CI tests and builds: never less than what a change concerns."""
+"""CI tests and builds everything that a change affects."""
 
 from __future__ import annotations
 

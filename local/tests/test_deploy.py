@@ -1,4 +1,4 @@
-"""`make deploy`, with a host that is a folder: its ssh runs what it is told there."""
+"""`make deploy` with a fake ssh that runs the commands in a folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Deploy = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """Somebody has put the passwords there."""
+    """The host's folder with a password file."""
     folder = tmp_path / "host"
     (folder / "shop").mkdir(parents=True)
     (folder / "shop" / ".env").write_text("POSTGRES_PASSWORD=theirs\n", encoding="utf-8")

@@ -25,7 +25,7 @@ def test_reused_pid_is_another_process() -> None:
 def test_zombie_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
     identity = Identity.of(child.pid)
-    assert wait_until(lambda: not identity.alive(), 10)  # it ended, and nobody has waited for it
+    assert wait_until(lambda: not identity.alive(), 10)  # it has exited and is not reaped
     child.communicate()
 
 

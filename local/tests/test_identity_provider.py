@@ -1,4 +1,4 @@
-"""What the embedded identity provider does beyond what tests/identity asks of any Keycloak."""
+"""Tests of the identity emulator beyond tests/identity, which also runs on Keycloak."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ USER = next(user for user in read_realm(REALM_FILE).users if user.username == "a
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -204,7 +204,7 @@ def test_refresh_token_expires_with_its_session(exported: dict[str, Any], tmp_pa
     first = grants.tokens(provider, client, ALICE)
     form = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
     for _ in range(3):
-        clock.now += 1700  # each use begins the idle time anew
+        clock.now += 1700  # each use resets the idle time
         assert grants.tokens(provider, client, form)["access_token"]
     clock.now += 1801
     with pytest.raises(Refused, match="Session not active"):

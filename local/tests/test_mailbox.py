@@ -16,7 +16,7 @@ from fleet.emulators.mailbox.store import Delivery, Store
 
 
 class Answer(NamedTuple):
-    """What came back over HTTP."""
+    """A response of the mailbox's HTTP API."""
 
     status: int
     headers: dict[str, str]

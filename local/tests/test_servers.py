@@ -116,7 +116,7 @@ _JOIN, _LEAVE = 11, 13  # the protocol's numbers of these requests
 
 
 def _join(group: str) -> bytes:
-    """A new member's first request, in the protocol's first version; the group forms anew."""
+    """Encode a JoinGroup request (version 0), which triggers a rebalance."""
     head = text(group) + struct.pack(">i", 6_000) + text("") + text("consumer")
     subscription = struct.pack(">hii", 0, 0, 0)  # version, topics, user data
     protocol = text("roundrobin") + struct.pack(">i", len(subscription)) + subscription
@@ -126,7 +126,7 @@ def _join(group: str) -> bytes:
 def test_group_gets_new_leader_after_leader_leaves_during_rebalance(
     kafka_server: Runner[KafkaServer],
 ) -> None:
-    """Left to itself the broker keeps the leader who is gone, and nobody gets a partition."""
+    """Without the workaround the broker keeps the absent leader, and no member gets a partition."""
     bootstrap, port = kafka_server.program.bootstrap, kafka_server.program.port
 
     def member() -> AIOKafkaConsumer:

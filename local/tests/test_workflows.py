@@ -1,4 +1,4 @@
-"""What GitHub runs, held to this project: its services, its make targets, and the least rights.
+"""The GitHub workflows match the services and make targets, and have minimal permissions.
 
 Each rule is a function that finds what is wrong with a workflow; the same functions are given a
 spoilt one each, so that a rule which sees nothing any more is noticed.
@@ -82,7 +82,7 @@ def too_many_rights(workflow: Workflow) -> list[str]:
 
 
 def endless(workflow: Workflow) -> list[str]:
-    """Jobs that nobody ends; one that calls a workflow has that one's limits."""
+    """Jobs without a timeout. A job that calls a workflow has the workflow's timeouts."""
     return [
         job
         for job, content in workflow.jobs.items()

@@ -29,7 +29,7 @@ from benchmarks.tools import require_tools
 from fleet.errors import FleetError
 from fleet.terminal import complain, paint, say
 from tests.fleet_under_test import ROOT
-from tests.judge.checks import Verdict
+from tests.judge.checks import CheckResult
 
 PARTS = ("forwarding", "start", "memory", "reads", "orders", "mails", "mixed", "growth", "soak")
 WRONG, MISSED = 1, 2
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _conclude(measured, verdicts, page)
 
 
-def _conclude(measured: Measured, verdicts: Sequence[Verdict], page: Path) -> int:
+def _conclude(measured: Measured, verdicts: Sequence[CheckResult], page: Path) -> int:
     wrong = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in wrong:
         say(paint(f"WRONG  {verdict.name}: {list(verdict.violations)[:3]}", "red"))
@@ -79,9 +79,9 @@ class _Run:
         self._measured = Measured.of([])
         self._began = time.monotonic()
 
-    def all(self) -> tuple[Measured, Sequence[Verdict]]:
+    def all(self) -> tuple[Measured, Sequence[CheckResult]]:
         seconds, wanted = self._options.seconds, self._options.only
-        verdicts: Sequence[Verdict] = []
+        verdicts: Sequence[CheckResult] = []
         if "forwarding" in wanted:
             self._do("forwarding", lambda: forwarding.forwarding(seconds))
         if not set(wanted) - {"forwarding"}:
@@ -113,7 +113,7 @@ class _Run:
             self._do("reads", lambda: reads.browsing(fleet, seconds))
             self._do("added latency", lambda: reads.added_latency(fleet, seconds))
 
-    def _with_orders(self, fleet: FleetUnderLoad) -> Sequence[Verdict]:
+    def _with_orders(self, fleet: FleetUnderLoad) -> Sequence[CheckResult]:
         seconds, wanted = self._options.seconds, self._options.only
         placed = orders.Orders.of(fleet)
         self._do("warming up", lambda: orders.warm_up(placed))

@@ -16,7 +16,7 @@ from fleet.launcher.settings import Settings
 from fleet.processes.program import HOST
 from fleet.testing.temporary_servers import TemporaryServers
 from fleet.tools.seed import seed
-from tests.fleet_under_test import GATEWAY, NO_LIMIT, PORTS, ROOT, SERVICES, free_ports, url_of
+from tests.fleet_under_test import GATEWAY, NO_RATE_LIMIT, PORTS, ROOT, SERVICES, free_ports, url_of
 from tests.judge.target import Addresses
 
 CUSTOMER = "alice"
@@ -47,8 +47,8 @@ class FleetUnderLoad:
             **os.environ,
             **{name: str(port) for name, port in self._ports.items()},
             "FLEET_STATE": str(self._servers.folder),
-            "RATE_LIMIT_DEFAULT": NO_LIMIT,  # requests are counted but never limited
-            "RATE_LIMIT_AI": NO_LIMIT,
+            "RATE_LIMIT_DEFAULT": NO_RATE_LIMIT,  # requests are counted but never limited
+            "RATE_LIMIT_AI": NO_RATE_LIMIT,
             "MAILBOX_MAX": "1000000",
             # The default of the services. The local fleet samples every trace.
             "OTEL_TRACES_SAMPLER_ARG": "0.05",

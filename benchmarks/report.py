@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.figure import Figure, Measured, Series
 from fleet.terminal import paint, table
-from tests.judge.checks import Verdict
+from tests.judge.checks import CheckResult
 
 _WIDTH, _HEIGHT, _LEFT = 960, 220, 60
 _COLOURS = ("#2a78c2", "#c2571a", "#2f8f4e", "#9c3fb0", "#b0902a", "#c23a55", "#555")
@@ -36,7 +36,7 @@ def terminal(measured: Measured, before: Mapping[str, float]) -> str:
 
 
 def write(
-    measured: Measured, verdicts: Sequence[Verdict], before: Mapping[str, float], name: str,
+    measured: Measured, verdicts: Sequence[CheckResult], before: Mapping[str, float], name: str,
     folder: Path,
 ) -> Path:  # fmt: skip
     """Write `<name>.json` and `report.html` to `folder`; return the path of the page."""
@@ -58,7 +58,7 @@ def write(
 
 
 def _page(
-    measured: Measured, verdicts: Sequence[Verdict], before: Mapping[str, float], name: str
+    measured: Measured, verdicts: Sequence[CheckResult], before: Mapping[str, float], name: str
 ) -> str:
     goals = [each for each in measured.figures if each.goal]
     met = sum(each.met for each in goals)

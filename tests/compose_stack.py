@@ -1,4 +1,4 @@
-"""The fleet of docker-compose.yml, under the commands that the tests give the embedded one."""
+"""The fleet of docker-compose.yml, with the interface of the embedded fleet."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from fleet.clients.mailbox import Mailbox
 from fleet.emulators.traces.otlp import decode
 from fleet.emulators.traces.store import Span, Trace
-from tests.fleet_under_test import NO_LIMIT, ROOT, SCRAPE_TOKEN, STOREFRONT, Fleet
+from tests.fleet_under_test import NO_RATE_LIMIT, ROOT, SCRAPE_TOKEN, STOREFRONT, Fleet
 
 _DEFAULT_PORTS: Mapping[str, int] = {
     "PRODUCT_SERVICE_PORT": 8001,
@@ -39,26 +39,26 @@ _DEFAULT_PORTS: Mapping[str, int] = {
 _NAMES = {"mailbox": "mailpit", "mongo": "mongodb", "identity": "keycloak"}
 
 
-class PatientMailbox(Mailbox):
-    """Asks once more where a connection is dropped: it is behind the engine's proxy, and killed."""
+class RetryingMailbox(Mailbox):
+    """Retry when a connection is dropped: tests kill the mailbox behind the engine's proxy."""
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         for _ in range(5):
             with contextlib.suppress(ConnectionError):
                 return super()._call(method, path, body)
-            time.sleep(0.2)  # between two tries
+            time.sleep(0.2)  # retry interval
         return super()._call(method, path, body)
 
 
 def spans_of(answer: Mapping[str, Any]) -> Iterator[Span]:
-    """The spans of Tempo's answer, which is OTLP as JSON."""
+    """Yield the spans of Tempo's response, which is OTLP as JSON."""
     request = ExportTraceServiceRequest()
     ParseDict(answer["trace"], request, ignore_unknown_fields=True)
     return decode(request.SerializeToString())
 
 
 class ComposeStack(Fleet):
-    """Starts what is not running, and leaves it running: the stack is its owner's to stop."""
+    """Start containers that are not running, and leave the stack running afterwards."""
 
     def __init__(self) -> None:
         self._ports = {
@@ -66,8 +66,8 @@ class ComposeStack(Fleet):
         }
         self._environment = {
             **os.environ,
-            "RATE_LIMIT_DEFAULT": NO_LIMIT,
-            "RATE_LIMIT_AI": NO_LIMIT,
+            "RATE_LIMIT_DEFAULT": NO_RATE_LIMIT,
+            "RATE_LIMIT_AI": NO_RATE_LIMIT,
             "METRICS_TOKEN": SCRAPE_TOKEN,
             "CORS_ORIGINS": STOREFRONT,
         }
@@ -98,7 +98,7 @@ class ComposeStack(Fleet):
         return self._run("docker", "compose", *command)
 
     def logs(self) -> dict[str, str]:
-        """Of every container that there is, by its service."""
+        """Return the logs of all containers by service."""
         names = self.compose("ps", "--all", "--services").split()
         return {name: self.log(name) for name in names}
 
@@ -122,15 +122,15 @@ class ComposeStack(Fleet):
     @property
     def mailbox(self) -> Mailbox:
         found = super().mailbox
-        return PatientMailbox(found.smtp_host, found.smtp_port, found.url)
+        return RetryingMailbox(found.smtp_host, found.smtp_port, found.url)
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What compose reads its variables from."""
+        """Environment variables for docker compose."""
         return self._environment
 
     def port(self, variable: str) -> int:
-        """A published port."""
+        """Return a published port."""
         return self._ports[variable]
 
     def until_healthy(self, *services: str) -> str:
@@ -138,21 +138,21 @@ class ComposeStack(Fleet):
         return ""
 
     def _until(self, condition: Callable[[set[str]], bool], *services: str) -> None:
-        """Wait for the health of what runs. `up --wait` gives up at once on what was unhealthy at
-        its latest check, though it may have been well again since."""
+        """Wait until containers are healthy. `up --wait` fails at once if the latest health check
+        failed, even if the container has recovered since."""
         until = time.monotonic() + 120
         while True:
             states = set(self.compose("ps", "--format", "{{.Health}}", *services).split())
             if condition(states):
                 return
             assert time.monotonic() < until, f"{services or 'the stack'}: {states}"
-            time.sleep(0.3)  # between two looks
+            time.sleep(0.3)  # polling interval
 
     async def run_compose(self, *command: str) -> str:
         return await asyncio.to_thread(self.compose, *command)
 
     def remove(self) -> None:
-        """Give it back its own limits and token."""
+        """Restore rate limits and scrape token."""
         self._environment = dict(os.environ)
         self("up")
 

@@ -1,4 +1,4 @@
-"""One fleet for all tests here; a test that breaks a part of it puts it right again."""
+"""One fleet for all tests. A test that stops a part of it must start it again."""
 
 import os
 from collections.abc import AsyncIterator, Iterator

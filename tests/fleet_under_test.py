@@ -1,4 +1,4 @@
-"""The whole fleet, started for the tests on ports and in a folder of its own, and its API."""
+"""A fleet for the tests, with its own ports and folder, and a client of its APIs."""
 
 import asyncio
 import json
@@ -62,7 +62,7 @@ SERVICES = (
 )
 SCRAPE_TOKEN = "scrape-token-of-the-tests"
 STOREFRONT = "https://shop.example"  # an origin whose pages may call the gateway
-NO_LIMIT = "1000000/minute"  # what is tested here is not how often one may ask
+NO_RATE_LIMIT = "1000000/minute"  # rate limits are tested elsewhere
 
 
 def free_ports(names: Sequence[str] = PORTS) -> dict[str, int]:
@@ -71,7 +71,7 @@ def free_ports(names: Sequence[str] = PORTS) -> dict[str, int]:
 
 
 def url_of(service: str, ports: Mapping[str, int]) -> str:
-    """A service's own address; `ports` by their variables."""
+    """Return the base URL of a service; `ports` are keyed by variable."""
     variable = service.removeprefix("api-").upper().replace("-", "_") + "_PORT"
     return f"http://127.0.0.1:{ports[variable]}"
 
@@ -80,7 +80,7 @@ class Fleet:
     """Commands of `python -m fleet`, as `make` gives them.
 
     Args:
-        replicas: of each service, 1 or 2; the second's name ends with `-2`.
+        replicas: replicas of each service, 1 or 2; the second is named `<service>-2`.
     """
 
     def __init__(self, replicas: int = 1) -> None:
@@ -91,14 +91,14 @@ class Fleet:
             **{name: str(port) for name, port in self._ports.items()},
             "FLEET_STATE": str(self._servers.folder),
             "REPLICAS": str(replicas),
-            "RATE_LIMIT_DEFAULT": NO_LIMIT,
-            "RATE_LIMIT_AI": NO_LIMIT,
+            "RATE_LIMIT_DEFAULT": NO_RATE_LIMIT,
+            "RATE_LIMIT_AI": NO_RATE_LIMIT,
             "METRICS_TOKEN": SCRAPE_TOKEN,
             "CORS_ORIGINS": STOREFRONT,
         }
 
     def __call__(self, *command: str) -> str:
-        """Run a command to its end; what it printed. Fails when the command does."""
+        """Run a command and return its output. Raises AssertionError if it fails."""
         done = subprocess.run(
             [sys.executable, "-m", "fleet", *command],
             cwd=ROOT,
@@ -111,7 +111,7 @@ class Fleet:
         return done.stdout
 
     def start(self, *command: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start a command that goes on until it is ended, as on a terminal that keeps all."""
+        """Start a command that runs until it is stopped, with its output in a file."""
         return subprocess.Popen(
             [sys.executable, "-m", "fleet", *command],
             cwd=ROOT,
@@ -121,12 +121,12 @@ class Fleet:
         )
 
     async def run(self, *command: str) -> str:
-        """As calling it, beside what else goes on in the test."""
+        """Run a command in a thread."""
         return await asyncio.to_thread(self, *command)
 
     @contextmanager
     def settings(self, changes: Mapping[str, str]) -> Iterator[None]:
-        """For what is started meanwhile: these settings beside the others."""
+        """Add settings for processes that are started in this context."""
         before = self._environment
         self._environment = {**before, **changes}
         try:
@@ -136,12 +136,12 @@ class Fleet:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What makes a command of `make` mean this fleet."""
+        """Environment variables that make `make` use this fleet."""
         return self._environment
 
     @property
     def ports(self) -> Mapping[str, int]:
-        """By their variables."""
+        """Ports by variable."""
         return self._ports
 
     def url(self, service: str) -> str:
@@ -149,32 +149,32 @@ class Fleet:
 
     @cached_property
     def identity(self) -> IdentityProvider:
-        """The provider of everybody's tokens; it keeps the ones it gave."""
+        """Client of the identity provider, which caches tokens."""
         return IdentityProvider(f"http://localhost:{self._ports['KEYCLOAK_PORT']}")
 
     def logs(self) -> dict[str, str]:
-        """What all processes have logged, before a rotation too, by the name of the log."""
+        """Return all logs by name, including rotated files."""
         files = sorted((self._servers.folder / "logs").iterdir())
         return {path.name: path.read_text("utf-8", "replace") for path in files}
 
     def log(self, name: str) -> str:
-        """What a process has logged."""
+        """Return the log of a process."""
         return (self._servers.folder / "logs" / f"{name}.log").read_text("utf-8", "replace")
 
     def pid(self, name: str) -> int:
-        """The process id of a running program."""
+        """Return the process id of a running program."""
         path = self._servers.folder / "run" / f"{name}.json"
         return int(json.loads(path.read_text("utf-8"))["pid"])
 
     def trace(self, trace_id: str) -> Trace | None:
-        """What has been recorded of a trace so far; None where that is nothing."""
+        """Return the recorded spans of a trace, or None if there are none yet."""
         try:
             return fetch(self._ports["TRACES_PORT"], trace_id)
         except FleetError:
             return None
 
     async def traces(self, http: httpx2.AsyncClient) -> dict[str, str]:
-        """The latest traces, as their store tells them, by id."""
+        """Return the latest traces of the trace store by id."""
         url = f"{self.url('traces')}/api/traces"
         ids = [trace["trace_id"] for trace in (await http.get(url)).json()]
         return {each: (await http.get(f"{url}/{each}")).text for each in ids}
@@ -196,7 +196,7 @@ class Fleet:
 async def until(
     condition: Callable[[], Awaitable[bool]], seconds: float, what: str, every: float = 0.1
 ) -> float:
-    """Poll a condition; the seconds it took. Fails, naming it, when it does not come true."""
+    """Poll a condition and return the seconds it took. Raises AssertionError on timeout."""
     began = time.monotonic()
     while not await condition():
         took = time.monotonic() - began
@@ -206,11 +206,11 @@ async def until(
 
 
 class Shop:
-    """What the tests do with the fleet's APIs."""
+    """Client of the fleet's APIs."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        # Idle connections are dropped before uvicorn does it (5 s): else a POST meets the closing.
+        # Close idle connections before uvicorn does (5 s): a POST could race with its close.
         limits = httpx2.Limits(max_connections=100, keepalive_expiry=3.0)
         self.http = httpx2.AsyncClient(timeout=15.0, limits=limits)
         self.orders = fleet.url("order-service") + "/api/orders"
@@ -218,14 +218,14 @@ class Shop:
         self.products = fleet.url("product-service") + "/api/products"
 
     async def stock(self, quantity: int) -> str:
-        """A new product that only inventory knows, with so many pieces; its id."""
+        """Create a product in inventory-service only. Return its id."""
         product = f"test-{secrets.token_hex(6)}"
         body = {"product_id": product, "product_name": f"Thing {product}", "quantity": quantity}
         created = await self.http.post(self.inventory, json=body)
         assert created.status_code == 201, created.text
         return product
 
-    async def left(self, product: str) -> int:
+    async def remaining_stock(self, product: str) -> int:
         item = (await self.http.get(f"{self.inventory}/{product}")).json()
         assert item["available_qty"] == item["quantity"] - item["reserved_qty"]
         return int(item["quantity"])
@@ -245,7 +245,7 @@ class Shop:
         return await self.http.post(self.orders, json=body, headers=headers)
 
     async def orders_of(self, email: str) -> list[dict[str, Any]]:
-        """All orders of a customer, every page."""
+        """Return all orders of a customer, from all pages."""
         found: list[dict[str, Any]] = []
         url: str | None = f"{self.orders}/user/{email}?limit=100"
         while url:
@@ -257,7 +257,7 @@ class Shop:
         return found
 
     async def catalogue(self) -> list[dict[str, Any]]:
-        """All products, every page."""
+        """Return all products, from all pages."""
         found: list[dict[str, Any]] = []
         while True:
             number = len(found) // 100 + 1
@@ -267,7 +267,7 @@ class Shop:
                 return found
 
     async def settled(self, email: str, seconds: float = 30.0) -> list[dict[str, Any]]:
-        """The customer's orders once none of them is PENDING any more."""
+        """Wait until no order of the customer is PENDING. Return the orders."""
         orders: list[dict[str, Any]] = []
 
         async def none_pending() -> bool:
@@ -278,7 +278,7 @@ class Shop:
         return orders
 
     async def published(self, topic: str, ids: set[str], seconds: float = 60.0) -> list[str]:
-        """Keys of a topic's events for these orders, in order, once each has come."""
+        """Wait for the events of these orders on a topic. Return their keys in order."""
         consumer = AIOKafkaConsumer(
             topic, bootstrap_servers=self.fleet.kafka, auto_offset_reset="earliest", group_id=None
         )
@@ -301,7 +301,7 @@ class Shop:
         await producer.stop()
 
     async def dead_letters(self, topic: str) -> list[bytes]:
-        """What is on a dead-letter topic now."""
+        """Return the current values on the dead-letter topic."""
         consumer = AIOKafkaConsumer(
             f"{topic}.dlq",
             bootstrap_servers=self.fleet.kafka,
@@ -316,18 +316,18 @@ class Shop:
             await consumer.stop()
 
     async def mails_of(self, email: str) -> list[str]:
-        """Subjects of the mails to an address."""
+        """Return the subjects of the mails to an address."""
         found = await asyncio.to_thread(self.fleet.mailbox.messages, f"to:{email}")
         return [message["Subject"] for message in found]
 
     async def confirmed_by_mail(
         self, orders: list[dict[str, Any]], seconds: float, *, crashes: int = 0
     ) -> float:
-        """Wait for a mail for each order; each has exactly one. The seconds it took.
+        """Wait until each order has exactly one confirmation mail. Return the seconds it took.
 
         Args:
-            crashes: of notification-service; each may double the one mail that SMTP had accepted
-                and that was not yet written down (docs/order-flow.md).
+            crashes: number of crashes of notification-service. Each may duplicate one mail, which
+                SMTP had accepted and which was not recorded yet (docs/order-flow.md).
         """
         email = orders[0]["customer_email"]
 
@@ -343,7 +343,7 @@ class Shop:
 
 
 def new_email(name: str) -> str:
-    """An address that no other test uses."""
+    """Return an address that no other test uses."""
     return f"{name}-{secrets.token_hex(4)}@example.com"
 
 

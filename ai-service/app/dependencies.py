@@ -1,4 +1,4 @@
-"""What routes ask for, each as an annotated type, and what the service depends on."""
+"""FastAPI dependencies of the routes, and the readiness checks of the service."""
 
 import hashlib
 import logging
@@ -18,38 +18,38 @@ from chassis.app.health import Dependency
 Recommend = Callable[[str | None, str | None, int], list[Product]]
 
 
-def caller_of(request: Request) -> str:
-    """Whose budget a question counts against: the token's, else the address's. Kept as a digest."""
-    token = request.headers.get("authorization")
-    who = token or get_remote_address(request)
-    return hashlib.sha256(who.encode()).hexdigest()[:32]
+def rate_limit_key(request: Request) -> str:
+    """Return a digest of the caller's token, or of its address if it sent no token."""
+    caller = request.headers.get("authorization") or get_remote_address(request)
+    return hashlib.sha256(caller.encode()).hexdigest()[:32]
 
 
-def model_budget(settings: Settings) -> Callable[[Request], Awaitable[bool]]:
-    """A function that says whether one more question of this caller may go to the model.
+def model_rate_limiter(settings: Settings) -> Callable[[Request], Awaitable[bool]]:
+    """Return a function that counts a request and tells whether it may use the model.
 
-    The model costs money by the question. Beyond the limit the answer is offline, not refused.
+    A caller above MODEL_RATE_LIMIT gets a template answer instead of 429, because each model call
+    costs money.
     """
-    logging.getLogger("slowapi").setLevel(logging.ERROR)  # it would log each caller's key
-    limiter = Limiter(key_func=caller_of, storage_uri="memory://")
+    logging.getLogger("slowapi").setLevel(logging.ERROR)  # slowapi logs the caller's key
+    limiter = Limiter(key_func=rate_limit_key, storage_uri="memory://")
 
     @limiter.shared_limit(settings.model_rate_limit, scope="model")
-    async def spend(request: Request) -> None:
-        """Counted by the decorator."""
+    async def count(request: Request) -> None:
+        """Do nothing: the decorator counts the call."""
 
-    async def may_ask(request: Request) -> bool:
+    async def may_use_model(request: Request) -> bool:
         try:
-            await spend(request=request)
+            await count(request=request)
         except RateLimitExceeded:
             return False
         return True
 
-    return may_ask
+    return may_use_model
 
 
-async def _may_ask_model(request: Request) -> bool:
+async def _may_use_model(request: Request) -> bool:
     state = request.app.state
-    return bool(state.model.enabled and await state.may_ask(request))
+    return bool(state.model.enabled and await state.may_use_model(request))
 
 
 async def _assistant(request: Request) -> Assistant:
@@ -64,14 +64,14 @@ async def _recommend(request: Request) -> Recommend:
         index = state.catalogue.current()
         if index is None:
             return []
-        found: list[Product] = state.recommending.recommend(index, product_name, category, limit)
+        found: list[Product] = state.recommender.recommend(index, product_name, category, limit)
         return found
 
     return recommend
 
 
 async def _wants_stream(request: Request) -> bool:
-    """Whether the Accept header names server-sent events, and does not refuse them with q=0."""
+    """Return True if the Accept header lists text/event-stream without q=0."""
     for part in ",".join(request.headers.getlist("accept")).split(","):
         kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
         if kind == "text/event-stream":
@@ -79,14 +79,14 @@ async def _wants_stream(request: Request) -> bool:
     return False
 
 
-Helper = Annotated[Assistant, Depends(_assistant)]
-MayAskModel = Annotated[bool, Depends(_may_ask_model)]
+ChatAssistant = Annotated[Assistant, Depends(_assistant)]
+MayUseModel = Annotated[bool, Depends(_may_use_model)]
 Recommendations = Annotated[Recommend, Depends(_recommend)]
 WantsStream = Annotated[bool, Depends(_wants_stream)]
 
 
 def dependencies(app: FastAPI) -> tuple[Dependency, ...]:
-    """None is critical: without any of them there is still an honest answer."""
+    """Return the readiness checks. None is critical: without them the service still answers."""
     state = app.state
     rows = [
         Dependency("product-service", state.catalogue.probe),

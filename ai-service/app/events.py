@@ -1,6 +1,6 @@
-"""The events of this service: order-placed as it reads it, ai-notification-ready as it makes it.
+"""Models of the consumed event order-placed and of the produced event ai-notification-ready.
 
-The schemas are in contracts/events; the contract tests hold both sides together.
+The JSON schemas are in contracts/events; contract tests check both sides against them.
 """
 
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ class Item(BaseModel):
 
 
 class OrderPlaced(Envelope):
-    """Tolerant: what the follow-up needs, unknown fields ignored."""
+    """Fields of order-placed that the follow-up needs. Unknown fields are ignored."""
 
     event_type: Literal["ORDER_PLACED"]
     order_id: UUID

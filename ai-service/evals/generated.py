@@ -1,4 +1,4 @@
-"""Queries by the hundred, put together by a seeded chance: sense, nonsense and traps."""
+"""Random queries from a seeded generator: valid, nonsensical and adversarial."""
 
 import random
 from collections.abc import Iterator
@@ -80,8 +80,8 @@ _WORDS = {
 
 
 def queries(count: int, seed: int = 5) -> Iterator[str]:
-    """The same ones for the same seed."""
-    chance = random.Random(seed)  # noqa: S311  no secret
+    """Yield random queries, the same ones for the same seed."""
+    chance = random.Random(seed)  # noqa: S311  not used for security
     for _ in range(count):
         text = chance.choice(_WANTS)
         while "{" in text and any(f"{{{name}}}" in text for name in (*_WORDS, "price", "number")):

@@ -1,4 +1,4 @@
-"""An assistant to play the cases against: this service's own, without its HTTP edge."""
+"""The assistant that the evaluation runs against, without its HTTP routes."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from app.retrieval.language import Languages, load_languages
 from app.schemas.ai import Turn
 from app.schemas.product import Product
 from app.services.assistant import Assistant
-from app.services.co_purchases import BoughtTogether
-from app.services.recommending import Recommending
+from app.services.co_purchases import CoPurchases
+from app.services.recommender import Recommender
 from evals.scorer import Reply, rows
 
 
 class FixedCatalogue:
-    """A catalogue that does not change."""
+    """A constant catalogue."""
 
     def __init__(self, index: CatalogueIndex) -> None:
         self._index = index
@@ -27,7 +27,7 @@ class FixedCatalogue:
 
 
 class Player:
-    """Everything that a run of the evaluation needs."""
+    """Run evaluation cases against an assistant with the seed's catalogue."""
 
     def __init__(self, settings: Settings) -> None:
         registry = CollectorRegistry()
@@ -38,15 +38,15 @@ class Player:
         self.assistant = Assistant(
             FixedCatalogue(self.index), self.model, self.languages, registry, settings
         )
-        self.recommending = Recommending(BoughtTogether(100))
+        self.recommender = Recommender(CoPurchases(100))
 
     async def ask(self, case: dict[str, Any]) -> Reply:
         if case["kind"] == "recommend":
-            found = self.recommending.recommend(self.index, case["text"], None, 5)
+            found = self.recommender.recommend(self.index, case["text"], None, 5)
             return Reply("", found, "offline")
         if case["kind"] == "suggest":
             answer = await self.assistant.suggest(case["text"], ask_model=True)
         else:
-            history = [Turn(role=who, content=text) for who, text in case.get("history", ())]
+            history = [Turn(role=role, content=text) for role, text in case.get("history", ())]
             answer = await self.assistant.chat(case["text"], history, ask_model=True)
         return Reply(answer.text, answer.products, answer.source)

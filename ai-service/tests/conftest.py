@@ -1,4 +1,4 @@
-"""What the integration tests share: a fake catalogue, a fake Groq, the app, a client."""
+"""Shared fixtures: a fake catalogue, a fake Groq, the app and a client."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,14 +16,19 @@ from tests.samples import seed_rows
 
 pytest_plugins = ["fleet.testing.fixtures"]
 
-NOBODY = "127.0.0.1:1"  # no broker: most tests do without
-OURS = ("GROQ_API_KEY", "GROQ_BASE_URL", "PRODUCT_SERVICE_URL", "KAFKA_BOOTSTRAP_SERVERS")
+NO_BROKER = "127.0.0.1:1"  # no broker: most tests need none
+ENVIRONMENT_VARIABLES = (
+    "GROQ_API_KEY",
+    "GROQ_BASE_URL",
+    "PRODUCT_SERVICE_URL",
+    "KAFKA_BOOTSTRAP_SERVERS",
+)
 
 
 @pytest.fixture(autouse=True)
 def _settings_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not of the shell that started it: no test may ask a real model."""
-    for name in OURS:
+    """Remove settings of the calling shell, so that no test calls a real model."""
+    for name in ENVIRONMENT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -52,7 +57,7 @@ def settings_for(products: FakeCatalogue, **changes: Any) -> Settings:
             "environment": "test",
             "log_level": "ERROR",
             "product_service_url": products.url,
-            "kafka_bootstrap_servers": NOBODY,
+            "kafka_bootstrap_servers": NO_BROKER,
             "catalogue_refresh_seconds": 0.05,
             "model_rate_limit": "100000/minute",
             **changes,
@@ -62,7 +67,7 @@ def settings_for(products: FakeCatalogue, **changes: Any) -> Settings:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    """The app with its lifespan and its catalogue read, and a client of it."""
+    """Run the app with its lifespan. Return a client of it."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
@@ -74,7 +79,7 @@ async def running(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def loaded(app: FastAPI) -> None:
-    """The catalogue is read at least once more than it was."""
+    """Read the catalogue once."""
     await app.state.catalogue.refresh()
 
 
@@ -83,7 +88,7 @@ Start = Callable[..., Any]
 
 @pytest.fixture
 async def start(products: FakeCatalogue) -> AsyncIterator[Start]:
-    """Starts the app with these settings changed; its catalogue is read."""
+    """A function that starts the app with changed settings and reads the catalogue."""
     async with AsyncExitStack() as stack:
 
         async def begin(**changes: Any) -> httpx2.AsyncClient:
@@ -96,14 +101,14 @@ async def start(products: FakeCatalogue) -> AsyncIterator[Start]:
 
 @pytest.fixture
 async def client(start: Start) -> httpx2.AsyncClient:
-    """The app without a model."""
+    """A client of the app without a model."""
     found: httpx2.AsyncClient = await start()
     return found
 
 
 @pytest.fixture
 async def with_model(start: Start, groq: FakeGroq) -> httpx2.AsyncClient:
-    """The app with the fake Groq."""
+    """A client of the app with the fake Groq."""
     found: httpx2.AsyncClient = await start(groq_api_key="key", groq_base_url=groq.url)
     return found
 

@@ -1,4 +1,4 @@
-"""Stand-ins over real HTTP: product-service's list, and Groq, which can fail in every way."""
+"""Fakes over real HTTP: product-service's product list, and Groq with injectable faults."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 class HttpStandIn:
-    """A small HTTP/1.1 server; a derived class says what it answers."""
+    """A small HTTP/1.1 server; subclasses implement the responses."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -24,7 +24,7 @@ class HttpStandIn:
     async def respond(
         self, method: str, target: str, body: bytes, writer: asyncio.StreamWriter
     ) -> bool:
-        """Write an answer; False drops the connection."""
+        """Write a response. Return False to close the connection."""
         raise NotImplementedError
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -79,11 +79,11 @@ async def send(
 
 
 class FakeCatalogue(HttpStandIn):
-    """product-service's list of products.
+    """Fake of product-service's product list.
 
     Attributes:
-        down: connections are closed as soon as a request has come.
-        before_page: called with the page's number before it is answered.
+        down: close each connection after its first request.
+        before_page: called with the page number before each response.
     """
 
     def __init__(self, rows: list[Row]) -> None:
@@ -123,7 +123,7 @@ class FakeCatalogue(HttpStandIn):
 
 @dataclass
 class Call:
-    """One request that the fake Groq got."""
+    """A request received by the fake Groq."""
 
     path: str
     body: dict[str, Any]
@@ -145,15 +145,15 @@ def _open_gate() -> asyncio.Event:
 
 @dataclass
 class Script:
-    """What the fake Groq does.
+    """Behaviour of the fake Groq.
 
     Attributes:
         mode: `answer`, `limit` (429), `error` (500), `garbage`, `html`, `empty`, `gone` (404),
             `decommissioned` (400), `refused` (401), `hang`, `hang_midway`, `drop`, `break_midway`.
-        text: what it answers; a function gets the request.
-        gone: models that are not there, whatever the mode.
+        text: the answer, or a function of the request that returns it.
+        gone: models that do not exist, in every mode.
         delay: seconds before each chunk.
-        gate: nothing is answered before it is set.
+        gate: responses wait until it is set.
     """
 
     mode: str = "answer"
@@ -163,11 +163,11 @@ class Script:
     delay: float = 0.0
     gate: asyncio.Event = field(default_factory=_open_gate)
     finish: str = "stop"
-    failures: int | None = None  # so many, then `answer`
+    failures: int | None = None  # number of failures before `answer`
 
 
 class FakeGroq(HttpStandIn):
-    """Groq's chat completions, streamed as Groq streams them."""
+    """Fake of Groq's streamed chat completions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -281,8 +281,8 @@ async def _write_event(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 @dataclass
-class Sent:
-    """Takes what a producer would send."""
+class FakeProducer:
+    """Record sent events."""
 
     records: list[tuple[str, str, dict[str, Any], dict[str, str]]] = field(default_factory=list)
     error: Exception | None = None

@@ -1,4 +1,4 @@
-"""Catalogues and events for tests; the seed's products are the project's own."""
+"""Catalogues and events for tests, based on the project's seed products."""
 
 import json
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ EVENTS = ROOT / "contracts" / "events"
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
-    """A product as product-service serves it."""
+    """Return a product as product-service returns it."""
     return {
         "id": f"{number:024x}",
         "name": f"Thing {number}",
@@ -37,7 +37,7 @@ def seed_rows() -> list[dict[str, Any]]:
 
 
 def many_rows(count: int) -> list[dict[str, Any]]:
-    """The seed's products many times over, told apart by a made-up series."""
+    """Return `count` copies of the seed's products with distinct ids and names."""
     seed = seed_rows()
     return [
         {
@@ -54,7 +54,7 @@ def index_of(rows: list[dict[str, Any]], languages: Languages) -> CatalogueIndex
 
 
 def sample(topic: str, **changes: Any) -> dict[str, Any]:
-    """The golden sample of a topic, with changes."""
+    """Return the golden sample of a topic, with changes."""
     golden: dict[str, Any] = json.loads((EVENTS / f"{topic}.v1.sample.json").read_text())
     return golden | changes
 
@@ -65,7 +65,7 @@ def schema(topic: str) -> dict[str, Any]:
 
 
 def order(*products: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """A fresh order-placed for these products, one piece each."""
+    """Return a new order-placed event with one piece of each product."""
     items = [
         {"product_id": p["id"], "product_name": p["name"], "quantity": 1, "price": p["price"]}
         for p in products

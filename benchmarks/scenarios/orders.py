@@ -16,8 +16,8 @@ from benchmarks.fleet_under_load import CUSTOMER, EMAIL, FleetUnderLoad
 from benchmarks.tools import Answer, Load, Request, load_of, send_at, send_by
 from fleet.errors import FleetError
 from tests.fleet_under_test import SERVICES
-from tests.judge.checks import CHECKS, Verdict
-from tests.judge.checks.trial import Trial
+from tests.judge.checks import CHECKS, CheckResult
+from tests.judge.checks.run_data import RunData
 from tests.judge.evidence import State, done, mailed, read_state, settled
 from tests.judge.figures import quantile
 from tests.judge.history import Attempt, History, Kind, Outcome
@@ -26,15 +26,15 @@ SETTLE = 180.0  # seconds until mails and recovery of a burst are complete
 PIECES = 1_000_000
 # The judge's checks that apply to a run without faults.
 APPLY = (
-    "stock conserved over all",
-    "none oversold",
+    "stock conserved in total",
+    "no product oversold",
     "each order has its stock",
-    "every 201 stands",
-    "no order from nowhere",
+    "every 201 has an order",
+    "no unexplained order",
     "one order for each key",
     "every order in a legal state",
-    "none PENDING too long",
-    "no error of ours",
+    "no order unfinished too long",
+    "no internal error",
     "committed orders are on the topic",
     "events in order for each aggregate",
     "dead letters are explained",
@@ -64,27 +64,29 @@ class Orders:
         dice = random.Random(count)  # noqa: S311
         headers = self.fleet.bearer() | {"Content-Type": "application/json"}
         for _ in range(count):
-            product, wish = dice.choice(products), secrets.token_hex(8)
+            product, intent = dice.choice(products), secrets.token_hex(8)
             item = {
                 "product_id": product["id"],
                 "product_name": product["name"],
                 "quantity": 1,
                 "unit_price": product["price"],
             }
-            body = {"customer_name": wish, "customer_email": EMAIL, "items": [item]}
+            body = {"customer_name": intent, "customer_email": EMAIL, "items": [item]}
             self.history.add(
-                Attempt(Kind.PLACE, CUSTOMER, 0.0, wish=wish, key=wish, pieces={product["id"]: 1})
+                Attempt(
+                    Kind.PLACE, CUSTOMER, 0.0, intent=intent, key=intent, pieces={product["id"]: 1}
+                )
             )
             yield Request(
                 "POST",
                 f"{self.fleet.gateway}/api/orders",
-                headers | {"Idempotency-Key": wish},
+                headers | {"Idempotency-Key": intent},
                 json.dumps(body).encode(),
             )
 
     def record(self, answers: Sequence[Answer]) -> None:
         """Store the outcomes of answered requests. Others remain unknown."""
-        waiting = {each.wish: each for each in self.history.attempts if not each.order_id}
+        waiting = {each.intent: each for each in self.history.attempts if not each.order_id}
         for answer in answers:
             if answer.status == 201:
                 order = json.loads(answer.body)
@@ -99,18 +101,18 @@ class Orders:
         if left:
             raise FleetError(f"not complete {SETTLE:.0f} s after the load: {left}")
 
-    def judge(self) -> list[Verdict]:
+    def judge(self) -> list[CheckResult]:
         """Run the judge's checks on the current state."""
         unsettled = asyncio.run(settled(self.fleet.addresses, SETTLE))
         state = asyncio.run(read_state(self.fleet.addresses))
         shelves = state.shelves
-        state.since(self.before)
+        state.exclude_before(self.before)
         state.shelves = shelves  # the products are older than the orders
-        trial = Trial(self.history, state, self.initial, unsettled=unsettled)
+        run_data = RunData(self.history, state, self.initial, unsettled=unsettled)
         verdicts = []
         for name in APPLY:
-            finding = CHECKS[name](trial)
-            verdicts.append(Verdict(name, finding.looked_at, finding.violations))
+            finding = CHECKS[name](run_data)
+            verdicts.append(CheckResult(name, finding.looked_at, finding.violations))
         return verdicts
 
 

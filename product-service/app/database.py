@@ -1,4 +1,4 @@
-"""The MongoDB client, its indexes, and what its errors mean to a caller."""
+"""The MongoDB client, its indexes, and the mapping of its errors to HTTP."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Document = dict[str, Any]
 PRODUCTS = "products"
 TOMBSTONES = "deleted_products"
-INDEXING_SECONDS = 300  # a grown collection is not indexed within an operation's usual time
+INDEXING_SECONDS = 300  # indexing a large collection takes longer than an operation's deadline
 CLOSING_SECONDS = 5
 
 INDEXES = [
@@ -39,7 +39,7 @@ INDEXES = [
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Turn an error of the driver into a 503 with Retry-After.
+    """Convert errors of the driver to 503 with Retry-After.
 
     PyMongo wraps nearly every error of a connection. A reply cut off by a lost connection may still
     raise InvalidBSON, and a timeout or a socket its own OSError.
@@ -52,11 +52,10 @@ def answering() -> Iterator[None]:
 
 
 class Database:
-    """One client for the life of the process; made in the loop that uses it, as PyMongo asks.
+    """One client per process, created in the loop that uses it, as PyMongo requires.
 
     Args:
-        upgrade: brings what an earlier version stored up to date, once the indexes are there. What
-            it has done may be done again.
+        upgrade: idempotent migration of stored data, run after the indexes are created.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Database:
         await self._client.admin.command("ping")
 
     async def indexed(self) -> None:
-        """Raise until the indexes are there; without them all works, only slower."""
+        """Raise until the indexes are created. Without them requests work, but slower."""
         if not self._indexing.done():
             raise RuntimeError("not indexed yet")
 
@@ -100,7 +99,7 @@ class Database:
         await asyncio.wait({self._indexing}, timeout=CLOSING_SECONDS)
 
     async def _index_when_reachable(self) -> None:
-        # In the background, so that the service starts while the database is away.
+        # In the background, so that the service starts without its database.
         pause = 0.5
         while not self._closing:
             try:
@@ -109,9 +108,11 @@ class Database:
                     if self._upgrade is not None:
                         await self._upgrade(self.catalogue)
             except Exception as error:
-                log.warning("indexes not made yet", extra={"error": type(error).__name__})
+                log.warning(
+                    "index creation failed, will retry", extra={"error": type(error).__name__}
+                )
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads load
                 pause = min(pause * 2, 5.0)
             else:
-                log.info("indexes are in place")
+                log.info("indexes created")
                 return

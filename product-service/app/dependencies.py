@@ -1,4 +1,4 @@
-"""What route handlers ask for."""
+"""FastAPI dependencies of the routes."""
 
 from typing import Annotated
 
@@ -25,7 +25,9 @@ async def _product_id(
         Path(
             description="24 hexadecimal digits",
             examples=["665f1c2e9b1d4c3a2f8e7d60"],
-            json_schema_extra={"pattern": f"^{ID_FORM}$"},  # told, not enforced: that would be 422
+            json_schema_extra={
+                "pattern": f"^{ID_FORM}$"
+            },  # documentation only: enforcing it would return 422
         ),
     ],
 ) -> ObjectId:
@@ -41,7 +43,11 @@ async def _catalogue_query(
     page_size: Annotated[int, Query(ge=1, le=100)] = 10,
     category: Annotated[
         VisibleText | None,
-        Query(max_length=100, description="the whole category, in any case", examples=["Home"]),
+        Query(
+            max_length=100,
+            description="the full name of the category, ignoring case",
+            examples=["Home"],
+        ),
     ] = None,
     min_price: Annotated[MoneyParameter | None, Query(examples=[10])] = None,
     max_price: Annotated[MoneyParameter | None, Query(examples=[99.9])] = None,

@@ -1,4 +1,4 @@
-"""What can go wrong in the catalogue, as a caller may see it."""
+"""Errors of the catalogue and their HTTP status."""
 
 from chassis.problems import Problem, ServiceUnavailable
 

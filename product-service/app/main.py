@@ -1,4 +1,4 @@
-"""product-service: the catalogue. Run with `uvicorn app.main:app`."""
+"""ASGI application of product-service: `uvicorn app.main:app`."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +19,7 @@ from chassis.settings import load_settings
 
 TAGS = [
     {"name": "products", "description": "The catalogue"},
-    {"name": "images", "description": "Pictures that need no network"},
+    {"name": "images", "description": "Generated product images"},
     {"name": "operations", "description": "Health and metrics"},
 ]
 

@@ -1,4 +1,4 @@
-"""What product-service measures beside requests: the use of its connections to MongoDB."""
+"""Metrics of the MongoDB connection pool."""
 
 from prometheus_client import CollectorRegistry
 from pymongo import monitoring
@@ -8,7 +8,7 @@ from chassis.observability.metrics import pool_gauges
 
 
 class PoolUse(monitoring.ConnectionPoolListener):
-    """Told by the driver of every connection that is taken and given back; the rest is no news."""
+    """Count connections in use. Other pool events are ignored."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         self._in_use, limit = pool_gauges(registry)

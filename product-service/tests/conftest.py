@@ -1,4 +1,4 @@
-"""What the tests ask for. Nothing starts until it is asked for: unit tests need no server."""
+"""Shared fixtures. Servers start only if a test uses them; unit tests need none."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +20,7 @@ NewBody = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 async def settings(mongo_url: str) -> AsyncIterator[Settings]:
-    """Settings with a database of this session's own."""
+    """Settings with a separate database for this session."""
     name = f"product_test_{secrets.token_hex(6)}"
     yield Settings(
         environment="test", log_level="ERROR", mongodb_url=mongo_url, mongodb_database=name
@@ -51,7 +51,7 @@ async def client(app: FastAPI, started: httpx2.AsyncClient) -> httpx2.AsyncClien
 
 @pytest.fixture(scope="session")
 def body() -> NewBody:
-    """A product as a client sends it; keywords change or add fields."""
+    """A function that returns a product as a client sends it; keywords change or add fields."""
 
     def make(**fields: Any) -> dict[str, Any]:
         lamp = {

@@ -1,4 +1,4 @@
-"""A catalogue in memory. test_product_repository.py holds it to what the real one does."""
+"""In-memory repository. test_product_repository.py runs on it and on the real one."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ from app.repositories.product_repository import PageRequest
 
 
 class FakeProductRepository:
-    """Every method lets other tasks run first, as a call to a server does."""
+    """Every method first yields to other tasks, as a call to a server does."""
 
     def __init__(self) -> None:
         self._products: dict[ObjectId, Product] = {}

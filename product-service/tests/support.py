@@ -1,4 +1,4 @@
-"""What several test files do with the app."""
+"""Shared helpers of the tests."""
 
 import asyncio
 import time
@@ -13,16 +13,16 @@ from fastapi import FastAPI
 async def until(
     true: Callable[[], Awaitable[bool]], seconds: float = 15.0, every: float = 0.05
 ) -> None:
-    """Ask again and again, at most for so long."""
+    """Poll a condition until it is true or the time is up."""
     end = time.monotonic() + seconds
     while not await true():
-        assert time.monotonic() < end, f"still not so after {seconds} s"
+        assert time.monotonic() < end, f"condition not met after {seconds} s"
         await asyncio.sleep(every)
 
 
 async def indexed(client: httpx2.AsyncClient) -> None:
-    """Wait for the indexes. The embedded server stands still for good now and then when a first
-    product is stored while they are being made: both create the collection."""
+    """Wait for the indexes. The embedded server sometimes hangs if the first product is stored
+    while the indexes are created, because both create the collection."""
 
     async def is_up() -> bool:
         return bool((await client.get("/health/ready")).json()["status"] == "UP")
@@ -32,7 +32,7 @@ async def indexed(client: httpx2.AsyncClient) -> None:
 
 @asynccontextmanager
 async def running(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """The app, started, behind a client that sees a 500 instead of the exception."""
+    """Run the app. The client receives 500 instead of the exception."""
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -42,7 +42,7 @@ async def running(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 def assert_problem(response: httpx2.Response, status: int) -> dict[str, Any]:
-    """An RFC 9457 document with the status of its answer, without a stack trace."""
+    """Check that the response is an RFC 9457 document with this status and no stack trace."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: what is counted, what is refused, what the report says."""
+"""Calculations and reports of the benchmarks."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,14 @@ from benchmarks import report
 from benchmarks.figure import BARE_COST, GOALS, ORDER_COST, Figure, Goal, Measured, Series
 from benchmarks.tools import Answer, load_of
 from fleet.errors import FleetError
-from tests.judge.checks import Verdict
+from tests.judge.checks import CheckResult
 
 
 def answer(took: float, *, began: float = 0.0, status: int = 200) -> Answer:
     return Answer(status, began, took, b"", "")
 
 
-def test_a_goal_is_met_at_its_bound_and_missed_beyond_it() -> None:
+def test_goal_is_met_at_bound_and_missed_beyond() -> None:
     assert Goal(5).met(5.0)
     assert not Goal(5).met(5.1)
     assert Goal(0.8, at_least=True).met(0.8)
@@ -43,7 +43,7 @@ def test_order_ratio_needs_both_figures_of_the_same_run() -> None:
     assert ratio.goal == Goal(65, acceptable=75)
 
 
-def test_a_figure_finds_its_goal_by_its_name() -> None:
+def test_figure_finds_goal_by_name() -> None:
     key = "forwarding: p99 added by the gateway"
     scenario, name = key.split(": ")
     assert Figure(scenario, name, 4.0, "ms").met
@@ -52,7 +52,7 @@ def test_a_figure_finds_its_goal_by_its_name() -> None:
     assert key in GOALS
 
 
-def test_rate_and_latencies_are_of_all_answers() -> None:
+def test_rate_and_latencies_include_all_responses() -> None:
     load = load_of([answer(0.01 * n, began=0.1 * n) for n in range(1, 101)])
     assert load.count == 100
     assert load.rate == pytest.approx(100 / (10.0 + 1.0 - 0.1))
@@ -60,31 +60,31 @@ def test_rate_and_latencies_are_of_all_answers() -> None:
 
 
 @pytest.mark.parametrize("answers", [[], [answer(0.1), answer(0.1, status=503)]])
-def test_a_load_with_a_refusal_or_without_an_answer_has_failed(answers: list[Answer]) -> None:
+def test_load_with_error_or_without_response_fails(answers: list[Answer]) -> None:
     with pytest.raises(FleetError, match="were not 200"):
         load_of(answers)
 
 
-def test_a_report_shows_what_was_missed_and_what_is_wrong_and_remembers(tmp_path: Path) -> None:
+def test_report_shows_missed_goals_and_violations_and_is_stored(tmp_path: Path) -> None:
     measured = Measured.of(
         [
             Figure("forwarding", "p99 added by the gateway", 6.0, "ms"),
-            Figure("orders", "of <nobody>", 12.0, "/s"),
+            Figure("orders", "of <none>", 12.0, "/s"),
         ],
         [Series("a curve", "ms", {"one": [(0.0, 1.0), (1.0, 2.0)]})],
         ["a note"],
     )
-    verdicts = [Verdict("none oversold", 3, ["p: 4 sold of 3"])]
+    verdicts = [CheckResult("no product oversold", 3, ["p: 4 sold of 3"])]
     page = report.write(measured, verdicts, {}, "2026-01-01_000000", tmp_path).read_text()
     assert "0 of 1 goals met" in page
     assert "The state is wrong" in page
-    assert "of &lt;nobody&gt;" in page
+    assert "of &lt;none&gt;" in page
     before = report.newest(tmp_path)
-    assert before["orders: of <nobody>"] == 12.0
+    assert before["orders: of <none>"] == 12.0
     assert "12.0 (+0 %)" in report.terminal(measured, before)
-    told = json.loads((tmp_path / "2026-01-01_000000.json").read_text())
-    assert told["checks"][0]["violations"] == ["p: 4 sold of 3"]
+    stored = json.loads((tmp_path / "2026-01-01_000000.json").read_text())
+    assert stored["checks"][0]["violations"] == ["p: 4 sold of 3"]
 
 
-def test_without_an_earlier_run_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+def test_first_run_has_no_comparison(tmp_path: Path) -> None:
     assert report.newest(tmp_path / "never") == {}

@@ -1,11 +1,11 @@
-"""What every service's OpenAPI document is held to."""
+"""Checks that apply to the OpenAPI document of every service."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
-def tells_every_call_and_its_errors(document: Mapping[str, Any], service: str) -> None:
-    """Each operation has a tag and a summary, and each of its errors is a problem document."""
+def assert_describes_every_operation(document: Mapping[str, Any], service: str) -> None:
+    """Check that each operation has a tag and a summary, and that its errors are problems."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             where = f"{service} {method.upper()} {path}"

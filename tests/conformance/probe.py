@@ -1,7 +1,7 @@
-"""Run by a service's own interpreter, in its folder: calls its app without a server, prints JSON.
+"""Call a service's app without a server. Run by the service's own interpreter, in its folder.
 
-On standard input a list of [method, target, headers, length of the body]; on standard output a list
-of [status, headers, body]. Nothing that the app needs is there: its lifespan has not begun.
+Reads a JSON list of [method, target, headers, body length] from standard input, and prints a list
+of [status, headers, body]. The lifespan is not started, so no dependency is available.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 
 
 async def call(app: Any, method: str, target: str, headers: dict[str, str], length: int) -> Any:
-    """One request as a server would hand it on, with the body in two pieces."""
+    """Send one ASGI request with the body in two pieces."""
     path, _, query = target.partition("?")
     own = {"host": "localhost", **headers, **({"content-length": str(length)} if length else {})}
     scope = {
@@ -51,7 +51,7 @@ async def call(app: Any, method: str, target: str, headers: dict[str, str], leng
 
 
 async def main() -> None:
-    """All calls, one after the other, of one app."""
+    """Run all calls on one app."""
     app = importlib.import_module("app.main").app
     print(json.dumps([await call(app, *each) for each in json.load(sys.stdin)]))
 

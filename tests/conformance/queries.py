@@ -1,7 +1,7 @@
-"""Every query that Prometheus is asked, by an alert rule or a dashboard; `make check` parses them.
+"""All PromQL queries of alert rules and dashboards; `make check` parses them.
 
-`python -m tests.conformance.queries` needs no server. The rules' own tests are promtool's to run:
-local/checks/promtool.py.
+`python -m tests.conformance.queries` needs no server. promtool runs the tests of the alert rules
+(local/checks/promtool.py).
 """
 
 import json
@@ -19,7 +19,7 @@ RULES = ROOT / "docker/prometheus/alerts.yml"
 RULE_TESTS = RULES.with_name("alerts.test.yml")
 DASHBOARDS = ROOT / "docker/grafana/provisioning/dashboards"
 
-# What Grafana fills in.
+# Variables that Grafana substitutes.
 _VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$job": ".*"}
 
 
@@ -36,7 +36,7 @@ class Query:
         return text
 
     def metrics(self) -> set[str]:
-        """The names that it selects; ValueError where it is not PromQL."""
+        """Return the selected metric names. Raises ValueError for invalid PromQL."""
         names: set[str] = set()
 
         def visit(node: Any) -> None:

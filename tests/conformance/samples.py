@@ -1,11 +1,11 @@
-"""A body that an operation takes, made from its own schema, and the same with one value spoilt."""
+"""Generate a valid request body from an operation's schema, and variants with an invalid value."""
 
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_MARK = "the value that is spoilt"
-_NAMED = {"customer_email": "alice@example.com"}  # whose form its schema does not tell
+_MARK = "the value to replace"
+_NAMED = {"customer_email": "alice@example.com"}  # formats that the schema does not express
 _FORMATS = {
     "email": "alice@example.com",
     "uuid": "7c9e6679-7425-40de-944b-e07fc1f90ae7",
@@ -15,17 +15,17 @@ _FORMATS = {
 
 
 def body_of(operation: dict[str, Any], document: dict[str, Any]) -> Any:
-    """Good JSON for an operation; None where it takes none."""
+    """Return a valid body for an operation, or None if it has no body."""
     content = operation.get("requestBody", {}).get("content", {})
     if "application/json" not in content:
         return None
     return _sample(content["application/json"]["schema"], document)
 
 
-def spoilt(
+def with_invalid_values(
     body: Any, tokens: list[str], chosen: Callable[[Any], bool] = lambda _: True
 ) -> Iterator[bytes]:
-    """The body with each chosen value in turn, however deep, replaced by each token of raw JSON."""
+    """Yield the body with each chosen value, at any depth, replaced by each raw JSON token."""
     for marked in _marked(body, chosen):
         text = json.dumps(marked)
         for token in tokens:

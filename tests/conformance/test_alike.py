@@ -1,7 +1,7 @@
-"""Every service answers alike: its health, its refusals, its metrics, its documents.
+"""Common behaviour of all services: health, errors, metrics and OpenAPI documents.
 
-Each app is made by its own interpreter and called in its own process: no server, no database, no
-broker. Services are found by their folders; a new one is held to the same from its first day.
+Each app is created by its own interpreter and called in its own process, without a server, database
+or broker. Services are discovered by their folders, so new ones are checked automatically.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.openapi import tells_every_call_and_its_errors
+from tests.conformance.openapi import assert_describes_every_operation
 from tests.fleet_under_test import GATEWAY, ROOT, SCRAPE_TOKEN
 
 FOLDERS = sorted(path.parent for path in ROOT.glob("*/app"))
@@ -41,14 +41,14 @@ class Answer:
 
 
 def templates(folder: Path) -> list[str]:
-    """The paths of its API that hold a name, as callers know them."""
+    """Return the paths of the service's API that contain a parameter."""
     document = json.loads((ROOT / "contracts/openapi" / f"{folder.name}.json").read_text())
     return [path for path, item in document["paths"].items() if "{" in path and "get" in item]
 
 
 @cache
 def answers(folder: Path) -> dict[str, Answer]:
-    """What a service says to each of the calls, made once."""
+    """Return a service's responses to all calls; cached."""
     bearer = {"authorization": f"Bearer {SCRAPE_TOKEN}"}
     calls: dict[str, tuple[str, str, dict[str, str], int]] = {
         "health": ("GET", "/health", {}, 0),
@@ -74,31 +74,31 @@ def answers(folder: Path) -> dict[str, Answer]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    # Around it, the service's own log: one object a line.
+    # The output also contains the service's log, one JSON object per line.
     (told,) = (line for line in done.stdout.splitlines() if line.startswith("["))
     return {name: Answer(*each) for name, each in zip(calls, json.loads(told), strict=True)}
 
 
 def too_long(folder: Path) -> str:
-    """Where a long body is sent; the gateway measures only what it would pass on."""
+    """Return a target for a long body; the gateway limits only forwarded bodies."""
     return "/api/products" if folder.name == GATEWAY else "/health"
 
 
 @each_service
-def test_it_says_that_it_is_alive_and_who_it_is(folder: Path) -> None:
+def test_health_returns_status_and_service_name(folder: Path) -> None:
     answer = answers(folder)["health"]
     assert answer.status == 200
     assert answer.body | {"status": "UP", "service": folder.name} == answer.body
 
 
 @each_service
-def test_it_says_what_it_needs_in_one_form(folder: Path) -> None:
-    """Nothing of it is there: what is critical is DOWN and the answer 503, the rest is DEGRADED."""
+def test_readiness_lists_dependencies_in_common_format(folder: Path) -> None:
+    """No dependency is available: critical ones are DOWN with status 503, others DEGRADED."""
     answer = answers(folder)["ready"]
     assert answer.body.keys() == {"status", "service", "dependencies"}
     assert answer.body["service"] == folder.name
     rows = answer.body["dependencies"].values()
-    assert rows, "every service needs something"
+    assert rows, "every service has a dependency"
     for row in rows:
         assert row.keys() == {"status", "milliseconds", "error"}
         assert row["status"] in ("UP", "DEGRADED", "DOWN")
@@ -111,7 +111,7 @@ def test_it_says_what_it_needs_in_one_form(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "status"), [("nowhere", 404), ("wrong method", 405), ("too long", 413)]
 )
-def test_promise_54_a_refusal_is_a_problem_that_the_logs_know(
+def test_promise_54_error_is_problem_document_with_logged_trace_id(
     folder: Path, name: str, status: int
 ) -> None:
     answer = answers(folder)[name]
@@ -124,8 +124,8 @@ def test_promise_54_a_refusal_is_a_problem_that_the_logs_know(
 
 
 @each_service
-def test_it_measures_by_the_templates_of_its_paths(folder: Path) -> None:
-    """Never by the path that was called: somebody would make a series for each."""
+def test_request_metrics_use_route_templates(folder: Path) -> None:
+    """Metrics by requested path would let clients create any number of series."""
     answer = answers(folder)["metrics"]
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain")
@@ -138,13 +138,13 @@ def test_it_measures_by_the_templates_of_its_paths(folder: Path) -> None:
 
 
 @each_service
-def test_it_has_a_page_and_a_document_of_its_api(folder: Path) -> None:
+def test_service_has_api_page_and_openapi_document(folder: Path) -> None:
     page, document = (answers(folder)[name] for name in ("docs", "openapi"))
     assert page.status == document.status == 200
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'; script-src 'self'" in page.headers["content-security-policy"]
     assert document.body["openapi"].startswith("3.1")
     if folder.name == GATEWAY:
-        return  # its document is made of the services' own, of which none is there
+        return  # its document is merged from the services' documents, which are unavailable here
     assert {"/health", "/health/ready"} <= document.body["paths"].keys()
-    tells_every_call_and_its_errors(document.body, folder.name)
+    assert_describes_every_operation(document.body, folder.name)

@@ -1,6 +1,6 @@
-"""docker-compose.yml and the Dockerfiles keep to what docs/operations.md says of them.
+"""docker-compose.yml and the Dockerfiles match docs/operations.md.
 
-Read by Compose itself (the docker-compose of the tools' environment), which needs no engine.
+The file is parsed by Compose itself (in the tools' environment), which needs no engine.
 """
 
 import json
@@ -41,7 +41,7 @@ Service = dict[str, Any]
 
 
 def read(*options: str, variables: Mapping[str, str] | None = None) -> dict[str, Service]:
-    """The services as Compose understands the file, without this machine's own settings."""
+    """Return the services as parsed by Compose, without settings of this machine."""
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     done = subprocess.run(
         [str(COMPOSE), "--env-file", "/dev/null", *options, "config", "--format", "json"],
@@ -57,12 +57,12 @@ def read(*options: str, variables: Mapping[str, str] | None = None) -> dict[str,
 
 
 @pytest.fixture(scope="module")
-def whole() -> dict[str, Service]:
+def default_services() -> dict[str, Service]:
     return read()
 
 
 @pytest.fixture(scope="module")
-def scaled() -> dict[str, Service]:
+def scaled_services() -> dict[str, Service]:
     return read("--env-file", "docker/scale.env")
 
 
@@ -70,8 +70,8 @@ def environment(service: Service) -> dict[str, str]:
     return dict(service.get("environment") or {})
 
 
-def test_all_that_the_platform_needs_is_there(whole: dict[str, Service]) -> None:
-    assert set(whole) == {
+def test_compose_file_defines_all_services(default_services: dict[str, Service]) -> None:
+    assert set(default_services) == {
         *OWN,
         *ONCE,
         *OBSERVABILITY,
@@ -82,26 +82,26 @@ def test_all_that_the_platform_needs_is_there(whole: dict[str, Service]) -> None
     } | {"mailpit"}
 
 
-def test_only_documented_ports_are_published_and_only_on_this_machine(
-    scaled: dict[str, Service],
+def test_only_documented_ports_are_published_on_loopback(
+    scaled_services: dict[str, Service],
 ) -> None:
-    for name, service in scaled.items():
+    for name, service in scaled_services.items():
         ports = service.get("ports") or []
         assert sorted(int(port["published"]) for port in ports) == sorted(PORTS.get(name, [])), name
         assert {port["host_ip"] for port in ports} <= {"127.0.0.1"}, name
 
 
-def test_every_image_that_is_not_ours_has_an_exact_version(scaled: dict[str, Service]) -> None:
-    for name, service in scaled.items():
+def test_every_third_party_image_has_exact_version(scaled_services: dict[str, Service]) -> None:
+    for name, service in scaled_services.items():
         if "build" not in service:
             tag = service["image"].rpartition(":")[2]
             assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?", tag), f"{name}: {service['image']}"
 
 
-def test_what_stays_up_has_a_health_check_a_limit_and_comes_back(
-    scaled: dict[str, Service],
+def test_long_running_container_has_health_check_limit_and_restart(
+    scaled_services: dict[str, Service],
 ) -> None:
-    for name, service in scaled.items():
+    for name, service in scaled_services.items():
         assert int(service["mem_limit"]) > 0, name
         if name in ONCE:
             assert service["restart"] == "no", name
@@ -111,37 +111,43 @@ def test_what_stays_up_has_a_health_check_a_limit_and_comes_back(
         assert check.get("test") or name in IMAGE_BRINGS_ITS_CHECK, name
 
 
-def test_the_memory_limits_sum_up_to_what_the_file_and_the_operations_page_say(
-    whole: dict[str, Service], scaled: dict[str, Service]
+def test_sum_of_memory_limits_equals_documented_sum(
+    default_services: dict[str, Service], scaled_services: dict[str, Service]
 ) -> None:
-    for services, folder in ((whole, "in all"), (scaled, "with `scale`")):
+    for services, folder in ((default_services, "in all"), (scaled_services, "with `scale`")):
         limits = [int(s["mem_limit"]) for name, s in services.items() if name not in ONCE]
         total = sum(limits) // 2**20
-        assert total < 7_500  # a laptop of 8 GB
+        assert total < 7_500  # fits a machine with 8 GB
         assert f"{total} MB {folder}" in (ROOT / "docker-compose.yml").read_text()
         assert f"{total} MB" in (ROOT / "docs/operations.md").read_text()
 
 
-def test_whoever_waits_says_for_what(scaled: dict[str, Service]) -> None:
-    for name, service in scaled.items():
+def test_depends_on_names_condition(scaled_services: dict[str, Service]) -> None:
+    for name, service in scaled_services.items():
         for other, how in (service.get("depends_on") or {}).items():
             expected = "service_completed_successfully" if other in ONCE else "service_healthy"
             assert how["condition"] == expected, f"{name} on {other}"
 
 
-def test_the_core_is_the_gateway_notification_and_what_they_need(whole: dict[str, Service]) -> None:
+def test_core_is_gateway_notification_and_their_dependencies(
+    default_services: dict[str, Service],
+) -> None:
     """`docker compose up api-gateway notification-service` starts no observability."""
     core: set[str] = set()
     new = {"api-gateway", "notification-service"}
     while new:
         core |= new
-        new = {other for name in new for other in whole[name].get("depends_on") or {}} - core
-    assert core == set(whole) - OBSERVABILITY
+        new = {
+            other for name in new for other in default_services[name].get("depends_on") or {}
+        } - core
+    assert core == set(default_services) - OBSERVABILITY
 
 
-def test_the_gateway_and_the_windows_have_no_way_to_the_data(scaled: dict[str, Service]) -> None:
+def test_gateway_and_user_interfaces_are_not_in_data_network(
+    scaled_services: dict[str, Service],
+) -> None:
     stores = {"postgres", "mongodb", "kafka", "kafka-ui"}
-    for name, service in scaled.items():
+    for name, service in scaled_services.items():
         networks = set(service.get("networks") or {})
         if name in stores:
             assert networks == {"data"}, name
@@ -152,82 +158,85 @@ def test_the_gateway_and_the_windows_have_no_way_to_the_data(scaled: dict[str, S
             assert networks == {"edge"}, name
 
 
-def test_a_service_runs_with_as_little_as_it_needs(scaled: dict[str, Service]) -> None:
-    for name, service in scaled.items():
+def test_service_container_runs_with_least_privilege(scaled_services: dict[str, Service]) -> None:
+    for name, service in scaled_services.items():
         if "build" in service:
             assert service["read_only"] is True, name
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
-def test_both_fleets_give_a_service_the_same_settings(whole: dict[str, Service]) -> None:
+def test_compose_and_launcher_set_same_settings(default_services: dict[str, Service]) -> None:
     for service in TABLE:
-        given = environment(whole[service.name])
-        wanted = {*service.env, *service.defaults}
-        assert not wanted - given.keys(), f"{service.name} lacks {wanted - given.keys()}"
+        actual = environment(default_services[service.name])
+        expected = {*service.env, *service.defaults}
+        assert not expected - actual.keys(), f"{service.name} lacks {expected - actual.keys()}"
 
 
-def test_producers_are_idempotent_on_the_real_broker(scaled: dict[str, Service]) -> None:
-    for name, service in scaled.items():
+def test_producers_are_idempotent_in_compose(scaled_services: dict[str, Service]) -> None:
+    for name, service in scaled_services.items():
         assert environment(service).get("KAFKA_ENABLE_IDEMPOTENCE", "true") == "true", name
 
 
-def test_a_token_of_the_published_keycloak_is_verified_inside_the_network(
-    whole: dict[str, Service],
+def test_issuer_is_public_url_and_keys_are_fetched_inside_network(
+    default_services: dict[str, Service],
 ) -> None:
-    """The issuer is the browser's URL; the keys are fetched where the container can reach them."""
-    issuer = whole["keycloak"]["environment"]["KC_HOSTNAME"] + "/realms/microservices"
+    """The issuer is the public URL; the keys are fetched from an address inside the network."""
+    issuer = default_services["keycloak"]["environment"]["KC_HOSTNAME"] + "/realms/microservices"
     for name in ("api-gateway", "order-service"):
-        given = environment(whole[name])
-        assert given["OIDC_ISSUER"] == issuer
-        assert given["OIDC_JWKS_URL"].startswith("http://keycloak:8080/realms/microservices/")
+        actual = environment(default_services[name])
+        assert actual["OIDC_ISSUER"] == issuer
+        assert actual["OIDC_JWKS_URL"].startswith("http://keycloak:8080/realms/microservices/")
 
 
-def test_scale_adds_a_second_of_each_service_and_a_store_for_the_limits(
-    whole: dict[str, Service], scaled: dict[str, Service]
+def test_scale_profile_adds_replica_of_each_service_and_valkey(
+    default_services: dict[str, Service], scaled_services: dict[str, Service]
 ) -> None:
-    assert set(scaled) - set(whole) == {*(f"{name}-2" for name in OWN), "valkey"}
+    assert set(scaled_services) - set(default_services) == {
+        *(f"{name}-2" for name in OWN),
+        "valkey",
+    }
     for name in ("api-gateway", "api-gateway-2"):
-        given = environment(scaled[name])
-        assert given["RATE_LIMIT_STORAGE_URI"] == "redis://valkey:6379"
+        actual = environment(scaled_services[name])
+        assert actual["RATE_LIMIT_STORAGE_URI"] == "redis://valkey:6379"
         for service in ("product", "order", "inventory", "ai"):
-            urls = given[f"{service.upper()}_SERVICE_URL"].split(",")
+            urls = actual[f"{service.upper()}_SERVICE_URL"].split(",")
             assert [url.split("//")[1].split(":")[0] for url in urls] == [
                 f"{service}-service",
                 f"{service}-service-2",
             ]
 
 
-def test_prometheus_scrapes_every_replica_by_a_name_that_they_share(
-    scaled: dict[str, Service],
+def test_prometheus_scrapes_replicas_by_shared_name(
+    scaled_services: dict[str, Service],
 ) -> None:
     config = (ROOT / "docker/prometheus/prometheus.yml").read_text()
     for service in TABLE:
         alias = service.name.removesuffix("-service").removeprefix("api-")
         for replica in (service.name, f"{service.name}-2"):
-            assert alias in scaled[replica]["networks"]["edge"]["aliases"]
+            assert alias in scaled_services[replica]["networks"]["edge"]["aliases"]
         assert re.search(rf"job_name: {service.name}\b", config)
         assert re.search(rf"names: \[{alias}\], type: A, port: {service.default_port}\b", config)
 
 
-def test_prometheus_shows_the_gateway_the_token_that_it_asks_for(whole: dict[str, Service]) -> None:
-    token = environment(whole["api-gateway"])["METRICS_TOKEN"]
-    assert environment(whole["prometheus"])["METRICS_TOKEN"] == token
+def test_prometheus_sends_scrape_token_to_gateway(default_services: dict[str, Service]) -> None:
+    token = environment(default_services["api-gateway"])["METRICS_TOKEN"]
+    assert environment(default_services["prometheus"])["METRICS_TOKEN"] == token
 
 
-def test_topics_have_partitions_and_a_retention() -> None:
+def test_topics_have_partitions_and_retention() -> None:
     assert set(RETENTION_DAYS) == set(TOPICS)
     assert RETENTION_DAYS["mail-sent"] == 7
     assert all(days >= 7 for days in RETENTION_DAYS.values())
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_an_image_says_what_it_was_built_from_and_its_base_can_be_pinned(name: str) -> None:
-    given = {"VERSION": "1.2", "REVISION": "abc", "PYTHON_DIGEST": "@sha256:123"}
-    assert read(variables=given)[name]["build"]["args"] == given
-    assert read()[name]["build"]["args"] == dict(zip(given, ("dev", "unknown", ""), strict=True))
+def test_image_has_revision_labels_and_pinnable_base(name: str) -> None:
+    actual = {"VERSION": "1.2", "REVISION": "abc", "PYTHON_DIGEST": "@sha256:123"}
+    assert read(variables=actual)[name]["build"]["args"] == actual
+    assert read()[name]["build"]["args"] == dict(zip(actual, ("dev", "unknown", ""), strict=True))
     lines = (ROOT / name / "Dockerfile").read_text().splitlines()
-    for variable in given:
+    for variable in actual:
         assert [line for line in lines if line.startswith(f"ARG {variable}=")], variable
     label = 'org.opencontainers.image.{}="{}"'
     for key, value in {"title": name, "version": "${VERSION}", "revision": "${REVISION}"}.items():
@@ -235,7 +244,7 @@ def test_an_image_says_what_it_was_built_from_and_its_base_can_be_pinned(name: s
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_dockerfile_is_short_two_staged_and_without_root(name: str) -> None:
+def test_dockerfile_has_two_stages_and_non_root_user(name: str) -> None:
     text = (ROOT / name / "Dockerfile").read_text()
     lines = text.splitlines()
     assert len(lines) <= 40
@@ -244,11 +253,11 @@ def test_a_dockerfile_is_short_two_staged_and_without_root(name: str) -> None:
     assert re.search(r"^HEALTHCHECK .*\\\n +CMD \[", text, re.MULTILINE)
     assert re.search(r"^CMD \[", text, re.MULTILINE)
     assert "curl" not in text
-    # What changes most comes last, so that a change of the code installs nothing again.
+    # Layers that change often come last, so that a code change does not reinstall packages.
     assert text.index("pip install") < text.index("chassis ./chassis") < text.index("app ./app")
 
 
-def test_the_secrets_check_warns_of_the_demo_and_refuses_it_in_production() -> None:
+def test_secrets_check_warns_of_demo_secrets_and_fails_in_production() -> None:
     def check(**variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "docker/secrets/check.py"]
         return subprocess.run(
@@ -265,9 +274,11 @@ def test_the_secrets_check_warns_of_the_demo_and_refuses_it_in_production() -> N
     assert check(ENVIRONMENT="production", MONGO_PASSWORD="mine").returncode == 0
 
 
-def test_every_secret_with_a_default_is_looked_at_by_the_check(whole: dict[str, Service]) -> None:
+def test_secrets_check_covers_every_secret_with_default(
+    default_services: dict[str, Service],
+) -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     with_default = set(re.findall(r"\$\{(\w+):-demo-", text))
-    assert with_default <= environment(whole["secrets"]).keys()
+    assert with_default <= environment(default_services["secrets"]).keys()
     example = (ROOT / ".env.example").read_text()
     assert all(name in example for name in with_default)

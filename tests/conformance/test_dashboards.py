@@ -1,4 +1,4 @@
-"""Alert rules and dashboards ask for what the services really tell, and each alert has its page."""
+"""Alert rules and dashboards use existing metrics, and each alert has a runbook."""
 
 import importlib.util
 import re
@@ -24,7 +24,7 @@ _SUFFIXES = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("",), "gaug
 
 
 def exposed(text: str) -> set[str]:
-    """The series names of a /metrics page: families are declared before their first sample."""
+    """Return the series names of a /metrics page from its TYPE lines."""
     names = set()
     for line in text.splitlines():
         if match := re.match(r"# TYPE (\S+) (\S+)", line):
@@ -33,8 +33,8 @@ def exposed(text: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-async def told(fleet: Fleet) -> set[str]:
-    """Every name that the running fleet tells, the gateway's by its token."""
+async def exposed_metrics(fleet: Fleet) -> set[str]:
+    """All metric names of the running fleet; the gateway needs a token."""
     token = {"Authorization": f"Bearer {SCRAPE_TOKEN}"}
     async with httpx2.AsyncClient(headers=token) as client:
         pages = [await client.get(f"{fleet.url(service)}/metrics") for service in SERVICES]
@@ -43,37 +43,37 @@ async def told(fleet: Fleet) -> set[str]:
 
 
 @pytest.mark.parametrize("query", list(queries()), ids=lambda query: query.where)
-def test_a_query_is_promql(query: Query) -> None:
+def test_query_is_valid_promql(query: Query) -> None:
     assert query.metrics()
 
 
-def test_what_is_no_promql_or_names_no_metric_is_found_out(told: set[str]) -> None:
+def test_invalid_promql_and_unknown_metric_are_detected(exposed_metrics: set[str]) -> None:
     with pytest.raises(ValueError, match="unclosed"):
         Query("broken", "sum(rate(x[5m])").metrics()
-    assert not Query("misspelt", "max(outbox_oldest_second)").metrics() <= told
+    assert not Query("misspelt", "max(outbox_oldest_second)").metrics() <= exposed_metrics
     assert Query("ranged", "sum by (a) (rate(x_total{b='c'}[5m])) / y").metrics() == {
         "x_total",
         "y",
     }
 
 
-def test_every_query_names_metrics_that_the_services_tell(told: set[str]) -> None:
+def test_every_query_uses_existing_metrics(exposed_metrics: set[str]) -> None:
     unknown = {
         query.where: missing
         for query in queries()
-        if (missing := query.metrics() - told - PROMETHEUS_OWN)
+        if (missing := query.metrics() - exposed_metrics - PROMETHEUS_OWN)
     }
     assert not unknown
 
 
-def test_the_dashboards_are_what_their_program_writes() -> None:
+def test_dashboards_equal_generated_dashboards() -> None:
     program = _load("docker/grafana/dashboards.py")
     written = {board.uid: program.rendered(board) for board in program.ALL}
     assert {board["uid"]: board for board in dashboards()} == written
     assert sorted(path.stem for path in DASHBOARDS.glob("*.json")) == sorted(written)
 
 
-def test_every_panel_asks_a_data_source_that_is_provisioned() -> None:
+def test_every_panel_uses_provisioned_data_source() -> None:
     folder = DASHBOARDS.parent / "datasources"
     sources = yaml.safe_load((folder / "datasources.yaml").read_text())["datasources"]
     known = {source["uid"] for source in sources}
@@ -81,7 +81,7 @@ def test_every_panel_asks_a_data_source_that_is_provisioned() -> None:
     assert asked <= known
 
 
-def test_every_alert_has_a_test_in_which_it_fires_and_a_page_that_says_what_to_do() -> None:
+def test_every_alert_has_firing_test_and_runbook() -> None:
     tests = yaml.safe_load(RULE_TESTS.read_text())["tests"]
     fired = {
         case["alertname"]

@@ -1,4 +1,4 @@
-"""Promise 53: no input of any kind causes a 5xx. The fleet's real services, over real HTTP."""
+"""Promise 53: no input causes a 5xx. Tested over HTTP on the fleet's services."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 
-from tests.conformance.samples import body_of, spoilt
+from tests.conformance.samples import body_of, with_invalid_values
 from tests.fleet_under_test import GATEWAY, SERVICES, Fleet
 
 ID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -71,7 +71,7 @@ QUERIES = [
 
 @dataclass(frozen=True)
 class Call:
-    """A request that nobody should send. `headers` are beside those that bring it past the door."""
+    """A hostile request. `headers` are sent in addition to the authorization headers."""
 
     method: str
     url: str
@@ -88,15 +88,15 @@ async def document_of(client: httpx2.AsyncClient) -> dict[str, Any]:
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Method, path and description of everything that a document offers."""
+    """Yield method, path and description of each operation of a document."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
 
 
 async def send_all(fleet: Fleet, service: str, calls: Iterable[Call]) -> list[tuple[int, Call]]:
-    """The status of every call, eight at a time."""
-    limit, door = asyncio.Semaphore(8), admitted(fleet, service)
+    """Send all calls, eight at a time. Return their status codes."""
+    limit, door = asyncio.Semaphore(8), auth_headers(fleet, service)
     async with httpx2.AsyncClient(base_url=fleet.url(service), timeout=10.0) as client:
 
         async def send(call: Call) -> tuple[int, Call]:
@@ -118,7 +118,7 @@ def assert_no_5xx(answers: list[tuple[int, Call]]) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_promise_53_nasty_bodies_paths_and_queries_cause_no_5xx(
+async def test_promise_53_hostile_bodies_paths_and_queries_cause_no_5xx(
     fleet: Fleet, service: str
 ) -> None:
     """Promise 53: NaN, infinities, huge integers, deep nesting, lone surrogates, NUL, operators."""
@@ -135,11 +135,10 @@ async def test_promise_53_nasty_bodies_paths_and_queries_cause_no_5xx(
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name not in BODILESS])
-async def test_promise_53_one_spoilt_value_in_a_good_request_causes_no_5xx(
+async def test_promise_53_one_invalid_value_in_valid_request_causes_no_5xx(
     fleet: Fleet, service: str
 ) -> None:
-    """Promise 53: every value of every body, so that what spoils it is what is looked at; the body
-    under other content types; the call under odd keys."""
+    """Promise 53: each value of each body in turn, other content types, unusual keys."""
     async with httpx2.AsyncClient(base_url=fleet.url(service)) as client:
         document = await document_of(client)
     good: list[Call] = []
@@ -150,7 +149,7 @@ async def test_promise_53_one_spoilt_value_in_a_good_request_causes_no_5xx(
             continue
         url, text = _filled(path, ID), json.dumps(body).encode()
         good.append(Call(method, url, text, JSON | {"idempotency-key": secrets.token_hex(8)}))
-        calls += [Call(method, url, nasty) for nasty in spoilt(body, TOKENS)]
+        calls += [Call(method, url, nasty) for nasty in with_invalid_values(body, TOKENS)]
         calls += [Call(method, url, text, {"content-type": kind}) for kind in CONTENT_TYPES]
         calls += [Call(method, url, text, JSON | {"idempotency-key": key}) for key in KEYS]
     fine = await send_all(fleet, service, good)
@@ -160,8 +159,8 @@ async def test_promise_53_one_spoilt_value_in_a_good_request_causes_no_5xx(
     assert_no_5xx(await send_all(fleet, service, calls))
 
 
-def admitted(fleet: Fleet, service: str) -> dict[str, str]:
-    """What brings a call past the door, so that its input is looked at."""
+def auth_headers(fleet: Fleet, service: str) -> dict[str, str]:
+    """Return headers that pass the gateway's authorization, so that the input is parsed."""
     if service != GATEWAY:
         return {}
     return {"Authorization": f"Bearer {fleet.identity.token('admin')}"}
@@ -174,19 +173,19 @@ def _filled(path: str, segment: str) -> str:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_promise_53_schemathesis_finds_no_5xx(fleet: Fleet, service: str) -> None:
-    """Promise 53: generated from each operation's own schema, valid and invalid."""
+    """Promise 53: valid and invalid requests generated from each operation's schema."""
     schema = schemathesis.openapi.from_url(f"{fleet.url(service)}/openapi.json")
     described = [f"{method} {path}" for method, path, _ in operations(dict(schema.raw_schema))]
     found = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
-    tried = {o.label: exercise(o, lambda: admitted(fleet, service)) for o in found}
+    tried = {o.label: exercise(o, lambda: auth_headers(fleet, service)) for o in found}
     assert sorted(tried) == sorted(described)
     assert described
     for operation, statuses in tried.items():
-        assert statuses - {401, 403}, f"{operation} was never let in: {statuses}"
+        assert statuses - {401, 403}, f"{operation} was never authorized: {statuses}"
 
 
-def exercise(operation: Any, admitted: Callable[[], dict[str, str]]) -> set[int]:
-    """Send an operation's generated calls; the statuses of the answers."""
+def exercise(operation: Any, auth_headers: Callable[[], dict[str, str]]) -> set[int]:
+    """Send an operation's generated calls. Return the status codes."""
     statuses = set()
 
     @given(case=operation.as_strategy())
@@ -199,7 +198,7 @@ def exercise(operation: Any, admitted: Callable[[], dict[str, str]]) -> set[int]
         suppress_health_check=list(HealthCheck),
     )
     def call(case: Any) -> None:
-        answer = case.call_and_validate(checks=[not_a_server_error], headers=admitted())
+        answer = case.call_and_validate(checks=[not_a_server_error], headers=auth_headers())
         statuses.add(answer.status_code)
 
     call()

@@ -1,4 +1,4 @@
-"""A checkout has the same line endings on every machine: a script with CR does not run."""
+"""A checkout has LF line endings on every machine, because scripts with CR do not run."""
 
 import subprocess
 from pathlib import Path

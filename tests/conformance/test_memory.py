@@ -1,7 +1,7 @@
-"""Promise 63: a hostile body is refused cheaply, by every service and on every route with a body.
+"""Promise 63: every service refuses hostile bodies with little memory, on every route with a body.
 
-The fleet's own processes are measured: the peak of resident memory that Linux keeps for each
-(`VmHWM`), which is what a container's memory limit is about.
+Measures the peak resident memory of the fleet's processes (`VmHWM` of Linux), to which a
+container's memory limit applies.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.conformance.samples import body_of, spoilt
+from tests.conformance.samples import body_of, with_invalid_values
 from tests.conformance.test_hostile_input import (
     BODILESS,
     ID,
     JSON,
     Call,
-    admitted,
+    auth_headers,
     document_of,
     operations,
 )
@@ -36,7 +36,7 @@ MEMBERS = 60_000
 VALUES = [
     "[" + "1," * (ELEMENTS - 1) + "1]",
     "[" + "[]," * (ELEMENTS - 1) + "[]]",
-    # Below the limit of tokens, so that they are parsed and validated.
+    # Below the token limit, so that they are parsed and validated.
     "[" + "{}," * 1_900 + "{}]",
     "[" + '"\\ud83d\\ude00",' * 1_900 + '""]',
     "[" * ELEMENTS,
@@ -49,8 +49,8 @@ VALUES = [
 
 
 def hostile(body: Any) -> Iterator[bytes]:
-    """Each value of a good body replaced by each of VALUES, and objects with too many members."""
-    yield from spoilt(body, VALUES)
+    """Yield a valid body with each value replaced by VALUES, and objects with too many members."""
+    yield from with_invalid_values(body, VALUES)
     unknown = ",".join(f'"unknown{number}":1' for number in range(MEMBERS))
     known = f'"{next(iter(body))}":1,'
     members = json.dumps(body)[1:]
@@ -66,7 +66,7 @@ def hostile(body: Any) -> Iterator[bytes]:
 
 
 def memory(pid: int, name: str) -> float:
-    """A figure of a process's memory, in MB."""
+    """Return a memory figure of a process, in MB."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
     assert found is not None
@@ -80,7 +80,7 @@ def reset_peak(pid: int) -> float:
 
 
 async def in_chunks(body: bytes) -> AsyncIterator[bytes]:
-    """The same body without an announced length."""
+    """Yield the body in chunks, which omits Content-Length."""
     for start in range(0, len(body), 65_536):
         yield body[start : start + 65_536]
 
@@ -92,11 +92,11 @@ async def send(client: httpx2.AsyncClient, call: Call, *, chunked: bool) -> http
 
 
 @pytest.mark.parametrize("service", [name for name in SERVICES if name not in BODILESS])
-async def test_promise_63_eight_hostile_bodies_at_once_cost_little_memory(
+async def test_promise_63_eight_concurrent_hostile_bodies_have_bounded_memory(
     fleet: Fleet, service: str
 ) -> None:
-    """Promise 63: the peak over all shapes and routes is less than 20 MB above the start."""
-    headers = JSON | {"idempotency-key": ID} | admitted(fleet, service)
+    """Promise 63: the peak over all bodies and routes is less than 20 MB above the start."""
+    headers = JSON | {"idempotency-key": ID} | auth_headers(fleet, service)
     async with httpx2.AsyncClient(base_url=fleet.url(service), timeout=30.0) as client:
         document = await document_of(client)
         calls = [
@@ -105,10 +105,10 @@ async def test_promise_63_eight_hostile_bodies_at_once_cost_little_memory(
             if (body := body_of(operation, document)) is not None
             for shape in hostile(body)
         ]
-        if service == GATEWAY:  # passes them on to services that have them all themselves
+        if service == GATEWAY:  # forwards to services that are tested themselves
             calls = calls[::5]
         assert calls
-        for call in calls[:: len(calls) // 8]:  # what the first requests load stays
+        for call in calls[:: len(calls) // 8]:  # warm-up: the first requests load modules
             await send(client, call, chunked=False)
         pid = fleet.pid(service)
         before = reset_peak(pid)

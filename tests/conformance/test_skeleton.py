@@ -1,6 +1,6 @@
-"""All running services have one way to say how they are, and one way to say no.
+"""Common health and error format of the running services.
 
-What can be seen without servers is in test_alike.py, what without running in test_structure.py.
+test_alike.py checks the apps without servers, test_structure.py the source code.
 """
 
 import re
@@ -8,12 +8,12 @@ import re
 import httpx2
 import pytest
 
-from tests.conformance.openapi import tells_every_call_and_its_errors
+from tests.conformance.openapi import assert_describes_every_operation
 from tests.fleet_under_test import GATEWAY, SCRAPE_TOKEN, SERVICES, Fleet
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_service_says_that_it_is_alive_and_what_it_needs(
+async def test_running_service_reports_health_readiness_and_metrics(
     fleet: Fleet, service: str
 ) -> None:
     async with httpx2.AsyncClient(base_url=fleet.url(service)) as client:
@@ -24,7 +24,7 @@ async def test_a_service_says_that_it_is_alive_and_what_it_needs(
         assert ready.status_code in (200, 503)
         states = {row["status"] for row in ready.json()["dependencies"].values()}
         assert states <= {"UP", "DEGRADED", "DOWN"}
-        if service == GATEWAY:  # its port is for everybody, its metrics are not
+        if service == GATEWAY:  # its port is public, its metrics need a token
             assert (await client.get("/metrics")).status_code == 404
             wrong = {"Authorization": f"Bearer {SCRAPE_TOKEN}x"}
             assert (await client.get("/metrics", headers=wrong)).status_code == 404
@@ -35,10 +35,10 @@ async def test_a_service_says_that_it_is_alive_and_what_it_needs(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_promise_54_every_refusal_is_a_problem_document(fleet: Fleet, service: str) -> None:
-    """Promise 54: 404, 405, 413 and whatever a garbled request earns."""
+async def test_promise_54_every_error_is_problem_document(fleet: Fleet, service: str) -> None:
+    """Promise 54: 404, 405, 413 and errors of malformed requests."""
     target, headers = "/health", {}
-    if service == GATEWAY:  # it measures only what it would pass on, for who may send it
+    if service == GATEWAY:  # it limits only authorized, forwarded bodies
         target = "/api/products"
         headers = {"Authorization": f"Bearer {fleet.identity.token('admin')}"}
     async with httpx2.AsyncClient(base_url=fleet.url(service)) as client:
@@ -58,24 +58,24 @@ async def test_promise_54_every_refusal_is_a_problem_document(fleet: Fleet, serv
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_the_openapi_document_tells_every_call_and_its_errors(
+async def test_openapi_document_describes_every_operation_and_its_errors(
     fleet: Fleet, service: str
 ) -> None:
     async with httpx2.AsyncClient(base_url=fleet.url(service)) as client:
         document = (await client.get("/openapi.json")).json()
-    tells_every_call_and_its_errors(document, service)
+    assert_describes_every_operation(document, service)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_the_api_page_needs_no_host_but_its_own(fleet: Fleet, service: str) -> None:
-    """It works without the internet: all that a browser fetches for it is answered here."""
+async def test_api_page_loads_from_own_host_only(fleet: Fleet, service: str) -> None:
+    """The page works without internet access: all resources come from the service itself."""
     async with httpx2.AsyncClient(base_url=fleet.url(service)) as client:
         page = await client.get("/docs")
         assert page.status_code == 200
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'; script-src 'self';" in policy
         addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-        assert len(addresses) >= 4  # icon, style, Swagger UI, what starts it
+        assert len(addresses) >= 4  # icon, style, Swagger UI, start script
         for address in addresses:
             assert re.fullmatch(r"docs/[\w.-]+(\?[\w.-]+)?", address), address
             answer = await client.get(f"/{address}")

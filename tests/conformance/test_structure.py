@@ -1,6 +1,6 @@
-"""All services have one skeleton, the shared package no domain. Nothing is started for this.
+"""Common structure of all services, and no domain terms in the shared package. Static checks.
 
-Services are found by their folders, so that a new one is held to the same from its first day.
+Services are discovered by their folders, so new ones are checked automatically.
 """
 
 import ast
@@ -21,8 +21,8 @@ CHASSIS = ROOT / "libs" / "chassis"
 each_service = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
-def test_every_service_is_found_and_known_to_the_launcher_and_to_the_fleets_tests() -> None:
-    """Whoever has requirements of its own is a service, and the other way round."""
+def test_every_service_is_known_to_launcher_and_fleet_tests() -> None:
+    """A folder is a service if and only if it has its own requirements."""
     found = {folder.name for folder in FOLDERS}
     assert found == {path.parent.name for path in ROOT.glob("*/requirements.in")}
     assert found == {service.name for service in TABLE} == set(SERVICES)
@@ -38,7 +38,7 @@ NEEDED = [
 
 
 @each_service
-def test_a_service_has_what_every_service_has(folder: Path) -> None:
+def test_service_has_common_files(folder: Path) -> None:
     assert not [name for name in NEEDED if not (folder / name).exists()]
     assert len(list(folder.glob("*-docs.md"))) == 1
     assert (ROOT / "contracts" / "openapi" / f"{folder.name}.json").exists()
@@ -46,16 +46,15 @@ def test_a_service_has_what_every_service_has(folder: Path) -> None:
 
 
 @each_service
-def test_main_defines_create_app_and_config_defines_settings(folder: Path) -> None:
-    text = (folder / "app/main.py").read_text()
-    defined = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
-    assert "create_app" in defined
+def test_service_defines_create_app_and_settings(folder: Path) -> None:
+    main = ast.parse((folder / "app/main.py").read_text()).body
+    assert "create_app" in {node.name for node in main if isinstance(node, ast.FunctionDef)}
     config = ast.parse((folder / "app/config.py").read_text()).body
     assert "Settings" in {node.name for node in config if isinstance(node, ast.ClassDef)}
 
 
 @each_service
-def test_every_requirement_is_pinned_and_comes_from_no_particular_place(folder: Path) -> None:
+def test_every_requirement_is_pinned_without_index_url(folder: Path) -> None:
     allowed = {"requirements.txt": ("chassis",), "requirements-dev.txt": ("chassis", "local")}
     for name, editable in allowed.items():
         for line in (folder / name).read_text().splitlines():
@@ -68,7 +67,7 @@ def test_every_requirement_is_pinned_and_comes_from_no_particular_place(folder: 
                 assert "==" in line, f"{folder.name}/{name}: {line}"
 
 
-# -- what is imported
+# -- imports
 
 _INSTALLED = """
 import importlib.metadata, json, sys
@@ -78,7 +77,7 @@ print(json.dumps([sorted(sys.stdlib_module_names), named]))
 
 
 def imported(source: str) -> set[str]:
-    """The packages that a module imports from, at its top or later."""
+    """Return the packages that a module imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -89,11 +88,11 @@ def imported(source: str) -> set[str]:
 
 
 @each_service
-def test_it_imports_only_what_its_image_has(folder: Path) -> None:
-    """The standard library, the chassis and requirements.txt: no other service, no test's tools."""
+def test_service_imports_only_installed_packages(folder: Path) -> None:
+    """Only the standard library, the chassis and requirements.txt, no service or test tool."""
     python = str(folder / "venv" / "bin" / "python")
-    said = subprocess.run([python, "-c", _INSTALLED], capture_output=True, text=True, check=True)
-    standard, distributions = json.loads(said.stdout)
+    printed = subprocess.run([python, "-c", _INSTALLED], capture_output=True, text=True, check=True)
+    standard, distributions = json.loads(printed.stdout)
     pinned = re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==", _requirements(folder), re.MULTILINE)
     names = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
     known = {"app", "chassis", *standard}
@@ -103,7 +102,7 @@ def test_it_imports_only_what_its_image_has(folder: Path) -> None:
         if names & {re.sub(r"[-_.]+", "-", holder).lower() for holder in holders}
     }
     assert {"fastapi", "pydantic"} <= known
-    assert not {"pytest", "fleet", "jsonschema"} & known, "tools of tests are not in the image"
+    assert not {"pytest", "fleet", "jsonschema"} & known, "test tools are not in the image"
     for path in sorted((folder / "app").rglob("*.py")):
         assert not imported(path.read_text()) - known, path
 
@@ -112,7 +111,7 @@ def _requirements(folder: Path) -> str:
     return (folder / "requirements.txt").read_text()
 
 
-def test_an_import_is_seen_wherever_it_stands() -> None:
+def test_imported_finds_imports_in_functions() -> None:
     source = "import a.b\nfrom c.d import e\nfrom . import f\ndef g():\n    import h as i\n"
     assert imported(source) == {"a", "c", "h"}
 
@@ -128,10 +127,10 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def domain_words(source: str) -> Iterator[str]:
-    """Words of the domain among a module's names and texts, with their lines.
+    """Yield domain words in a module's names and strings, with their lines.
 
-    Prose is free to take its examples from the services that use it. What another package calls
-    its own (aiokafka's OutOfOrderSequenceNumber) is not ours, SQL's ORDER BY neither.
+    Docstrings may use examples from services. Names of other packages (aiokafka's
+    OutOfOrderSequenceNumber) and SQL's ORDER BY are ignored.
     """
     tree = ast.parse(source)
     alone = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
@@ -154,7 +153,7 @@ def domain_words(source: str) -> Iterator[str]:
 
 
 def _texts(node: ast.AST) -> Iterator[str]:
-    """What a node of the syntax tree is called, or says."""
+    """Return the names and strings of a node of the syntax tree."""
     for name in ("name", "id", "attr", "arg", "asname", "value"):
         text = getattr(node, name, None)
         if isinstance(text, str):
@@ -164,7 +163,7 @@ def _texts(node: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize(
     "path", sorted((CHASSIS / "chassis").rglob("*.py")), ids=lambda path: path.stem
 )
-def test_the_chassis_has_no_word_of_the_domain_in_its_code(path: Path) -> None:
+def test_chassis_code_contains_no_domain_words(path: Path) -> None:
     assert not list(domain_words(path.read_text()))
     assert not DOMAIN & {word.lower() for word in _WORD.findall(path.stem)}
 
@@ -181,17 +180,17 @@ def test_the_chassis_has_no_word_of_the_domain_in_its_code(path: Path) -> None:
         ("from chassis import inventory", "inventory"),
     ],
 )
-def test_a_word_of_the_domain_is_seen_wherever_it_stands(source: str, word: str) -> None:
+def test_domain_words_finds_every_kind_of_name(source: str, word: str) -> None:
     assert word in " ".join(domain_words(source))
 
 
-def test_what_only_looks_like_one_is_let_through() -> None:
+def test_domain_words_ignores_library_names_and_sql() -> None:
     fine = '"""Such as `OrderPlaced`."""\nfrom x import OutOfOrderSequenceNumber\n'
     fine += 'OutOfOrderSequenceNumber\nq = "SELECT seq ORDER BY seq"\nclaims.email\nreordered = 1\n'
     assert not list(domain_words(fine))
 
 
-def test_the_prose_of_the_chassis_is_not_about_the_domain() -> None:
+def test_chassis_prose_contains_no_domain_words() -> None:
     words = re.compile(r"\b(order|product|stock|inventory|customer|basket)s?\b", re.IGNORECASE)
     allowed = re.compile(r"in order|order (of|for|by|is|was|per)|keep.* order|order kept|`[^`]*`")
     for path in sorted((CHASSIS / "chassis").rglob("*.py")):

@@ -1,4 +1,4 @@
-"""Every text and every integer that a service takes, found in its OpenAPI document."""
+"""Validation of every text and integer field of the OpenAPI documents."""
 
 import json
 import secrets
@@ -9,12 +9,12 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.conformance.samples import body_of, spoilt
+from tests.conformance.samples import body_of, with_invalid_values
 from tests.conformance.test_hostile_input import (
     BODILESS,
     ID,
     JSON,
-    admitted,
+    auth_headers,
     document_of,
     operations,
 )
@@ -36,8 +36,8 @@ SERVICES_WITH_BODIES = [name for name in SERVICES if name not in BODILESS]
 
 @pytest.fixture(params=SERVICES_WITH_BODIES)
 async def client(request: pytest.FixtureRequest, fleet: Fleet) -> Any:
-    """A client of one service, past its authentication; each service in turn."""
-    headers = admitted(fleet, request.param)
+    """An authenticated client of each service in turn."""
+    headers = auth_headers(fleet, request.param)
     url = fleet.url(request.param)
     async with httpx2.AsyncClient(base_url=url, timeout=30.0, headers=headers) as client:
         yield client
@@ -52,23 +52,23 @@ def is_whole(value: object) -> bool:
 
 
 def new_request() -> dict[str, str]:
-    """Headers of a request that was not sent before."""
+    """Return headers of a new request, with a new idempotency key."""
     return JSON | {"idempotency-key": secrets.token_hex(8)}
 
 
 def bodies(
     document: dict[str, Any], tokens: list[str], chosen: Callable[[Any], bool]
 ) -> Iterator[tuple[str, str, bytes]]:
-    """Method, path and body of each operation, with one chosen value replaced by each token."""
+    """Yield method, path and body of each operation, with one value replaced by each token."""
     for method, path, operation in operations(document):
         body = body_of(operation, document)
         if isinstance(body, dict):
-            for text in spoilt(body, tokens, chosen):
+            for text in with_invalid_values(body, tokens, chosen):
                 yield method, path.format(**PARAMETERS), text
 
 
 async def refused(client: httpx2.AsyncClient, *sent: Any) -> list[str]:
-    """Describe each of these calls that is not answered with 422."""
+    """Describe each call that does not return 422."""
     wrong = []
     for method, url, body in sent:
         answer = await client.request(method, url, content=body, headers=new_request())
@@ -77,7 +77,7 @@ async def refused(client: httpx2.AsyncClient, *sent: Any) -> list[str]:
     return wrong
 
 
-async def test_text_in_a_body_without_a_visible_character_is_422(
+async def test_body_text_without_visible_character_returns_422(
     client: httpx2.AsyncClient,
 ) -> None:
     tokens = [json.dumps(text) for text in INVISIBLE]
@@ -86,10 +86,10 @@ async def test_text_in_a_body_without_a_visible_character_is_422(
     assert await refused(client, *calls) == []
 
 
-async def test_text_in_a_query_without_a_visible_character_is_refused(
+async def test_query_text_without_visible_character_is_refused(
     client: httpx2.AsyncClient,
 ) -> None:
-    """A cursor is 400, all else 422."""
+    """400 for a cursor, 422 for all others."""
     tried = 0
     for method, path, operation in operations(await document_of(client)):
         for parameter in operation.get("parameters", ()):
@@ -106,7 +106,7 @@ async def test_text_in_a_query_without_a_visible_character_is_refused(
     assert tried
 
 
-async def test_id_in_a_path_without_a_visible_character_is_400(client: httpx2.AsyncClient) -> None:
+async def test_path_id_without_visible_character_returns_400(client: httpx2.AsyncClient) -> None:
     document = await document_of(client)
     for method, path, operation in operations(document):
         if path == path.format(**PARAMETERS) or not path.startswith("/api/"):
@@ -119,15 +119,15 @@ async def test_id_in_a_path_without_a_visible_character_is_400(client: httpx2.As
             assert answer.status_code == 400, f"{method} {url}: {answer.text}"
 
 
-async def test_integer_in_a_body_may_have_a_zero_fraction(client: httpx2.AsyncClient) -> None:
-    """JSON has one kind of number (RFC 8259, section 6)."""
+async def test_body_integer_with_zero_fraction_is_accepted(client: httpx2.AsyncClient) -> None:
+    """JSON does not distinguish integers from other numbers (RFC 8259, section 6)."""
     calls = list(bodies(await document_of(client), ["2.0", "2e0", "0.2E+1"], is_whole))
     for method, url, body in calls:
         answer = await client.request(method, url, content=body, headers=new_request())
         assert answer.status_code not in (422, 500), f"{method} {url} {body!r} {answer.text}"
 
 
-async def test_integer_in_a_body_that_is_none_is_422(client: httpx2.AsyncClient) -> None:
+async def test_body_integer_with_invalid_value_returns_422(client: httpx2.AsyncClient) -> None:
     tokens = ["2.5", '"2"', '"2.0"', "true", "1e400", "-1e400", "1e999999999", "2e-1", "[2]"]
     calls = list(bodies(await document_of(client), tokens, is_whole))
     assert await refused(client, *calls) == []

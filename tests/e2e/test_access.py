@@ -1,7 +1,7 @@
-"""Who may do what, at the gateway, with real tokens: every operation, every kind of caller.
+"""Authorization at the gateway with real tokens: every operation, every kind of caller.
 
-The calls are made from the services' own API documents and the gateway's role table, so that what
-is added to either is tested as well.
+The calls are generated from the services' OpenAPI documents and the gateway's role table, so that
+additions to either are tested automatically.
 """
 
 import importlib.util
@@ -22,17 +22,17 @@ APIS = {service.name for service in present(ROOT) if service.api} - {GATEWAY}
 USERS = ("alice", "bob", "admin")
 ANONYMOUS, PROGRAM = "anonymous", "a program without roles"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-NOTHING_HERE = "There is nothing at this address."
+NOT_FOUND_DETAIL = "There is nothing at this address."
 
 
 def role_table() -> list[tuple[str, str, str, str]]:
-    """Service, method, path and access of each row; loaded by its file, for its package is `app`,
-    as every service's is."""
+    """Return service, method, path and access of each row. The module is loaded by its path,
+    because its package is named `app`, as in every service."""
     spec = importlib.util.spec_from_file_location("policy", ROOT / GATEWAY / "app/policy.py")
     assert spec is not None
     assert spec.loader is not None
     policy = importlib.util.module_from_spec(spec)
-    sys.modules["policy"] = policy  # where its dataclasses look themselves up
+    sys.modules["policy"] = policy  # dataclasses look up their module here
     spec.loader.exec_module(policy)
     rows = [(row.upstream, row.method, row.path, row.access.name) for row in policy.TABLE]
     return [row for row in rows if row[0] in APIS or (ROOT / row[0] / "app/main.py").exists()]
@@ -43,7 +43,7 @@ TABLE = role_table()
 
 @dataclass(frozen=True)
 class Call:
-    """One operation of a service, as its document has it."""
+    """An operation of a service's OpenAPI document."""
 
     service: str
     method: str
@@ -58,15 +58,15 @@ class Call:
 
     @property
     def body(self) -> dict[str, Any] | None:
-        """Enough to be understood where it is about an order; else too little to do anything."""
+        """Return a valid body for an order operation, else one that is refused with 422."""
         if self.method == "GET":
             return None
         return {"status": "SHIPPED"} if self.path.endswith("/status") else {}
 
 
 @pytest.fixture(scope="module")
-async def offered(fleet: Fleet) -> list[Call]:
-    """Every operation below /api of every service that runs, in the order of its document."""
+async def operations(fleet: Fleet) -> list[Call]:
+    """All operations below /api of all running services, in document order."""
     found = []
     async with httpx2.AsyncClient() as client:
         for service in sorted(APIS):
@@ -82,7 +82,7 @@ async def offered(fleet: Fleet) -> list[Call]:
 
 @pytest.fixture(scope="module")
 async def callers(fleet: Fleet) -> AsyncIterator[Mapping[str, httpx2.AsyncClient]]:
-    """A client of the gateway for each kind of caller."""
+    """Return a client of the gateway for each kind of caller."""
     program = httpx2.post(
         f"{fleet.identity.endpoints}/token",
         data={
@@ -106,26 +106,26 @@ async def callers(fleet: Fleet) -> AsyncIterator[Mapping[str, httpx2.AsyncClient
 
 
 def is_forbidden(answer: httpx2.Response) -> bool:
-    """A refusal of the door's, or nothing behind it: not what somebody gets who may."""
-    nothing = answer.status_code == 404 and answer.json()["detail"] == NOTHING_HERE
+    """Return True if the gateway refused the request or found no operation."""
+    nothing = answer.status_code == 404 and answer.json()["detail"] == NOT_FOUND_DETAIL
     return nothing or answer.status_code in (401, 403, 405)
 
 
-# --- the table ---
+# --- role table ---
 
 
-def test_promise_49_every_operation_has_a_policy_and_every_policy_an_operation(
-    offered: list[Call],
+def test_promise_49_operations_and_policies_correspond(
+    operations: list[Call],
 ) -> None:
-    """Promise 49: deny by default; a row of a service that is not there yet waits for it."""
-    documented = {(call.service, call.method, call.path) for call in offered}
+    """Promise 49: deny by default. Rows for services that do not exist yet are ignored."""
+    documented = {(call.service, call.method, call.path) for call in operations}
     assert {row[:3] for row in TABLE} == documented
 
 
-def test_an_address_means_the_same_operation_at_the_gateway_and_at_its_service(
-    offered: list[Call],
+def test_path_routes_to_same_operation_at_gateway_and_service(
+    operations: list[Call],
 ) -> None:
-    """The service takes the first route that fits, the gateway the most literal one."""
+    """The service uses the first matching route, the gateway the most literal one."""
 
     def shape(call: Call) -> list[bool]:
         return [part.startswith("{") for part in call.path.split("/")]
@@ -136,7 +136,7 @@ def test_an_address_means_the_same_operation_at_the_gateway_and_at_its_service(
             a == b or "{" in a + b for a, b in zip(parts, others, strict=True)
         )
 
-    for first, later in combinations(offered, 2):
+    for first, later in combinations(operations, 2):
         if first.service == later.service and first.method == later.method:
             assert not overlap(first, later) or shape(first) < shape(later), (first, later)
 
@@ -153,35 +153,35 @@ MAY: dict[str, set[str]] = {
 }
 
 
-@pytest.mark.parametrize("who", MAY)
-async def test_promise_49_each_caller_reaches_the_functions_of_their_role_and_no_other(
-    offered: list[Call], callers: Mapping[str, httpx2.AsyncClient], who: str
+@pytest.mark.parametrize("caller", MAY)
+async def test_promise_49_callers_reach_only_operations_of_their_role(
+    operations: list[Call], callers: Mapping[str, httpx2.AsyncClient], caller: str
 ) -> None:
-    """Promise 49: what has no row is for nobody, the admin included."""
+    """Promise 49: an operation without a row is refused for every caller, including admins."""
     access = {row[:3]: row[3] for row in TABLE}
-    for call in offered:
-        url = call.url(email=f"{who}@example.com".replace(" ", "-"))
-        answer = await callers[who].request(call.method, url, json=call.body)
-        where = (who, call, answer.status_code, answer.text)
+    for call in operations:
+        url = call.url(email=f"{caller}@example.com".replace(" ", "-"))
+        answer = await callers[caller].request(call.method, url, json=call.body)
+        where = (caller, call, answer.status_code, answer.text)
         assert answer.status_code < 500, where
-        if access.get((call.service, call.method, call.path)) in MAY[who]:
+        if access.get((call.service, call.method, call.path)) in MAY[caller]:
             assert not is_forbidden(answer), where
         else:
-            assert answer.status_code == (401 if who == ANONYMOUS else 403), where
+            assert answer.status_code == (401 if caller == ANONYMOUS else 403), where
 
 
-@pytest.mark.parametrize("who", MAY)
-async def test_promise_49_what_no_service_offers_is_there_for_nobody(
-    offered: list[Call], callers: Mapping[str, httpx2.AsyncClient], who: str
+@pytest.mark.parametrize("caller", MAY)
+async def test_promise_49_paths_and_methods_without_operation_are_refused(
+    operations: list[Call], callers: Mapping[str, httpx2.AsyncClient], caller: str
 ) -> None:
-    """Promise 49: every other method of every address, and what lies beside the APIs."""
-    known = {(call.method, call.path) for call in offered}
-    addresses = {call.path: call for call in offered}
+    """Promise 49: every other method of every path, and paths outside the APIs."""
+    known = {(call.method, call.path) for call in operations}
+    addresses = {call.path: call for call in operations}
     calls = [
         (method, call.url())
         for path, call in addresses.items()
         for method in METHODS
-        if (method, path) not in known and not shadowed(method, path, offered)
+        if (method, path) not in known and not matches_other_operation(method, path, operations)
     ]
     calls += [
         ("GET", path)
@@ -196,18 +196,19 @@ async def test_promise_49_what_no_service_offers_is_there_for_nobody(
     ]
     assert len(calls) > 40
     for method, url in calls:
-        answer = await callers[who].request(method, url, json={} if method != "GET" else None)
-        assert answer.status_code in (400, 404, 405), (who, method, url, answer.text)
+        answer = await callers[caller].request(method, url, json={} if method != "GET" else None)
+        assert answer.status_code in (400, 404, 405), (caller, method, url, answer.text)
 
 
-def shadowed(method: str, path: str, offered: list[Call]) -> bool:
-    """Whether another operation's template takes this address: PUT /api/products/search is one."""
+def matches_other_operation(method: str, path: str, operations: list[Call]) -> bool:
+    """Return True if another operation's template matches this path, such as
+    PUT /api/products/search."""
     parts = path.split("/")
     return any(
         call.method == method
         and len(parts) == len(others := call.path.split("/"))
         and all("{" in b or a == b for a, b in zip(parts, others, strict=True))
-        for call in offered
+        for call in operations
     )
 
 
@@ -225,35 +226,35 @@ async def place(
 
 @pytest.fixture
 async def orders(shop: Shop, callers: Mapping[str, httpx2.AsyncClient]) -> list[dict[str, Any]]:
-    """Two orders of alice's."""
+    """Two orders of Alice."""
     placed = [await place(callers["alice"], shop, "alice@example.com") for _ in range(2)]
     assert [answer.status_code for answer in placed] == [201, 201]
     return [answer.json() for answer in placed]
 
 
-def about_an_order(offered: list[Call]) -> Iterator[Call]:
-    found = [call for call in offered if call.service == "order-service" and "{" in call.path]
+def order_operations(operations: list[Call]) -> Iterator[Call]:
+    found = [call for call in operations if call.service == "order-service" and "{" in call.path]
     assert len(found) >= 4
     yield from found
 
 
-async def test_promise_48_nobody_reaches_anothers_order_by_any_operation(
-    offered: list[Call],
+async def test_promise_48_order_of_other_customer_is_not_accessible(
+    operations: list[Call],
     orders: list[dict[str, Any]],
     callers: Mapping[str, httpx2.AsyncClient],
 ) -> None:
-    """Promise 48: every operation that names an order or a person."""
-    for call in about_an_order(offered):
+    """Promise 48: every operation with an order id or an e-mail address."""
+    for call in order_operations(operations):
         url = call.url(order_id=orders[0]["id"], email="alice@example.com")
-        for who, expected in ((ANONYMOUS, 401), ("bob", 403), (PROGRAM, 403)):
-            answer = await callers[who].request(call.method, url, json=call.body)
-            assert answer.status_code == expected, (who, call, answer.text)
+        for caller, expected in ((ANONYMOUS, 401), ("bob", 403), (PROGRAM, 403)):
+            answer = await callers[caller].request(call.method, url, json=call.body)
+            assert answer.status_code == expected, (caller, call, answer.text)
             assert orders[0]["order_number"] not in answer.text
     standing = await callers["alice"].get(f"/api/orders/{orders[0]['id']}")
     assert standing.json() == orders[0]
 
 
-async def test_promise_48_nobody_places_an_order_for_another(
+async def test_promise_48_order_for_other_customer_is_refused(
     shop: Shop, callers: Mapping[str, httpx2.AsyncClient]
 ) -> None:
     for email in ("alice@example.com", "ALICE@example.com"):
@@ -267,7 +268,7 @@ async def test_promise_48_nobody_places_an_order_for_another(
     assert his.json()["customer_email"] == "bob@example.com"
 
 
-async def test_promise_48_an_admin_may_act_for_anybody(
+async def test_promise_48_admin_may_access_all_orders(
     shop: Shop, orders: list[dict[str, Any]], callers: Mapping[str, httpx2.AsyncClient]
 ) -> None:
     admin, (first, second) = callers["admin"], orders
@@ -282,10 +283,10 @@ async def test_promise_48_an_admin_may_act_for_anybody(
     assert (await place(admin, shop, "alice@example.com")).status_code == 201
 
 
-async def test_promise_48_lists_hold_the_callers_own_rows_and_no_other(
+async def test_promise_48_lists_contain_only_orders_of_caller(
     shop: Shop, orders: list[dict[str, Any]], callers: Mapping[str, httpx2.AsyncClient]
 ) -> None:
-    """Promise 48: also with another's cursor, and with filters that nobody offers."""
+    """Promise 48: also with a cursor of another customer, and with unknown filters."""
     assert (await place(callers["bob"], shop, "Bob@Example.com")).status_code == 201
     page = await callers["alice"].get("/api/orders/me?limit=1")
     assert page.json()[0]["id"] == orders[1]["id"]
@@ -323,10 +324,10 @@ SPELLINGS = (
 )
 
 
-async def test_promise_48_no_spelling_of_anothers_address_opens_their_list(
+async def test_promise_48_variants_of_other_email_address_are_refused(
     orders: list[dict[str, Any]], callers: Mapping[str, httpx2.AsyncClient]
 ) -> None:
-    """Promise 48: case, encodings, look-alikes; alice's own is hers in any case."""
+    """Promise 48: case, encodings and homoglyphs. Alice's own address works in any case."""
     for spelling in SPELLINGS:
         answer = await callers["bob"].get(f"/api/orders/user/{spelling}")
         assert answer.status_code in (400, 403), (spelling, answer.text)
@@ -336,7 +337,7 @@ async def test_promise_48_no_spelling_of_anothers_address_opens_their_list(
         assert orders[0]["id"] in answer.text
 
 
-async def test_promise_48_no_spelling_of_an_orders_id_opens_it(
+async def test_promise_48_variants_of_order_id_are_refused(
     orders: list[dict[str, Any]], callers: Mapping[str, httpx2.AsyncClient]
 ) -> None:
     order_id = str(orders[0]["id"])
@@ -355,13 +356,13 @@ async def test_promise_48_no_spelling_of_an_orders_id_opens_it(
             assert orders[0]["order_number"] not in answer.text
 
 
-# --- the tokens themselves ---
+# --- tokens ---
 
 
-async def test_promise_39_a_token_of_another_kind_or_changed_is_401_in_the_fleet(
+async def test_promise_39_altered_or_wrong_token_returns_401_in_fleet(
     fleet: Fleet,
 ) -> None:
-    """Promise 39: what the real provider signs, but not for this; the table is played elsewhere."""
+    """Promise 39: tokens that the real provider signed for another purpose, and altered ones."""
     form = {"grant_type": "password", "client_id": "storefront", "scope": "openid"}
     form |= {"username": "admin", "password": "admin"}
     given = httpx2.post(f"{fleet.identity.endpoints}/token", data=form).json()
@@ -371,9 +372,9 @@ async def test_promise_39_a_token_of_another_kind_or_changed_is_401_in_the_fleet
     wrong = {
         "an ID token": given["id_token"],
         "a refresh token": given["refresh_token"],
-        "another's payload": f"{head}.{other[1]}.{signature}",
-        "another's signature": f"{head}.{payload}.{other[2]}",
-        "cut short": good[:-20],
+        "other payload": f"{head}.{other[1]}.{signature}",
+        "other signature": f"{head}.{payload}.{other[2]}",
+        "truncated": good[:-20],
         "no token": "none",
     }
     async with httpx2.AsyncClient() as client:
@@ -392,11 +393,11 @@ async def test_promise_39_a_token_of_another_kind_or_changed_is_401_in_the_fleet
             assert good_one.status_code == 200
 
 
-async def test_the_doctor_knows_the_fleets_tokens_and_what_is_wrong_with_others(
+async def test_doctor_accepts_fleet_token_and_explains_invalid_one(
     fleet: Fleet,
 ) -> None:
-    said = await fleet.run("doctor", "-u", "alice")
-    assert "The gateway accepts it" in said
-    assert "roles: customer" in said
+    printed = await fleet.run("doctor", "-u", "alice")
+    assert "The gateway accepts it" in printed
+    assert "roles: customer" in printed
     with pytest.raises(AssertionError, match="not a signed token"):
         await fleet.run("doctor", "hello")

@@ -1,4 +1,4 @@
-"""E-mail addresses: what can be ordered with can be read back, in every form, and mailed to."""
+"""E-mail addresses: orders with any valid address can be listed by it and are mailed to it."""
 
 import secrets
 from urllib.parse import quote
@@ -14,7 +14,7 @@ LOCAL_PARTS = [
 
 
 async def read_back(fleet: Fleet, shop: Shop, address: str) -> dict[str, list[str]]:
-    """The ids of a customer's orders, by where they were asked for."""
+    """Return the ids of a customer's orders, by the service that listed them."""
     admin = {"Authorization": f"Bearer {fleet.identity.token('admin')}"}
     path = f"/api/orders/user/{quote(address, safe='')}"
     found = {}
@@ -26,7 +26,7 @@ async def read_back(fleet: Fleet, shop: Shop, address: str) -> dict[str, list[st
 
 
 @pytest.mark.parametrize("local", LOCAL_PARTS)
-async def test_order_of_any_address_is_read_back_at_service_and_gateway(
+async def test_order_is_listed_by_any_address_at_service_and_gateway(
     fleet: Fleet, shop: Shop, local: str
 ) -> None:
     address = f"{local}-{secrets.token_hex(4)}@example.com"
@@ -37,9 +37,7 @@ async def test_order_of_any_address_is_read_back_at_service_and_gateway(
     assert await read_back(fleet, shop, address) == {"order-service": [order], GATEWAY: [order]}
 
 
-async def test_address_at_an_internationalised_domain_is_one_in_all_its_forms(
-    fleet: Fleet, shop: Shop
-) -> None:
+async def test_all_forms_of_internationalised_domain_are_equal(fleet: Fleet, shop: Shop) -> None:
     name = f"idn-{secrets.token_hex(4)}"
     product = await shop.stock(5)
     ascii_form = f"{name}@xn--bcher-kva.example"
@@ -57,7 +55,7 @@ async def test_address_at_an_internationalised_domain_is_one_in_all_its_forms(
 
 
 @pytest.mark.parametrize("address", ["jürgen@example.com", "a@-ü.example", "a@example.com."])
-async def test_address_that_cannot_be_used_is_422_with_a_sentence(shop: Shop, address: str) -> None:
+async def test_invalid_address_returns_422_with_explanation(shop: Shop, address: str) -> None:
     refused = await shop.place(("p", 1), email=address)
     assert refused.status_code == 422
     [error] = refused.json()["detail"]

@@ -1,4 +1,4 @@
-"""The assistant in the fleet: nobody waits for it, and its follow-up comes once."""
+"""ai-service in the fleet: confirmations do not wait for it, and each order gets one follow-up."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ import pytest
 
 from tests.fleet_under_test import ROOT, Fleet, Shop, load, new_email, until
 
-# They bring a model on this machine's loopback, where no container finds it.
+# They run a fake model on the loopback interface, which containers cannot reach.
 pytestmark = pytest.mark.local
 CLIENTS = 16
 
 
 class FailingModel:
-    """Takes every question; hangs, or says 500."""
+    """A model server that hangs or returns 500."""
 
     def __init__(self) -> None:
         self.mode = "hang"
@@ -35,7 +35,7 @@ class FailingModel:
                 await reader.readexactly(int(length.split(":")[1]))
                 self.asked += 1
                 if self.mode == "hang":
-                    await reader.read()  # until the client leaves
+                    await reader.read()  # until the client disconnects
                 writer.write(b"HTTP/1.1 500 X\r\ncontent-length: 2\r\n\r\n{}")
                 await writer.drain()
         writer.close()
@@ -51,8 +51,8 @@ class FailingModel:
 
 
 @asynccontextmanager
-async def asking(fleet: Fleet, model: FailingModel) -> AsyncIterator[None]:
-    """ai-service, started again with this model; as it was, afterwards."""
+async def ai_with_model(fleet: Fleet, model: FailingModel) -> AsyncIterator[None]:
+    """Restart ai-service with this model; restore it afterwards."""
     settings = {"GROQ_API_KEY": "k", "GROQ_BASE_URL": model.url, "MODEL_BUDGET_SECONDS": "1"}
     with fleet.settings(settings):
         await fleet.run("restart", "ai-service")
@@ -61,11 +61,11 @@ async def asking(fleet: Fleet, model: FailingModel) -> AsyncIterator[None]:
 
 
 async def place(shop: Shop, product: str, email: str, count: int) -> list[dict[str, Any]]:
-    left = iter(range(count))
+    remaining_stock = iter(range(count))
     placed: list[dict[str, Any]] = []
 
     async def customer() -> None:
-        for _ in left:
+        for _ in remaining_stock:
             answer = await shop.place((product, 1), email=email)
             assert answer.status_code == 201, answer.text
             placed.append(answer.json())
@@ -75,25 +75,25 @@ async def place(shop: Shop, product: str, email: str, count: int) -> list[dict[s
 
 
 async def follow_ups(shop: Shop, email: str) -> Counter[str]:
-    """How many follow-ups there are for each order number."""
+    """Count the follow-ups of each order number."""
     subjects = await shop.mails_of(email)
     found = (s.removeprefix("Your order ").split(":")[0] for s in subjects if ": " in s)
     return Counter(found)
 
 
-async def followed_up(shop: Shop, email: str, numbers: set[str], seconds: float) -> None:
+async def wait_for_follow_ups(shop: Shop, email: str, numbers: set[str], seconds: float) -> None:
     async def all_there() -> bool:
         return numbers <= set(await follow_ups(shop, email))
 
     await until(all_there, seconds, f"{len(numbers)} follow-ups", every=0.3)
 
 
-async def test_promise_29_confirmations_are_on_time_whatever_the_model_does(
+async def test_promise_29_confirmations_are_on_time_in_every_model_state(
     fleet: Fleet, shop: Shop
 ) -> None:
-    """Promise 29: it hangs, then fails, and ai-service is killed meanwhile. One follow-up each."""
+    """Promise 29: the model hangs, then fails, ai-service is killed. One follow-up per order."""
     product, email, model = await shop.stock(1_000), new_email("ai"), FailingModel()
-    async with model.serve(), asking(fleet, model):
+    async with model.serve(), ai_with_model(fleet, model):
         orders = await place(shop, product, email, 50)
         await fleet.run("kill", "ai-service")
         orders += await place(shop, product, email, 50)
@@ -101,12 +101,12 @@ async def test_promise_29_confirmations_are_on_time_whatever_the_model_does(
         model.mode = "error"
         await fleet.run("restart", "ai-service")
         numbers = {order["order_number"] for order in orders}
-        await followed_up(shop, email, numbers, 60)
+        await wait_for_follow_ups(shop, email, numbers, 60)
         assert model.asked > 0
     assert set((await follow_ups(shop, email)).values()) == {1}
 
 
-async def test_an_order_that_is_published_again_is_followed_up_once(shop: Shop) -> None:
+async def test_republished_order_gets_one_follow_up(shop: Shop) -> None:
     email = new_email("again")
     event = load(ROOT / "contracts/events/order-placed.v1.sample.json")
     numbers = []
@@ -121,11 +121,11 @@ async def test_an_order_that_is_published_again_is_followed_up_once(shop: Shop) 
         numbers.append(event["order_number"])
         for _ in range(2 if name == "twice" else 1):
             await shop.publish_raw("order-placed", json.dumps(event).encode(), key=b"same")
-    await followed_up(shop, email, set(numbers), 40)
+    await wait_for_follow_ups(shop, email, set(numbers), 40)
     assert await follow_ups(shop, email) == Counter(dict.fromkeys(numbers, 1))
 
 
-async def test_what_is_sold_is_known_at_once_and_what_is_not_is_not_named(
+async def test_assistant_names_new_product_and_not_deleted_product(
     fleet: Fleet, shop: Shop
 ) -> None:
     url = fleet.url("ai-service") + "/api/ai/chat"

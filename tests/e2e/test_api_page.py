@@ -1,4 +1,4 @@
-"""The gateway's one page, of the documents that the real services serve."""
+"""The API page of the gateway, which merges the OpenAPI documents of the services."""
 
 import re
 from typing import Any
@@ -31,7 +31,7 @@ def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]
 
 
 def resolved(value: Any, document: dict[str, Any]) -> Any:
-    """With each reference replaced by what it refers to, whatever its name is here."""
+    """Replace each reference by its target, so that component names do not matter."""
     if isinstance(value, list):
         return [resolved(item, document) for item in value]
     if not isinstance(value, dict):
@@ -42,7 +42,7 @@ def resolved(value: Any, document: dict[str, Any]) -> Any:
     return {key: resolved(item, document) for key, item in value.items()}
 
 
-async def test_the_gateways_document_is_a_valid_one_of_all_services_calls(fleet: Fleet) -> None:
+async def test_gateway_document_is_valid_and_contains_all_operations(fleet: Fleet) -> None:
     merged = await document_of(fleet, "api-gateway")
     OpenAPIV31SpecValidator(merged).validate()
     theirs: set[tuple[str, str]] = set()
@@ -53,9 +53,7 @@ async def test_the_gateways_document_is_a_valid_one_of_all_services_calls(fleet:
 
 
 @pytest.mark.parametrize("service", APIS)
-async def test_a_call_takes_and_gives_at_the_gateway_what_its_service_says(
-    fleet: Fleet, service: str
-) -> None:
+async def test_operation_at_gateway_equals_operation_of_service(fleet: Fleet, service: str) -> None:
     merged, own = await document_of(fleet, "api-gateway"), await document_of(fleet, service)
     shown = operations(merged)
     for key, operation in operations(own).items():
@@ -68,7 +66,7 @@ async def test_a_call_takes_and_gives_at_the_gateway_what_its_service_says(
         assert shown[key]["tags"] == [service]
 
 
-async def test_every_call_says_for_whom_it_is_and_how_the_gateway_refuses(fleet: Fleet) -> None:
+async def test_every_operation_documents_its_roles_and_gateway_errors(fleet: Fleet) -> None:
     for key, operation in operations(await document_of(fleet, "api-gateway")).items():
         assert operation["description"].startswith("**For "), key
         is_public = operation["description"].startswith("**For anyone.**")
@@ -80,7 +78,7 @@ async def test_every_call_says_for_whom_it_is_and_how_the_gateway_refuses(fleet:
             assert list(content) == ["application/problem+json"], key
 
 
-async def test_the_page_needs_no_host_but_its_own_and_the_identity_providers(
+async def test_api_page_contacts_only_gateway_and_identity_provider(
     fleet: Fleet,
 ) -> None:
     async with httpx2.AsyncClient(base_url=fleet.url("api-gateway")) as client:
@@ -94,7 +92,9 @@ async def test_the_page_needs_no_host_but_its_own_and_the_identity_providers(
     policy = page.headers["content-security-policy"]
     assert back.headers["content-security-policy"] == policy
     for headers in (page.headers, back.headers):
-        assert "cross-origin-opener-policy" not in headers  # it would part page and login
+        assert (
+            "cross-origin-opener-policy" not in headers
+        )  # it would separate the page from the login window
     flows = document["components"]["securitySchemes"]["login"]["flows"]
     login = flows["authorizationCode"]
     assert {login["tokenUrl"], flows["password"]["tokenUrl"]} == {login["refreshUrl"]}

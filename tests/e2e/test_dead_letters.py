@@ -1,4 +1,4 @@
-"""Dead letters are replayed to the one group that gave them up, and no effect is doubled."""
+"""Dead letters are replayed to the consumer group that wrote them, without duplicate effects."""
 
 import json
 import re
@@ -22,32 +22,32 @@ _COUNTER = re.compile(
 )
 
 Sent = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
-"""A record's key, value and headers."""
+"""Key, value and headers of a record."""
 
 
 async def outcomes(shop: Shop, service: str) -> Counter[str]:
-    """What a service's group has done with the messages of `order-placed`, since its start."""
+    """Return the outcomes of a service's messages of `order-placed` since its start."""
     answer = await shop.http.get(f"{shop.fleet.url(service)}/metrics", headers=SCRAPE)
     assert answer.status_code == 200, answer.text
     return Counter({outcome: int(count) for outcome, count in _COUNTER.findall(answer.text)})
 
 
-async def both(shop: Shop) -> tuple[Counter[str], Counter[str]]:
+async def outcomes_of_both(shop: Shop) -> tuple[Counter[str], Counter[str]]:
     return await outcomes(shop, GROUP), await outcomes(shop, OTHERS)
 
 
-async def all_were_seen(
+async def wait_for_outcomes(
     shop: Shop,
     before: tuple[Counter[str], Counter[str]],
     by_group: Counter[str],
     by_others: Counter[str],
 ) -> None:
-    """Since `before` the two groups have come to these outcomes, and to no others."""
+    """Wait until the two groups have exactly these outcomes more than in `before`."""
     found = before
 
     async def seen() -> bool:
         nonlocal found
-        found = await both(shop)
+        found = await outcomes_of_both(shop)
         return (found[0] - before[0], found[1] - before[1]) == (by_group, by_others)
 
     try:
@@ -57,7 +57,7 @@ async def all_were_seen(
 
 
 async def records_of(fleet: Fleet, topic: str) -> list[Record]:
-    """All that is on a topic."""
+    """Return all records of a topic."""
     async with topic_reader(fleet.kafka) as reader:
         topics = await reader.topics()
         spans = await reader.spans({topic: topics[topic]})
@@ -74,8 +74,8 @@ async def send(fleet: Fleet, topic: str, records: Sequence[Sent]) -> None:
         await producer.stop()
 
 
-def never_handled(email: str) -> dict[str, Any]:
-    """An event that is well-formed and has caused nothing yet."""
+def new_event(email: str) -> dict[str, Any]:
+    """Return a valid event that was not processed yet."""
     order = str(uuid4())
     sample: dict[str, Any] = load(ROOT / "contracts/events/order-placed.v1.sample.json")
     return sample | {
@@ -88,7 +88,7 @@ def never_handled(email: str) -> dict[str, Any]:
 
 
 def buried(event: dict[str, Any], cause: str) -> Sent:
-    """The event as notification-service buries it when it fails for that cause."""
+    """Return the dead letter that notification-service writes for this event and cause."""
     reasons = {
         "x-original-topic": TOPIC,
         "x-original-partition": "0",
@@ -103,63 +103,63 @@ def buried(event: dict[str, Any], cause: str) -> Sent:
     return event["order_id"].encode(), json.dumps(event).encode(), headers
 
 
-async def each_has_one_mail(shop: Shop, events: Sequence[dict[str, Any]]) -> None:
+async def assert_one_mail_each(shop: Shop, events: Sequence[dict[str, Any]]) -> None:
     for event in events:
         subjects = Counter(await shop.mails_of(event["customer_email"]))
         assert subjects[f"Your order {event['order_number']} is confirmed"] == 1, subjects
 
 
-async def test_promise_28_letters_are_replayed_to_their_group_and_no_effect_is_doubled(
+async def test_promise_28_dead_letters_are_replayed_once_to_their_group(
     fleet: Fleet, shop: Shop
 ) -> None:
-    """Five that were never handled, and three whose mail went out before they were given up."""
+    """Five events that were never handled, and three that were mailed before they failed."""
     product, email, cause = await shop.stock(10), new_email("mailed"), f"Away{secrets.token_hex(4)}"
-    before = await both(shop)
+    before = await outcomes_of_both(shop)
     orders = [(await shop.place((product, 1), email=email)).json() for _ in range(3)]
     await shop.confirmed_by_mail(orders, seconds=60)
-    await all_were_seen(shop, before, Counter(processed=3), Counter(processed=3))
+    await wait_for_outcomes(shop, before, Counter(processed=3), Counter(processed=3))
     ids = {order["id"] for order in orders}
     placed = [json.loads(one.value) for one in await records_of(fleet, TOPIC) if _has_id(one, ids)]
-    fresh = [never_handled(new_email(f"fresh-{number}")) for number in range(5)]
+    fresh = [new_event(new_email(f"fresh-{number}")) for number in range(5)]
     events = [*placed, *fresh]
     assert len(events) == 8
     await send(fleet, f"{TOPIC}.dlq", [buried(event, cause) for event in events])
 
-    before = await both(shop)
-    said = await fleet.run("dlq", "replay", TOPIC, "--error", cause, "--yes")
-    assert "Replayed 8." in said
-    await all_were_seen(shop, before, Counter(processed=8), Counter(skipped_replay=8))
-    await each_has_one_mail(shop, events)
+    before = await outcomes_of_both(shop)
+    printed = await fleet.run("dlq", "replay", TOPIC, "--error", cause, "--yes")
+    assert "Replayed 8." in printed
+    await wait_for_outcomes(shop, before, Counter(processed=8), Counter(skipped_replay=8))
+    await assert_one_mail_each(shop, events)
 
     again = await fleet.run("dlq", "replay", TOPIC, "--error", cause, "--yes")
     assert "left out: 8, replayed already" in again
 
-    # As when the command dies before it has written down what it sent.
+    # As if the command had crashed before it recorded what it sent.
     everything = await records_of(fleet, TOPIC)
-    letters = {event["order_id"] for event in events}
-    replayed = [one for one in everything if _has_id(one, letters) and _is_replay(one)]
+    dead_letter_counts = {event["order_id"] for event in events}
+    replayed = [one for one in everything if _has_id(one, dead_letter_counts) and _is_replay(one)]
     assert len(replayed) == 8
     await send(fleet, TOPIC, [(one.key, one.value, list(one.headers)) for one in replayed])
-    await all_were_seen(shop, before, Counter(processed=16), Counter(skipped_replay=16))
-    await each_has_one_mail(shop, events)
+    await wait_for_outcomes(shop, before, Counter(processed=16), Counter(skipped_replay=16))
+    await assert_one_mail_each(shop, events)
     follow_ups = await records_of(fleet, "ai-notification-ready")
     assert not [one for one in follow_ups if _has_id(one, {event["order_id"] for event in fresh})]
 
 
-async def test_a_letter_that_fails_again_is_a_new_one_of_the_same_group(
+async def test_replayed_dead_letter_that_fails_again_is_dead_lettered_again(
     fleet: Fleet, shop: Shop
 ) -> None:
     poison = f"not json {secrets.token_hex(8)}".encode()
     await shop.publish_raw(TOPIC, poison)
 
-    async def letters() -> Counter[str]:
+    async def dead_letter_counts() -> Counter[str]:
         found = [one for one in await records_of(fleet, f"{TOPIC}.dlq") if one.value == poison]
         return Counter(dict(one.headers)["x-consumer-group"].decode() for one in found)
 
     async def buried_by_both() -> bool:
-        return await letters() == Counter({GROUP: 1, OTHERS: 1})
+        return await dead_letter_counts() == Counter({GROUP: 1, OTHERS: 1})
 
-    await until(buried_by_both, 60, "both groups have buried it")
+    await until(buried_by_both, 60, "both groups have dead-lettered it")
     mine = next(
         one
         for one in await records_of(fleet, f"{TOPIC}.dlq")
@@ -173,10 +173,10 @@ async def test_a_letter_that_fails_again_is_a_new_one_of_the_same_group(
 
     async def seen_again() -> bool:
         passed = (await outcomes(shop, OTHERS))["skipped_replay"]
-        return (await letters())[GROUP] == 2 and passed == skipped + 1
+        return (await dead_letter_counts())[GROUP] == 2 and passed == skipped + 1
 
-    await until(seen_again, 60, "its group has buried it again, the other has skipped it")
-    assert (await letters())[OTHERS] == 1
+    await until(seen_again, 60, "its group has dead-lettered it again, the other skipped it")
+    assert (await dead_letter_counts())[OTHERS] == 1
     assert "state    replayed" in await fleet.run("dlq", "show", TOPIC, place)
 
 

@@ -1,4 +1,4 @@
-"""Parts of the fleet are killed, stopped and starved under load; nothing promised is lost."""
+"""Parts of the fleet are killed and paused under load; no order, event or mail is lost."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ CLIENTS = 16
 
 
 @pytest.fixture(autouse=True)
-async def _whole_again(fleet: Fleet) -> AsyncIterator[None]:
-    """Whatever a test has broken runs again before the next one begins."""
+async def restore_fleet(fleet: Fleet) -> AsyncIterator[None]:
+    """Start everything that a test has stopped before the next test begins."""
     yield
     for name in ("kafka", "mailbox", "postgres", "mongo"):
         fleet("resume", name)
     fleet("up")
 
 
-async def place_surely(shop: Shop, product: str, email: str) -> str:
-    """Place one order, with one key, however often it takes; its id."""
+async def place_until_accepted(shop: Shop, product: str, email: str) -> str:
+    """Place an order, and retry with the same key until it is accepted. Return its id."""
     key = secrets.token_hex(8)
     while True:
         with contextlib.suppress(httpx2.TransportError):
@@ -32,22 +32,22 @@ async def place_surely(shop: Shop, product: str, email: str) -> str:
                 order_id: str = answer.json()["id"]
                 return order_id
             assert answer.status_code in (409, 503), answer.text
-        await asyncio.sleep(0.2)  # between two tries
+        await asyncio.sleep(0.2)  # retry interval
 
 
 async def place_many(
     shop: Shop, product: str, email: str, count: int, on_answer: Callable[[int], None]
 ) -> list[str]:
-    """`count` orders by 16 clients; the ids of those that got their 201.
+    """Place `count` orders with 16 clients. Return their ids.
 
-    A client that got none asks again with the same key until it has one, as a customer would.
+    A client that receives no 201 retries with the same key until it does.
     """
     acknowledged: list[str] = []
-    left = iter(range(count))
+    remaining_stock = iter(range(count))
 
     async def customer() -> None:
-        for _ in left:
-            acknowledged.append(await place_surely(shop, product, email))
+        for _ in remaining_stock:
+            acknowledged.append(await place_until_accepted(shop, product, email))
             on_answer(len(acknowledged))
 
     async with asyncio.timeout(120):
@@ -55,26 +55,26 @@ async def place_many(
     return acknowledged
 
 
-async def nothing_is_lost(shop: Shop, product: str, email: str, ids: list[str]) -> None:
-    """Every 201 stands and is on the topic, none is PENDING, stock plus sold is the first 1,000."""
+async def assert_nothing_lost(shop: Shop, product: str, email: str, ids: list[str]) -> None:
+    """Every 201 has an order and an event, none is PENDING, and stock plus sales is 1,000."""
     orders = await shop.settled(email, seconds=30)
     standing = {order["id"] for order in orders if order["status"] == "CONFIRMED"}
     assert set(ids) == standing
 
     async def conserved() -> bool:
-        return await shop.left(product) + len(standing) == 1_000
+        return await shop.remaining_stock(product) + len(standing) == 1_000
 
     await until(conserved, 30, "stock plus sold equals the start")
     seen = await shop.published("order-placed", standing)
     assert set(seen) == standing
 
 
-async def mailed(
+async def wait_for_confirmations(
     shop: Shop, email: str, ids: list[str], seconds: float, *, crashes: int = 0
 ) -> None:
-    """Every 201 gets its confirmation within so many seconds, and no other order does.
+    """Wait until every 201 has its confirmation mail, and check that no other order has one.
 
-    A customer who got a 503 and asked again has a cancelled order too, of which no mail tells.
+    A customer who retried after a 503 has a cancelled order as well, which is not mailed.
     """
     orders = await shop.settled(email)
     standing = [order for order in orders if order["id"] in ids]
@@ -86,9 +86,7 @@ async def mailed(
     assert not [number for number in undone if any(number in each for each in subjects)]
 
 
-async def test_order_service_is_killed_in_the_middle_of_300_orders(
-    fleet: Fleet, shop: Shop
-) -> None:
+async def test_kill_of_order_service_during_300_orders_loses_none(fleet: Fleet, shop: Shop) -> None:
     """Promises 10, 13, 16: kill -9 twice under load; retries carry their keys."""
     product, email = await shop.stock(1_000), new_email("killed")
     kills: list[asyncio.Task[None]] = []
@@ -105,11 +103,13 @@ async def test_order_service_is_killed_in_the_middle_of_300_orders(
     await asyncio.gather(*kills)
     assert len(kills) == 2
     assert len(ids) == len(set(ids)) == 300
-    await nothing_is_lost(shop, product, email, ids)
+    await assert_nothing_lost(shop, product, email, ids)
 
 
-async def test_inventory_is_killed_in_the_middle_of_150_orders(fleet: Fleet, shop: Shop) -> None:
-    """Promises 4 and 6: whatever inventory had done is found out by its key."""
+async def test_kill_of_inventory_service_during_150_orders_loses_none(
+    fleet: Fleet, shop: Shop
+) -> None:
+    """Promises 4 and 6: the outcome of an interrupted reservation is resolved by its key."""
     product, email = await shop.stock(1_000), new_email("inventory")
     kills: list[asyncio.Task[None]] = []
 
@@ -123,13 +123,11 @@ async def test_inventory_is_killed_in_the_middle_of_150_orders(fleet: Fleet, sho
 
     ids = await place_many(shop, product, email, 150, on_answer)
     await asyncio.gather(*kills)
-    await nothing_is_lost(shop, product, email, ids)
+    await assert_nothing_lost(shop, product, email, ids)
 
 
-async def test_the_broker_stands_still_for_20_seconds_and_no_order_fails(
-    fleet: Fleet, shop: Shop
-) -> None:
-    """Promise 17; and order-service, killed and started meanwhile, recovers by itself."""
+async def test_broker_pause_of_20_seconds_fails_no_order(fleet: Fleet, shop: Shop) -> None:
+    """Promise 17. order-service is killed and restarted during the outage, and recovers."""
     product, email = await shop.stock(1_000), new_email("broker")
     fleet("pause", "kafka")
     paused_at = asyncio.get_running_loop().time()
@@ -144,14 +142,17 @@ async def test_the_broker_stands_still_for_20_seconds_and_no_order_fails(
         answer = await shop.place((product, 1), email=email)
         assert answer.status_code == 201, answer.text
         ids.append(answer.json()["id"])
-        await asyncio.sleep(0.2)  # the rate of this load
+        await asyncio.sleep(0.2)  # rate of the load
     await fleet.run("resume", "kafka")
-    await nothing_is_lost(shop, product, email, ids)
-    await mailed(shop, email, ids, seconds=60)
+    await assert_nothing_lost(shop, product, email, ids)
+    await wait_for_confirmations(shop, email, ids, seconds=60)
 
 
-async def test_notification_is_killed_and_each_order_has_one_mail(fleet: Fleet, shop: Shop) -> None:
-    """Promises 23 and 24: a crash may double the one mail between SMTP's yes and its record."""
+async def test_kill_of_notification_service_leaves_one_mail_per_order(
+    fleet: Fleet, shop: Shop
+) -> None:
+    """Promises 23 and 24: a crash may duplicate the one mail that SMTP accepted and that was not
+    recorded yet."""
     product, email = await shop.stock(1_000), new_email("mailed")
     kills: list[asyncio.Task[str]] = []
 
@@ -162,11 +163,11 @@ async def test_notification_is_killed_and_each_order_has_one_mail(fleet: Fleet, 
     ids = await place_many(shop, product, email, 100, on_answer)
     await asyncio.gather(*kills)
     await fleet.run("restart", "notification-service")
-    await mailed(shop, email, ids, seconds=90, crashes=1)
+    await wait_for_confirmations(shop, email, ids, seconds=90, crashes=1)
 
 
-async def test_smtp_is_away_for_20_seconds_and_no_mail_is_lost(fleet: Fleet, shop: Shop) -> None:
-    """Promise 27, in the fleet: the mailbox accepts nothing, then everything."""
+async def test_smtp_outage_of_20_seconds_loses_no_mail(fleet: Fleet, shop: Shop) -> None:
+    """Promise 27, in the fleet: the mailbox refuses connections, then accepts all mails."""
     product, email = await shop.stock(1_000), new_email("smtp")
     fleet("pause", "mailbox")
     paused_at = asyncio.get_running_loop().time()
@@ -175,12 +176,12 @@ async def test_smtp_is_away_for_20_seconds_and_no_mail_is_lost(fleet: Fleet, sho
     async def twenty_seconds_have_passed() -> bool:
         return asyncio.get_running_loop().time() - paused_at >= 20
 
-    await until(twenty_seconds_have_passed, 60, "the outage is over")
+    await until(twenty_seconds_have_passed, 60, "the outage has lasted 20 s")
     await fleet.run("resume", "mailbox")
-    await mailed(shop, email, ids, seconds=60)
+    await wait_for_confirmations(shop, email, ids, seconds=60)
 
 
-async def test_a_message_that_is_not_json_is_a_dead_letter_and_the_next_mail_comes(
+async def test_invalid_message_is_dead_lettered_and_next_mail_is_sent(
     shop: Shop,
 ) -> None:
     """Promise 25, in the fleet."""
@@ -190,7 +191,7 @@ async def test_a_message_that_is_not_json_is_a_dead_letter_and_the_next_mail_com
     order = (await shop.place((product, 1), email=email)).json()
     await shop.confirmed_by_mail([order], seconds=60)
 
-    async def buried() -> bool:
+    async def dead_lettered() -> bool:
         return poison in await shop.dead_letters("order-placed")
 
-    await until(buried, 30, "the poison is on order-placed.dlq")
+    await until(dead_lettered, 30, "the poison is on order-placed.dlq")

@@ -27,9 +27,7 @@ def behind_proxy(fleet: Fleet) -> Iterator[None]:
     fleet("restart", "order-service")
 
 
-async def test_trace_and_log_lines_of_a_request_are_found_right_after_it(
-    fleet: Fleet, shop: Shop
-) -> None:
+async def test_trace_and_log_lines_are_available_after_request(fleet: Fleet, shop: Shop) -> None:
     answer = await shop.http.get(fleet.url(GATEWAY) + "/api/orders", headers=admin(fleet))
     assert answer.status_code == 200
     trace_id = answer.headers["x-trace-id"]
@@ -40,11 +38,13 @@ async def test_trace_and_log_lines_of_a_request_are_found_right_after_it(
     assert {line.split()[0] for line in lines} == {GATEWAY, "order-service"}
 
 
-async def test_restarted_service_is_served_by_the_gateway_at_once(fleet: Fleet, shop: Shop) -> None:
+async def test_restarted_service_is_reachable_through_gateway_at_once(
+    fleet: Fleet, shop: Shop
+) -> None:
     url = fleet.url(GATEWAY) + "/api/orders"
     try:
         await fleet.run("kill", "order-service")
-        for _ in range(10):  # more than the circuit's failures in a row
+        for _ in range(10):  # more than the failures that open the circuit
             refused = await shop.http.get(url, headers=admin(fleet))
             assert refused.status_code == 503
     finally:
@@ -62,7 +62,9 @@ async def test_start_page_links_to_the_tools_of_the_fleet(fleet: Fleet, shop: Sh
         assert (await shop.http.get(url)).status_code == 200, url
 
 
-async def test_own_port_of_order_service_asks_for_a_token(fleet: Fleet, shop: Shop) -> None:
+async def test_order_service_port_requires_token_with_auth_required(
+    fleet: Fleet, shop: Shop
+) -> None:
     assert (await shop.http.get(shop.orders)).status_code == 200
     try:
         with fleet.settings({"AUTH_REQUIRED": "true"}):
@@ -74,7 +76,7 @@ async def test_own_port_of_order_service_asks_for_a_token(fleet: Fleet, shop: Sh
 
 
 @pytest.mark.usefixtures("behind_proxy")
-async def test_commands_and_services_use_no_proxy_for_this_machine(
+async def test_commands_and_services_use_no_proxy_for_local_addresses(
     fleet: Fleet, shop: Shop
 ) -> None:
     await fleet.run("seed")
@@ -96,7 +98,7 @@ async def test_commands_and_services_use_no_proxy_for_this_machine(
 async def test_examples_of_order_and_stock_operations_work_on_a_seeded_fleet(
     fleet: Fleet, shop: Shop
 ) -> None:
-    """`Try it out` in /docs sends each example as it stands in the document."""
+    """`Try it out` in /docs sends each example of the document unchanged."""
     await fleet.run("seed")
     gateway = fleet.url(GATEWAY)
     document = (await shop.http.get(f"{gateway}/openapi.json")).json()

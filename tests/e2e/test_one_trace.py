@@ -1,4 +1,4 @@
-"""An order's way through everything, as the spans tell it; and what they must not tell."""
+"""The trace of an order through all services, and personal data that must not be in telemetry."""
 
 import asyncio
 import json
@@ -15,13 +15,13 @@ from fleet.emulators.traces.store import Span, Trace
 from tests.fleet_under_test import GATEWAY, SCRAPE_TOKEN, SERVICES, Fleet, Shop, until
 
 SCRAPE = {"Authorization": f"Bearer {SCRAPE_TOKEN}"}
-MAILS = 2  # the confirmation, and the AI's follow-up
+MAILS = 2  # the confirmation and the follow-up
 
-Way = list[tuple[str, str, str]]  # service, kind and name of each span, from the top down
+SpanPath = list[tuple[str, str, str]]  # service, kind and name of each span, from the root
 
 
 class Customer:
-    """Orders through the gateway, with a token and a name that occur nowhere else."""
+    """A customer of the gateway with a unique token and name."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
@@ -30,7 +30,7 @@ class Customer:
         canary = secrets.token_hex(8)
         self.email = f"canary-{canary}@example.com"
         self.name = f"Canary {canary}"
-        self.token = shop.fleet.identity.token("admin")  # may order for others
+        self.token = shop.fleet.identity.token("admin")  # may order for other customers
         self.secrets = (canary, self.token, self.token.rpartition(".")[2])
 
     async def call(self, method: str, path: str, **options: Any) -> httpx2.Response:
@@ -49,12 +49,12 @@ def customer(shop: Shop) -> Customer:
 
 
 async def whole_trace(
-    fleet: Fleet, trace_id: str, mails: int = MAILS, ways: Sequence[Way] = ()
+    fleet: Fleet, trace_id: str, mails: int = MAILS, ways: Sequence[SpanPath] = ()
 ) -> Trace:
-    """The trace once so many mails have been sent in it, and their messages are done with.
+    """Wait until the trace has all its mails and their processing. Return the trace.
 
-    Each service sends its spans when its own second is over: those at the end of a way that no
-    mail is on may come last, so such ways are waited for by name.
+    Services export their spans every second. Spans of a path without a mail may arrive last, so
+    such paths are awaited by name.
     """
     found: list[Trace] = []
 
@@ -66,25 +66,25 @@ async def whole_trace(
         names = [span.name for span in trace.spans.values()]
         if names.count("send mail") != mails or orphans(trace):
             return False
-        there = [way_to(trace, span) for span in trace.spans.values()]
-        return all(way in there for way in ways)
+        there = [path_to(trace, span) for span in trace.spans.values()]
+        return all(path in there for path in ways)
 
     await until(complete, 60, f"trace {trace_id} is complete")
     return found[0]
 
 
 def orphans(trace: Trace) -> list[Span]:
-    """Spans whose parent never arrived; the one at the top has none."""
+    """Return spans whose parent is missing; the root span has none."""
     return [s for s in trace.spans.values() if s.parent_id and s.parent_id not in trace.spans]
 
 
-def way_to(trace: Trace, span: Span) -> Way:
-    """From the top down to a span: service, kind and name of each."""
-    way = [(span.service, span.kind, span.name)]
+def path_to(trace: Trace, span: Span) -> SpanPath:
+    """Return service, kind and name of the spans from the root to a span."""
+    path = [(span.service, span.kind, span.name)]
     while span.parent_id:
         span = trace.spans[span.parent_id]
-        way.insert(0, (span.service, span.kind, span.name))
-    return way
+        path.insert(0, (span.service, span.kind, span.name))
+    return path
 
 
 PLACED = [
@@ -118,7 +118,7 @@ FOLLOWED_UP = [
 ]
 
 
-async def test_promise_56_one_trace_from_the_gateway_to_the_mail(
+async def test_promise_56_one_trace_from_gateway_to_mail(
     fleet: Fleet, shop: Shop, customer: Customer
 ) -> None:
     placed = await customer.order(await shop.stock(100))
@@ -134,7 +134,7 @@ async def test_promise_56_one_trace_from_the_gateway_to_the_mail(
 
 
 @pytest.mark.local
-async def test_make_traces_shows_an_orders_way_by_its_number(
+async def test_make_traces_shows_trace_of_order_number(
     fleet: Fleet, shop: Shop, customer: Customer
 ) -> None:
     placed = await customer.order(await shop.stock(100))
@@ -148,8 +148,8 @@ async def test_make_traces_shows_an_orders_way_by_its_number(
     assert placed.json()["order_number"] in listed.text
 
 
-async def be_conspicuous(shop: Shop, customer: Customer) -> None:
-    """Whatever may bring an address or a token into a log: good calls, bad ones, poison."""
+async def send_personal_data(shop: Shop, customer: Customer) -> None:
+    """Send personal data in valid requests, invalid requests and invalid messages."""
     placed = await customer.order(await shop.stock(100))
     order = placed.json()["id"]
     email, token = customer.email, customer.token
@@ -172,10 +172,10 @@ async def be_conspicuous(shop: Shop, customer: Customer) -> None:
     await shop.publish_raw("order-placed", json.dumps({"customer_email": email}).encode())
     await shop.publish_raw("order-placed", f"{email} {token}".encode())
 
-    async def buried() -> bool:
+    async def dead_lettered() -> bool:
         return any(token.encode() in value for value in await shop.dead_letters("order-placed"))
 
-    await until(buried, 60, "the poison is a dead letter")
+    await until(dead_lettered, 60, "the poison is a dead letter")
     await whole_trace(shop.fleet, placed.headers["x-trace-id"])
 
 
@@ -187,31 +187,31 @@ async def metrics_of(shop: Shop, service: str, accept: str = "text/plain") -> st
     return answer.text
 
 
-async def test_promise_57_no_address_name_or_token_in_logs_metrics_and_spans(
+async def test_promise_57_no_personal_data_in_logs_metrics_and_spans(
     fleet: Fleet, shop: Shop, customer: Customer
 ) -> None:
-    await be_conspicuous(shop, customer)
-    told = {f"log of {name}": text for name, text in fleet.logs().items()}
+    await send_personal_data(shop, customer)
+    outputs = {f"log of {name}": text for name, text in fleet.logs().items()}
     for service in SERVICES:
         for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
-            told[f"metrics of {service}, {accept}"] = await metrics_of(shop, service, accept)
+            outputs[f"metrics of {service}, {accept}"] = await metrics_of(shop, service, accept)
     traces = await fleet.traces(shop.http)
     assert len(traces) > 5
-    told |= {f"trace {trace_id}": text for trace_id, text in traces.items()}
-    assert any("order-placed" in text for text in told.values())
-    for place, text in told.items():
+    outputs |= {f"trace {trace_id}": text for trace_id, text in traces.items()}
+    assert any("order-placed" in text for text in outputs.values())
+    for place, text in outputs.items():
         for secret in customer.secrets:
             assert secret not in text, place
 
 
 async def series_of(shop: Shop, service: str) -> set[str]:
-    """All series by name and labels, without their values."""
+    """Return all series by name and labels, without their values."""
     lines = (await metrics_of(shop, service)).splitlines()
     return {line.rpartition(" ")[0] for line in lines if line and line[0] != "#"}
 
 
 def random_requests() -> Iterator[tuple[str, str]]:
-    """Methods and addresses of every kind, which nobody has asked for before."""
+    """Yield random methods and paths that were not requested before."""
     word = "".join(random.choices(string.ascii_letters + string.digits, k=12))
     for method in ("GET", "PATCH", word.upper()):
         for address in (
@@ -229,7 +229,7 @@ def random_requests() -> Iterator[tuple[str, str]]:
 
 
 async def test_promise_58_ten_thousand_random_addresses_add_no_series(shop: Shop) -> None:
-    """After so many of each kind that every answer they can get has been given once."""
+    """The baseline is taken after every possible response occurred once."""
 
     async def ask(service: str, count: int) -> None:
         while count > 0:
@@ -242,7 +242,7 @@ async def test_promise_58_ten_thousand_random_addresses_add_no_series(shop: Shop
 
     await ask_all(600)
     for service in SERVICES:
-        await series_of(shop, service)  # so that the scrapes' own series are there
+        await series_of(shop, service)  # creates the series of the scrape itself
     before = {service: await series_of(shop, service) for service in SERVICES}
     await ask_all(10_000 // len(SERVICES))
     for service in SERVICES:

@@ -1,4 +1,4 @@
-"""An order from curl to mail, and the stock under many hands, on the whole fleet."""
+"""Orders from request to mail, and stock under concurrency, on the whole fleet."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from collections import Counter
 from tests.fleet_under_test import ROOT, Fleet, Shop, load, new_email
 
 
-async def test_an_order_becomes_a_mail(shop: Shop) -> None:
+async def test_order_is_confirmed_by_mail(shop: Shop) -> None:
     product = await shop.stock(5)
     email = new_email("walk")
     placed = await shop.place((product, 2), email=email)
@@ -25,24 +25,24 @@ async def test_an_order_becomes_a_mail(shop: Shop) -> None:
     assert headers["X-Event-Id"]
 
 
-async def test_a_cancelled_order_is_mailed_and_its_stock_is_back(shop: Shop) -> None:
+async def test_cancellation_is_mailed_and_returns_stock(shop: Shop) -> None:
     product = await shop.stock(5)
     email = new_email("cancel")
     order = (await shop.place((product, 2), email=email)).json()
     cancelled = await shop.http.patch(f"{shop.orders}/{order['id']}/cancel")
     assert cancelled.json()["status"] == "CANCELLED"
-    assert await shop.left(product) == 5
+    assert await shop.remaining_stock(product) == 5
 
-    def both() -> bool:
+    def both_mails() -> bool:
         subjects = [mail["Subject"] for mail in shop.fleet.mailbox.messages(f"to:{email}")]
         return all(any(word in each for each in subjects) for word in ("confirmed", "cancelled"))
 
     async with asyncio.timeout(30):
-        while not await asyncio.to_thread(both):
+        while not await asyncio.to_thread(both_mails):
             await asyncio.sleep(0.2)
 
 
-async def test_falling_below_the_threshold_alerts_the_shop_once(shop: Shop) -> None:
+async def test_stock_below_threshold_sends_one_alert(shop: Shop) -> None:
     product = await shop.stock(12)
     for _ in range(4):
         assert (await shop.place((product, 1), email=new_email("low"))).status_code == 201
@@ -52,8 +52,8 @@ async def test_falling_below_the_threshold_alerts_the_shop_once(shop: Shop) -> N
     assert len(alerts) == 1
 
 
-async def test_promise_1_two_hundred_buyers_of_ten_pieces_buy_exactly_ten(shop: Shop) -> None:
-    """Promise 1, through both services and two databases."""
+async def test_promise_1_two_hundred_concurrent_orders_sell_exactly_ten_pieces(shop: Shop) -> None:
+    """Promise 1, with both services and their databases."""
     product = await shop.stock(10)
     email = new_email("rush")
     answers = await asyncio.gather(*(shop.place((product, 1), email=email) for _ in range(200)))
@@ -62,11 +62,11 @@ async def test_promise_1_two_hundred_buyers_of_ten_pieces_buy_exactly_ten(shop: 
     assert all(code in (201, 400, 503) for code in codes), codes
     orders = await shop.settled(email)
     assert sum(order["status"] == "CONFIRMED" for order in orders) == 10
-    assert await shop.left(product) == 0
+    assert await shop.remaining_stock(product) == 0
 
 
-async def test_promise_4_an_order_whose_second_item_is_short_reserves_nothing(shop: Shop) -> None:
-    """Promise 4: all or none, also when many such orders come at once."""
+async def test_promise_4_order_with_short_second_item_reserves_nothing(shop: Shop) -> None:
+    """Promise 4: all items or none, also for concurrent orders."""
     plenty, scarce = await shop.stock(1_000), await shop.stock(3)
     email = new_email("short")
     pieces = ((plenty, 5), (scarce, 1))
@@ -74,11 +74,14 @@ async def test_promise_4_an_order_whose_second_item_is_short_reserves_nothing(sh
     bought = sum(answer.status_code == 201 for answer in answers)
     await shop.settled(email)
     assert bought == 3
-    assert (await shop.left(plenty), await shop.left(scarce)) == (1_000 - 15, 0)
+    assert (await shop.remaining_stock(plenty), await shop.remaining_stock(scarce)) == (
+        1_000 - 15,
+        0,
+    )
 
 
-async def test_promise_5_the_same_reduction_fifty_times_is_one(shop: Shop) -> None:
-    """Promise 5, over HTTP: one effect, one answer."""
+async def test_promise_5_fifty_reductions_with_same_key_reduce_once(shop: Shop) -> None:
+    """Promise 5, over HTTP: one effect, one response."""
     product = await shop.stock(100)
     answers = await asyncio.gather(
         *(
@@ -92,10 +95,10 @@ async def test_promise_5_the_same_reduction_fifty_times_is_one(shop: Shop) -> No
     )
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
-    assert await shop.left(product) == 97
+    assert await shop.remaining_stock(product) == 97
 
 
-async def test_an_order_is_read_right_after_its_201_a_hundred_times(shop: Shop) -> None:
+async def test_order_is_readable_right_after_201(shop: Shop) -> None:
     product = await shop.stock(100)
     email = new_email("read")
     for _ in range(100):
@@ -103,7 +106,7 @@ async def test_an_order_is_read_right_after_its_201_a_hundred_times(shop: Shop) 
         assert (await shop.http.get(f"{shop.orders}/{order['id']}")).json() == order
 
 
-async def test_the_seeded_catalogue_has_forty_products_with_pictures_and_stock(
+async def test_seed_creates_forty_products_with_pictures_and_stock(
     fleet: Fleet, shop: Shop
 ) -> None:
     fleet("seed")
@@ -115,10 +118,10 @@ async def test_the_seeded_catalogue_has_forty_products_with_pictures_and_stock(
     for product in products:
         picture = await shop.http.get(fleet.url("product-service") + product["image_url"])
         assert picture.headers["content-type"].startswith("image/svg+xml")
-        assert await shop.left(product["id"]) > 0
+        assert await shop.remaining_stock(product["id"]) > 0
 
 
-def test_the_golden_samples_are_json_that_schemas_describe() -> None:
+def test_golden_samples_match_their_schemas() -> None:
     events = ROOT / "contracts" / "events"
     samples = sorted(path.name for path in events.glob("*.sample.json"))
     assert len(samples) == 4

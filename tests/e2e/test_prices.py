@@ -1,4 +1,4 @@
-"""What a product costs is the catalogue's word: through the gateway, and while it is away."""
+"""Prices come from the catalogue: through the gateway, and during an outage of the catalogue."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,14 +12,14 @@ PRICE = 79.99
 
 
 @pytest.fixture
-async def whole_again(fleet: Fleet) -> AsyncIterator[None]:
-    """The catalogue runs again before the next test begins."""
+async def restore_catalogue(fleet: Fleet) -> AsyncIterator[None]:
+    """Start the catalogue again before the next test."""
     yield
     fleet("up")
 
 
-async def for_sale(shop: Shop, price: float = PRICE, pieces: int = 5) -> str:
-    """A product of the catalogue that is in stock; its id."""
+async def create_product(shop: Shop, price: float = PRICE, pieces: int = 5) -> str:
+    """Create a product in the catalogue and its stock. Return its id."""
     body = {
         "name": "Test lamp",
         "description": "",
@@ -43,22 +43,22 @@ def refused(answer: httpx2.Response, status: int, name: str) -> dict[str, Any]:
     return problem
 
 
-async def test_promise_8_nobody_sets_a_price_of_their_own(shop: Shop) -> None:
+async def test_promise_8_order_with_own_price_is_refused(shop: Shop) -> None:
     """Promise 8."""
-    product, email = await for_sale(shop), new_email("price")
+    product, email = await create_product(shop), new_email("price")
     problem = refused(await shop.place((product, 1), email=email, price=0.01), 409, "price-changed")
     assert (problem["product_id"], problem["current_price"]) == (product, PRICE)
     assert await shop.orders_of(email) == []
-    assert await shop.left(product) == 5
+    assert await shop.remaining_stock(product) == 5
     placed = await shop.place((product, 2), email=email, price=PRICE)
     assert (placed.status_code, placed.json()["total_amount"]) == (201, 159.98)
 
 
-async def test_an_admin_changes_a_price_between_two_orders_of_a_customer(
+async def test_price_change_applies_to_next_order_and_not_to_replay(
     fleet: Fleet, shop: Shop
 ) -> None:
-    """At the gateway. The repeat of the first order is the first order, at its price."""
-    product = await for_sale(shop)
+    """At the gateway. A replay of the first order returns it with its original price."""
+    product = await create_product(shop)
     alice, admin = (
         {"Authorization": f"Bearer {fleet.identity.token(user)}"} for user in ("alice", "admin")
     )
@@ -87,22 +87,22 @@ async def test_an_admin_changes_a_price_between_two_orders_of_a_customer(
     assert (await order(84.5, "second")).status_code == 201
 
 
-async def test_a_deleted_product_is_not_sold_and_what_only_inventory_knows_is(shop: Shop) -> None:
-    product, email = await for_sale(shop), new_email("deleted")
+async def test_deleted_product_is_refused_and_inventory_only_product_is_sold(shop: Shop) -> None:
+    product, email = await create_product(shop), new_email("deleted")
     assert (await shop.http.delete(f"{shop.products}/{product}")).status_code == 200
     problem = refused(
         await shop.place((product, 1), email=email, price=PRICE), 409, "product-unavailable"
     )
     assert problem["product_id"] == product
-    assert await shop.left(product) == 5
+    assert await shop.remaining_stock(product) == 5
     stocked = await shop.stock(5)
     assert (await shop.place((stocked, 1), email=email)).status_code == 201
 
 
-async def test_without_the_catalogue_known_prices_count_and_others_are_503(
-    fleet: Fleet, shop: Shop, whole_again: None
+async def test_catalogue_outage_uses_cached_prices_else_returns_503(
+    fleet: Fleet, shop: Shop, restore_catalogue: None
 ) -> None:
-    known, new, email = await for_sale(shop), await for_sale(shop), new_email("away")
+    known, new, email = await create_product(shop), await create_product(shop), new_email("away")
     assert (await shop.place((known, 1), email=email, price=PRICE)).status_code == 201
     await fleet.run("kill", "product-service")
     assert (await shop.place((known, 1), email=email, price=PRICE)).status_code == 201
@@ -111,7 +111,7 @@ async def test_without_the_catalogue_known_prices_count_and_others_are_503(
     refused(answer, 503, "catalogue-unavailable")
     assert int(answer.headers["retry-after"]) >= 1
     assert len(await shop.orders_of(email)) == 2
-    assert (await shop.left(known), await shop.left(new)) == (3, 5)
+    assert (await shop.remaining_stock(known), await shop.remaining_stock(new)) == (3, 5)
     ready = await shop.http.get(f"{fleet.url('order-service')}/health/ready")
     assert ready.status_code == 200
     assert ready.json()["dependencies"]["product-service"]["status"] == "DEGRADED"
@@ -122,7 +122,7 @@ async def test_without_the_catalogue_known_prices_count_and_others_are_503(
 
 
 def wide(text: str) -> str:
-    """The same letters and digits in full width (NFKC makes them ASCII again)."""
+    """Return the text in full-width characters, which NFKC maps to ASCII."""
     return "".join(chr(ord(character) + 0xFEE0) for character in text)
 
 
@@ -139,11 +139,11 @@ def wide(text: str) -> str:
     ],
     ids=["space", "no-break space", "zero width", "joiner", "space inside", "upper case", "wide"],
 )
-async def test_another_spelling_of_a_products_id_has_the_products_price(
+async def test_variant_of_product_id_has_price_of_product(
     shop: Shop, spell: Callable[[str], str]
 ) -> None:
-    """Its stock cannot be opened a second time, or it sells at the catalogue's price alone."""
-    product, email = await for_sale(shop), new_email("spelling")
+    """A variant of the id either cannot get stock, or sells at the catalogue's price only."""
+    product, email = await create_product(shop), new_email("spelling")
     other = spell(product)
     item = {"product_id": other, "product_name": "Test lamp", "quantity": 5}
     created = await shop.http.post(shop.inventory, json=item)

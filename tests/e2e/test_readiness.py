@@ -1,7 +1,7 @@
-"""Promise 59: readiness tells the truth; liveness never depends on others.
+"""Promise 59: readiness reports outages of dependencies; liveness does not depend on them.
 
-Nothing here restarts a service but the one that a test has stopped: who is ready again has lived
-through the outage.
+Only the part that a test has stopped is restarted, so a service that becomes ready again has
+survived the outage.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import pytest
 
 from tests.fleet_under_test import GATEWAY, SERVICES, Fleet, Shop, until
 
-SECONDS = 5.0  # until readiness says that something is away
+SECONDS = 5.0  # until readiness reports an outage
 DOWN, DEGRADED = 503, 200
 
 NEEDS: Mapping[str, Mapping[str, tuple[str, int]]] = {
@@ -47,18 +47,18 @@ NEEDS: Mapping[str, Mapping[str, tuple[str, int]]] = {
     "order-service": {GATEWAY: ("order-service", DEGRADED)},
     "ai-service": {GATEWAY: ("ai-service", DEGRADED)},
 }
-"""What may be away → who needs it: its row in their table, and what readiness then answers.
+"""Stopped part → affected services: the row in their readiness, and its status.
 
-The model is not here: nobody asks it for readiness' sake (ai-service/tests/integration).
+The model is not listed, because readiness does not call it (ai-service/tests/integration).
 """
 
 HANGING = [(part, "pause", "resume") for part in NEEDS]
 DEAD = [(part, "kill", "restart") for part in ("postgres", "mongo", "mailbox", "identity")]
-"""Of the embedded broker a kill would take the topics along."""
+"""Kafka is not listed: a kill of the embedded broker loses its topics."""
 
 
 async def readiness(shop: Shop, service: str) -> tuple[int, dict[str, str]]:
-    """The answer's status, and each row's."""
+    """Return the status code and the status of each dependency."""
     answer = await shop.http.get(f"{shop.fleet.url(service)}/health/ready")
     table = answer.json()["dependencies"]
     return answer.status_code, {name: row["status"] for name, row in table.items()}
@@ -70,8 +70,8 @@ async def all_up(shop: Shop) -> bool:
 
 
 @asynccontextmanager
-async def away(fleet: Fleet, shop: Shop, part: str, end: str, back: str) -> AsyncIterator[None]:
-    """The part is away; afterwards it is back, and every service says so."""
+async def outage(fleet: Fleet, shop: Shop, part: str, end: str, back: str) -> AsyncIterator[None]:
+    """Stop a part; afterwards restore it and wait until every service is ready."""
     await until(lambda: all_up(shop), 30, "everything is up before")
     await fleet.run(end, part)
     try:
@@ -81,8 +81,8 @@ async def away(fleet: Fleet, shop: Shop, part: str, end: str, back: str) -> Asyn
     await until(lambda: all_up(shop), 30, f"everything is up after {part} came back")
 
 
-async def says(shop: Shop, service: str, row: str, code: int) -> None:
-    """Wait until readiness is as promised; then it stays so, and no other row has changed."""
+async def expect_readiness(shop: Shop, service: str, row: str, code: int) -> None:
+    """Wait until readiness reports this row, and no other row has changed."""
     expected = {row: "DOWN" if code == DOWN else "DEGRADED"}
     seen: Any = None
 
@@ -93,13 +93,13 @@ async def says(shop: Shop, service: str, row: str, code: int) -> None:
         return bool(seen == (code, expected))
 
     try:
-        await until(as_promised, SECONDS, "readiness tells it")
+        await until(as_promised, SECONDS, "readiness reports the outage")
     except AssertionError as error:
         raise AssertionError(f"{service}: {seen} instead of {(code, expected)}") from error
 
 
-async def lives(fleet: Fleet, service: str) -> None:
-    """Liveness answers at once, on a connection of its own."""
+async def assert_alive(fleet: Fleet, service: str) -> None:
+    """Check that liveness answers at once on a new connection."""
     async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as http:
         for _ in range(3):
             answer = await http.get(f"{fleet.url(service)}/health")
@@ -107,20 +107,18 @@ async def lives(fleet: Fleet, service: str) -> None:
 
 
 @pytest.mark.parametrize(("part", "end", "back"), [*HANGING, *DEAD])
-async def test_promise_59_what_is_away_shows_within_5_s_and_is_nobodys_death(
+async def test_promise_59_outage_shows_in_readiness_within_5_s_and_restarts_no_service(
     fleet: Fleet, shop: Shop, part: str, end: str, back: str
 ) -> None:
-    async with away(fleet, shop, part, end, back):
+    async with outage(fleet, shop, part, end, back):
         began = time.monotonic()
-        rows = (says(shop, service, *row) for service, row in NEEDS[part].items())
-        alive = (lives(fleet, service) for service in SERVICES if service != part)
+        rows = (expect_readiness(shop, service, *row) for service, row in NEEDS[part].items())
+        alive = (assert_alive(fleet, service) for service in SERVICES if service != part)
         await asyncio.gather(*rows, *alive)
         print(f"{part} {end}: {time.monotonic() - began:.1f} s")
 
 
-async def test_promise_59_the_table_above_has_every_row_that_a_service_shows(
-    fleet: Fleet, shop: Shop
-) -> None:
+async def test_promise_59_table_covers_every_readiness_row(fleet: Fleet, shop: Shop) -> None:
     for service in SERVICES:
         _, rows = await readiness(shop, service)
         known = {

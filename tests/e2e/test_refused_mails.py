@@ -1,6 +1,6 @@
-"""Mails that a mail server refuses become dead letters; once it is repaired, a replay mails them.
+"""Mails refused by the mail server become dead letters, and a replay sends them after its repair.
 
-The mail server of these tests is on this machine's loopback, where no container finds it.
+The mail server of these tests listens on the loopback interface, which containers cannot reach.
 """
 
 import secrets
@@ -11,14 +11,14 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from fleet.processes.ports import free_port
-from tests.e2e.test_dead_letters import GROUP, TOPIC, each_has_one_mail, records_of
+from tests.e2e.test_dead_letters import GROUP, TOPIC, assert_one_mail_each, records_of
 from tests.fleet_under_test import Fleet, Shop, new_email, until
 
 pytestmark = pytest.mark.local  # of the mail server
 
 
 class RefusingAll:
-    """A mail server that knows nobody, as one does whose list of users is broken."""
+    """A mail server that refuses every recipient, as with a broken user database."""
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -28,14 +28,14 @@ class RefusingAll:
 
 @pytest.fixture
 def refusing() -> Iterator[dict[str, str]]:
-    """The settings of a mail server that refuses every recipient."""
+    """Run a mail server that refuses every recipient. Return its settings."""
     controller = Controller(RefusingAll(), hostname="127.0.0.1", port=free_port())
     controller.start()
     yield {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(controller.port)}
     controller.stop()
 
 
-async def test_promise_28_what_a_broken_mail_server_refused_is_mailed_by_a_replay(
+async def test_promise_28_replay_sends_mails_refused_by_broken_server(
     fleet: Fleet, shop: Shop, refusing: dict[str, str]
 ) -> None:
     product, email = await shop.stock(10), new_email(f"refused-{secrets.token_hex(2)}")
@@ -45,8 +45,8 @@ async def test_promise_28_what_a_broken_mail_server_refused_is_mailed_by_a_repla
         ids = {order["id"] for order in orders}
 
         async def all_buried() -> bool:
-            letters = await records_of(fleet, f"{TOPIC}.dlq")
-            return {one.key.decode() for one in letters if one.key} >= ids
+            dead_letters = await records_of(fleet, f"{TOPIC}.dlq")
+            return {one.key.decode() for one in dead_letters if one.key} >= ids
 
         await until(all_buried, 60, "all six are dead letters")
     await fleet.run("restart", GROUP)
@@ -56,4 +56,4 @@ async def test_promise_28_what_a_broken_mail_server_refused_is_mailed_by_a_repla
     assert "Replayed 6." in await fleet.run("dlq", "replay", *choice)
     await shop.confirmed_by_mail(orders, seconds=60)
     assert "left out: 6, replayed already" in await fleet.run("dlq", "replay", *choice)
-    await each_has_one_mail(shop, orders)
+    await assert_one_mail_each(shop, orders)

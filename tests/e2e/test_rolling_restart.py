@@ -1,4 +1,4 @@
-"""Promise 60: each of twelve processes is stopped and started under load, and nobody notices."""
+"""Promise 60: each of twelve processes is restarted under load, and no request fails."""
 
 import asyncio
 import random
@@ -14,16 +14,16 @@ import pytest
 
 from tests.fleet_under_test import GATEWAY, SERVICES, Fleet, Shop, until
 
-pytestmark = pytest.mark.local  # two of each process, on a fleet that this test starts itself
+pytestmark = pytest.mark.local  # starts its own fleet with two replicas of each process
 CUSTOMERS = 6
-PAUSE = 0.8  # seconds at most between two requests of a customer
+PAUSE = 0.8  # maximum seconds between two requests of a customer
 EMAIL = "alice@example.com"
 PIECES = 10_000
 
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Fleet]:
-    """A fleet of its own with two replicas of each service, and its catalogue."""
+    """A separate fleet with two replicas of each service and a seeded catalogue."""
     fleet = Fleet(replicas=2)
     try:
         fleet("up")
@@ -34,11 +34,11 @@ def pair() -> Iterator[Fleet]:
 
 
 class LoadBalancer:
-    """A plain HTTP client of two gateways, in turn, over connections that are kept.
+    """An HTTP client that uses two gateways in turn, with keep-alive connections.
 
-    It asks the other gateway only where the first cannot have had the request: it refused the
-    connection. What may run twice it also repeats where the connection was closed without an
-    answer, as every HTTP client does with a connection that it had kept.
+    It uses the other gateway if the first refused the connection, so the request was not sent.
+    Idempotent requests are also retried if a keep-alive connection was closed without a response,
+    as HTTP clients do.
     """
 
     def __init__(self, urls: list[str]) -> None:
@@ -70,7 +70,7 @@ class LoadBalancer:
 
 
 class Customers:
-    """They look around, order and cancel through the gateways, one request after the other."""
+    """Customers who browse, order and cancel through the gateways, one request after the other."""
 
     def __init__(self, fleet: Fleet, products: list[dict[str, Any]]) -> None:
         self._fleet = fleet
@@ -83,7 +83,7 @@ class Customers:
         self.cancelled: set[str] = set()
 
     async def run(self) -> None:
-        """Until `leave`; what went wrong is in `failed`."""
+        """Send requests until `leave` is called; errors are collected in `failed`."""
         await asyncio.gather(*(self._shop(random.Random(number)) for number in range(CUSTOMERS)))
 
     def leave(self) -> None:
@@ -97,7 +97,7 @@ class Customers:
                 await asyncio.wait_for(self._over.wait(), dice.uniform(0, PAUSE))
 
     async def _ask(
-        self, what: str, method: str, path: str, *, key: str = "", json: Any = None
+        self, action: str, method: str, path: str, *, key: str = "", json: Any = None
     ) -> Any:
         token = await asyncio.to_thread(self._fleet.identity.token, "alice")
         headers = {"Authorization": f"Bearer {token}"}
@@ -107,12 +107,12 @@ class Customers:
         try:
             answer = await self.http.request(method, path, headers=headers, json=json)
         except httpx2.TransportError as error:
-            self.failed.append(f"{began} {what}: {error!r}")
+            self.failed.append(f"{began} {action}: {error!r}")
             return None
         if answer.status_code >= 300:
-            self.failed.append(f"{began} {what}: {answer.status_code} {answer.text}")
+            self.failed.append(f"{began} {action}: {answer.status_code} {answer.text}")
             return None
-        self.answered[what] += 1
+        self.answered[action] += 1
         return answer.json()
 
     async def _browse(self, product: dict[str, Any]) -> None:
@@ -140,7 +140,9 @@ class Customers:
         standing = [order for order in self.placed if order not in self.cancelled]
         if standing:
             order = standing[0]
-            self.cancelled.add(order)  # before it is asked: nobody else is to cancel the same
+            self.cancelled.add(
+                order
+            )  # added first, so that no other customer cancels the same order
             await self._ask("cancel", "PATCH", f"/api/orders/{order}/cancel")
 
 
@@ -152,31 +154,31 @@ async def shop(pair: Fleet) -> AsyncIterator[Shop]:
 
 
 async def restart(fleet: Fleet, shop: Shop, name: str) -> None:
-    """SIGTERM, a new process, and wait until that is ready."""
+    """Restart a process with SIGTERM and wait until it is ready."""
     await fleet.run("restart", name)
 
     async def ready() -> bool:
         return (await shop.http.get(f"{fleet.url(name)}/health/ready")).status_code == 200
 
-    # The embedded broker mostly lets a consumer in after 3 s, and now and then after many more.
+    # Joining a group takes about 3 s on the embedded broker, and sometimes much longer.
     try:
         await until(ready, 60, f"{name} is ready")
     except AssertionError as late:
         raise AssertionError(f"{late}\n{fleet.log(name)[-4_000:]}") from None
 
 
-async def left(shop: Shop, products: list[dict[str, Any]]) -> int:
-    return sum([await shop.left(product["id"]) for product in products])
+async def remaining_stock(shop: Shop, products: list[dict[str, Any]]) -> int:
+    return sum([await shop.remaining_stock(product["id"]) for product in products])
 
 
-async def test_promise_60_each_process_restarts_under_load_and_no_request_fails(
+async def test_promise_60_rolling_restart_under_load_fails_no_request(
     pair: Fleet, shop: Shop
 ) -> None:
     products = (await shop.catalogue())[:5]
     for product in products:
         body = {"quantity": PIECES}
         await shop.http.patch(f"{shop.inventory}/{product['id']}/restock", json=body)
-    before = await left(shop, products)
+    before = await remaining_stock(shop, products)
     customers = Customers(pair, products)
     shopping = asyncio.create_task(customers.run())
     began = time.monotonic()
@@ -194,30 +196,30 @@ async def test_promise_60_each_process_restarts_under_load_and_no_request_fails(
     assert customers.answered["cancel"] > 20
     orders = await shop.settled(EMAIL)
     assert Counter(order["id"] for order in orders) == Counter(customers.placed)  # each once
-    gone = {order["id"] for order in orders if order["status"] == "CANCELLED"}
-    assert gone == customers.cancelled
+    cancelled_ids = {order["id"] for order in orders if order["status"] == "CANCELLED"}
+    assert cancelled_ids == customers.cancelled
 
     async def conserved() -> bool:
-        return await left(shop, products) == before - (len(orders) - len(gone))
+        return await remaining_stock(shop, products) == before - (len(orders) - len(cancelled_ids))
 
     await until(conserved, 30, "stock plus sold is the stock of before")
-    await one_mail_each(shop, orders, gone)
+    await one_mail_each(shop, orders, cancelled_ids)
 
 
-async def one_mail_each(shop: Shop, orders: list[dict[str, Any]], gone: set[str]) -> None:
-    """A confirmation of each order, a notice of each cancellation, and none of them twice."""
-    wanted = Counter(f"Your order {order['order_number']} is confirmed" for order in orders)
-    wanted += Counter(
+async def one_mail_each(shop: Shop, orders: list[dict[str, Any]], cancelled_ids: set[str]) -> None:
+    """Each order has one confirmation and each cancellation one mail."""
+    expected = Counter(f"Your order {order['order_number']} is confirmed" for order in orders)
+    expected += Counter(
         f"Your order {order['order_number']} was cancelled"
         for order in orders
-        if order["id"] in gone
+        if order["id"] in cancelled_ids
     )
 
     async def mails() -> Counter[str]:
-        return Counter(subject for subject in await shop.mails_of(EMAIL) if subject in wanted)
+        return Counter(subject for subject in await shop.mails_of(EMAIL) if subject in expected)
 
     async def all_came() -> bool:
-        return not wanted - await mails()
+        return not expected - await mails()
 
-    await until(all_came, 60, f"{wanted.total()} mails", every=0.5)
-    assert await mails() == wanted
+    await until(all_came, 60, f"{expected.total()} mails", every=0.5)
+    assert await mails() == expected

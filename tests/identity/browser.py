@@ -1,7 +1,7 @@
-"""As much of a browser as a login needs: cookies carried by hand, and the form on the page.
+"""A minimal browser for logins: cookies and HTML forms.
 
-By hand, because Keycloak's cookies are Secure on plain http too: real browsers send them back to
-localhost, HTTP libraries do not.
+Cookies are handled here, because Keycloak marks them Secure on plain HTTP too: browsers send such
+cookies to localhost, HTTP libraries do not.
 """
 
 import base64
@@ -21,7 +21,7 @@ CALLBACK = "http://localhost:3000/cb"
 
 
 class Form(HTMLParser):
-    """The form of a page: where it goes, and its fields as they stand there."""
+    """The form of a page: its action and its fields."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Form(HTMLParser):
 
 
 class Browser:
-    """One person's browser."""
+    """A browser of one user."""
 
     def __init__(self) -> None:
         self.cookies: dict[str, str] = {}
@@ -51,7 +51,7 @@ class Browser:
         return self._send("POST", url, data=form)
 
     def log_in(self, page: httpx2.Response, username: str, password: str) -> httpx2.Response:
-        """Fill in the form of a page and send it."""
+        """Fill in the login form of a page and submit it."""
         assert page.status_code == 200, page.text
         form = Form(page.text)
         assert {"username", "password"} <= form.fields.keys()
@@ -71,7 +71,7 @@ class Browser:
 
 @dataclass
 class Login:
-    """One request of a client for a login, with a PKCE verifier of its own."""
+    """One authorization request of a client, with its own PKCE verifier."""
 
     provider: IdentityProvider
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
@@ -82,7 +82,7 @@ class Login:
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def url(self, **changed: str | None) -> str:
-        """Where the client sends the browser; None leaves a parameter out."""
+        """Return the authorization URL; None omits a parameter."""
         query = {
             "client_id": "storefront",
             "response_type": "code",
@@ -98,13 +98,13 @@ class Login:
         return f"{self.provider.endpoints}/auth?{urlencode(given)}"
 
     def code(self, username: str = "alice") -> str:
-        """A code, for a person who logs in with a browser of their own."""
+        """Log in with a new browser. Return the authorization code."""
         browser = Browser()
         page = browser.get(self.url())
         return returned(browser.log_in(page, username, username))["code"]
 
     def form(self, code: str, **changed: str | None) -> dict[str, str]:
-        """What the client sends for the code."""
+        """Return the form with which the client exchanges the code."""
         form = {
             "grant_type": "authorization_code",
             "client_id": "storefront",
@@ -117,7 +117,7 @@ class Login:
 
 
 def returned(answer: httpx2.Response, to: str = CALLBACK) -> dict[str, str]:
-    """What a redirect to the client carries."""
+    """Return the parameters of a redirect to the client."""
     assert answer.status_code == 302, answer.text
     target = answer.headers["location"]
     assert target.startswith((f"{to}?", f"{to}#")), target

@@ -1,4 +1,4 @@
-"""The identity provider under test: the fleet's, or the Keycloak that TEST_KEYCLOAK_URL names."""
+"""The identity provider under test: the embedded one, or the Keycloak at TEST_KEYCLOAK_URL."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ Ask = Callable[..., httpx2.Response]
 
 @pytest.fixture(scope="session")
 def provider(identity_server: IdentityProvider) -> IdentityProvider:
-    """One that does not answer at all is one sentence, not a failure of every test."""
+    """The identity provider. If it does not answer, stop with one message for all tests."""
     try:
         document = f"{identity_server.issuer}/.well-known/openid-configuration"
         httpx2.get(document, timeout=30).raise_for_status()
@@ -24,7 +24,7 @@ def provider(identity_server: IdentityProvider) -> IdentityProvider:
 
 @pytest.fixture(scope="session")
 def ask(provider: IdentityProvider) -> Ask:
-    """POST a form to one of the protocol's addresses: `ask("token", grant_type=...)`."""
+    """Return a function that posts a form to an endpoint: `ask("token", grant_type=...)`."""
 
     def send(path: str, headers: dict[str, str] | None = None, **form: str) -> httpx2.Response:
         url = f"{provider.endpoints}/{path}"
@@ -35,12 +35,12 @@ def ask(provider: IdentityProvider) -> Ask:
 
 @pytest.fixture(scope="session")
 def alice(ask: Ask) -> dict[str, Any]:
-    """One login of alice's with all three tokens, for tests that end nothing."""
+    """A session of Alice with all three tokens, for tests that do not end it."""
     return logged_in(ask)
 
 
 def logged_in(ask: Ask) -> dict[str, Any]:
-    """A login of alice's that is the caller's alone."""
+    """Return a new session of Alice."""
     answer = ask(
         "token",
         grant_type="password",

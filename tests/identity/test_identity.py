@@ -1,7 +1,7 @@
-"""The identity provider answers as Keycloak does: this file passes on both.
+"""Conformance of the embedded identity provider with Keycloak: these tests pass on both.
 
-On the fleet's own in `make test`; on a Keycloak with docker/keycloak/realm-export.json by
-`make test-keycloak KEYCLOAK_URL=...`. Nothing here asks which one it is.
+`make test` runs them on the embedded provider, `make test-keycloak KEYCLOAK_URL=...` on a Keycloak
+with docker/keycloak/realm-export.json. No test distinguishes between the two.
 """
 
 import base64
@@ -29,20 +29,20 @@ WRONG_CLIENT = "Invalid client or Invalid client credentials"
 
 
 def claims(token: str) -> dict[str, Any]:
-    """What a token says; whether it is true is the verifier's test."""
+    """Return the claims of a token without verification."""
     found: dict[str, Any] = jwt.get_unverified_claims(token)
     return found
 
 
 def refused(answer: httpx2.Response) -> tuple[int, str, str]:
-    said = answer.json()
-    return answer.status_code, said["error"], said.get("error_description", "")
+    payload = answer.json()
+    return answer.status_code, payload["error"], payload.get("error_description", "")
 
 
-# --- the documents ---
+# --- discovery documents ---
 
 
-def test_the_discovery_document_names_every_address(provider: IdentityProvider) -> None:
+def test_discovery_document_lists_every_endpoint(provider: IdentityProvider) -> None:
     found = httpx2.get(f"{provider.issuer}/.well-known/openid-configuration").json()
     assert found["issuer"] == provider.issuer
     assert found["jwks_uri"] == provider.jwks_url
@@ -55,13 +55,13 @@ def test_the_discovery_document_names_every_address(provider: IdentityProvider) 
     assert grants <= set(found["grant_types_supported"])
 
 
-def test_the_issuer_is_the_same_whatever_host_is_asked(provider: IdentityProvider) -> None:
+def test_issuer_does_not_depend_on_host_header(provider: IdentityProvider) -> None:
     url = provider.issuer.replace("localhost", "127.0.0.1")
     found = httpx2.get(f"{url}/.well-known/openid-configuration").json()
     assert found["issuer"] == provider.issuer
 
 
-def test_the_key_set_has_a_key_that_signs_and_one_that_must_not(
+def test_key_set_has_signing_key_and_encryption_key(
     provider: IdentityProvider, alice: dict[str, Any]
 ) -> None:
     answer = httpx2.get(provider.jwks_url)
@@ -74,21 +74,21 @@ def test_the_key_set_has_a_key_that_signs_and_one_that_must_not(
     assert header == {"alg": "RS256", "typ": "JWT", "kid": keys["sig"]["kid"]}
 
 
-def test_another_realm_does_not_exist(provider: IdentityProvider) -> None:
+def test_unknown_realm_returns_404(provider: IdentityProvider) -> None:
     answer = httpx2.post(provider.endpoints.replace("microservices", "nowhere") + "/token")
     assert (answer.status_code, answer.json()) == (404, {"error": "Realm does not exist"})
 
 
-def test_another_path_does_not_exist(provider: IdentityProvider) -> None:
+def test_unknown_path_returns_404(provider: IdentityProvider) -> None:
     answer = httpx2.get(f"{provider.endpoints}/nowhere")
     assert (answer.status_code, answer.json()) == (404, {"error": "HTTP 404 Not Found"})
 
 
-# --- a password ---
+# --- password grant ---
 
 
 @pytest.mark.parametrize("user", ROLES)
-def test_an_access_token_says_who_may_do_what(
+def test_access_token_contains_identity_and_roles(
     provider: IdentityProvider, ask: Ask, user: str
 ) -> None:
     answer = ask("token", **PASSWORD, username=user, password=user)
@@ -100,24 +100,24 @@ def test_an_access_token_says_who_may_do_what(
         *("not-before-policy", "session_state", "scope"),
     }
     assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 300)
-    said = claims(tokens["access_token"])
-    assert said["iss"] == provider.issuer
-    assert said["aud"] == "ecommerce-api"
-    assert said["typ"] == "Bearer"
-    assert said["azp"] == "storefront"
-    assert set(said["realm_access"]["roles"]) == ROLES[user]
-    assert (said["email"], said["email_verified"]) == (f"{user}@example.com", True)
-    assert said["preferred_username"] == user
-    assert said["name"] == f"{said['given_name']} {said['family_name']}"
-    assert str(uuid.UUID(said["sub"])) == said["sub"]
-    assert said["sid"] == tokens["session_state"]
-    assert said["exp"] == said["iat"] + 300
-    assert abs(said["iat"] - time.time()) < 30
-    assert "http://localhost:9000" in said["allowed-origins"]
-    assert set(said["scope"].split()) == {"profile", "email"}
+    payload = claims(tokens["access_token"])
+    assert payload["iss"] == provider.issuer
+    assert payload["aud"] == "ecommerce-api"
+    assert payload["typ"] == "Bearer"
+    assert payload["azp"] == "storefront"
+    assert set(payload["realm_access"]["roles"]) == ROLES[user]
+    assert (payload["email"], payload["email_verified"]) == (f"{user}@example.com", True)
+    assert payload["preferred_username"] == user
+    assert payload["name"] == f"{payload['given_name']} {payload['family_name']}"
+    assert str(uuid.UUID(payload["sub"])) == payload["sub"]
+    assert payload["sid"] == tokens["session_state"]
+    assert payload["exp"] == payload["iat"] + 300
+    assert abs(payload["iat"] - time.time()) < 30
+    assert "http://localhost:9000" in payload["allowed-origins"]
+    assert set(payload["scope"].split()) == {"profile", "email"}
 
 
-def test_a_users_subject_stays_the_same_and_is_nobody_elses(ask: Ask) -> None:
+def test_subject_is_stable_and_unique_per_user(ask: Ask) -> None:
     def subject(user: str) -> str:
         tokens = ask("token", **PASSWORD, username=user, password=user).json()
         return str(claims(tokens["access_token"])["sub"])
@@ -126,22 +126,20 @@ def test_a_users_subject_stays_the_same_and_is_nobody_elses(ask: Ask) -> None:
     assert len({subject(user) for user in ROLES}) == len(ROLES)
 
 
-def test_the_e_mail_address_is_a_user_name_too_in_any_case(ask: Ask) -> None:
+def test_email_address_in_any_case_is_accepted_as_user_name(ask: Ask) -> None:
     answer = ask("token", **PASSWORD, username="Alice@Example.com", password="alice")
     assert claims(answer.json()["access_token"])["preferred_username"] == "alice"
 
 
-def test_only_with_openid_there_is_an_id_token(
-    provider: IdentityProvider, alice: dict[str, Any]
-) -> None:
+def test_id_token_requires_openid_scope(provider: IdentityProvider, alice: dict[str, Any]) -> None:
     assert set(alice["scope"].split()) == {"openid", "profile", "email"}
-    said = claims(alice["id_token"])
+    payload = claims(alice["id_token"])
     half = hashlib.sha256(alice["access_token"].encode()).digest()[:16]
-    assert said["at_hash"] == base64.urlsafe_b64encode(half).rstrip(b"=").decode()
-    assert (said["typ"], said["aud"], said["azp"]) == ("ID", "storefront", "storefront")
-    assert said["iss"] == provider.issuer
-    assert said["sub"] == claims(alice["access_token"])["sub"]
-    assert "realm_access" not in said
+    assert payload["at_hash"] == base64.urlsafe_b64encode(half).rstrip(b"=").decode()
+    assert (payload["typ"], payload["aud"], payload["azp"]) == ("ID", "storefront", "storefront")
+    assert payload["iss"] == provider.issuer
+    assert payload["sub"] == claims(alice["access_token"])["sub"]
+    assert "realm_access" not in payload
 
 
 @pytest.mark.parametrize(
@@ -200,7 +198,7 @@ def test_only_with_openid_there_is_an_id_token(
         ),
     ],
 )
-def test_what_is_wrong_with_a_request_is_told(
+def test_invalid_token_request_returns_its_error(
     ask: Ask, form: dict[str, str], expected: tuple[int, str, str]
 ) -> None:
     answer = ask("token", **form)
@@ -208,7 +206,7 @@ def test_what_is_wrong_with_a_request_is_told(
     assert answer.headers["content-type"].startswith("application/json")
 
 
-def test_a_parameter_that_comes_twice_is_refused(provider: IdentityProvider) -> None:
+def test_duplicate_parameter_is_refused(provider: IdentityProvider) -> None:
     answer = httpx2.post(
         f"{provider.endpoints}/token",
         content="grant_type=password&client_id=storefront&username=alice&username=bob&password=bob",
@@ -217,25 +215,25 @@ def test_a_parameter_that_comes_twice_is_refused(provider: IdentityProvider) -> 
     assert refused(answer) == (400, "invalid_request", "duplicated parameter")
 
 
-def test_a_json_body_is_no_form(provider: IdentityProvider) -> None:
+def test_json_body_is_refused(provider: IdentityProvider) -> None:
     answer = httpx2.post(f"{provider.endpoints}/token", json=ALICE)
     missing = "Missing form parameter: grant_type"
     assert refused(answer) == (400, "invalid_request", missing)
 
 
-def test_a_huge_form_is_refused(ask: Ask) -> None:
+def test_large_form_is_refused(ask: Ask) -> None:
     assert ask("token", **ALICE, more="x" * 200_000).status_code == 413
 
 
-def test_tokens_are_not_to_be_had_by_get(provider: IdentityProvider) -> None:
+def test_token_endpoint_refuses_get(provider: IdentityProvider) -> None:
     answer = httpx2.get(f"{provider.endpoints}/token", params=ALICE)
     assert refused(answer) == (405, "HTTP 405 Method Not Allowed", "")
 
 
-# --- a refresh token, and a client's own account ---
+# --- refresh token and client credentials grants ---
 
 
-def test_a_refresh_token_gives_new_tokens_of_the_same_login(ask: Ask) -> None:
+def test_refresh_token_returns_new_tokens_of_same_session(ask: Ask) -> None:
     first = logged_in(ask)
     form = {"grant_type": "refresh_token", "client_id": "storefront"}
     answer = ask("token", **form, refresh_token=first["refresh_token"])
@@ -252,36 +250,34 @@ def test_a_refresh_token_gives_new_tokens_of_the_same_login(ask: Ask) -> None:
     assert again.status_code == 200
 
 
-def test_another_kind_of_token_refreshes_nothing(ask: Ask, alice: dict[str, Any]) -> None:
+def test_refresh_with_other_token_type_is_refused(ask: Ask, alice: dict[str, Any]) -> None:
     form = {"grant_type": "refresh_token", "client_id": "storefront"}
     for kind in ("access_token", "id_token"):
         answer = ask("token", **form, refresh_token=alice[kind])
         assert refused(answer) == (400, "invalid_grant", "Invalid refresh token")
 
 
-def test_another_client_refreshes_nothing(ask: Ask, alice: dict[str, Any]) -> None:
+def test_refresh_by_other_client_is_refused(ask: Ask, alice: dict[str, Any]) -> None:
     form = {"grant_type": "refresh_token", "refresh_token": alice["refresh_token"]}
     status, error, why = refused(ask("token", **form, **REPORTING))
     assert (status, error) == (400, "invalid_grant")
     assert "Token client and authorized client don't match" in why
 
 
-def test_a_client_with_a_secret_speaks_for_itself_without_roles(
-    provider: IdentityProvider, ask: Ask
-) -> None:
+def test_client_credentials_token_has_no_roles(provider: IdentityProvider, ask: Ask) -> None:
     answer = ask("token", grant_type="client_credentials", **REPORTING)
     assert answer.status_code == 200
     tokens = answer.json()
     assert "refresh_token" not in tokens
-    said = claims(tokens["access_token"])
-    assert (said["iss"], said["aud"]) == (provider.issuer, "ecommerce-api")
-    assert (said["typ"], said["azp"]) == ("Bearer", "reporting")
-    assert said["preferred_username"] == "service-account-reporting"
-    assert "realm_access" not in said
-    assert "email" not in said
+    payload = claims(tokens["access_token"])
+    assert (payload["iss"], payload["aud"]) == (provider.issuer, "ecommerce-api")
+    assert (payload["typ"], payload["azp"]) == ("Bearer", "reporting")
+    assert payload["preferred_username"] == "service-account-reporting"
+    assert "realm_access" not in payload
+    assert "email" not in payload
 
 
-def test_a_client_may_name_itself_in_the_authorization_header(provider: IdentityProvider) -> None:
+def test_client_may_authenticate_with_basic_header(provider: IdentityProvider) -> None:
     answer = httpx2.post(
         f"{provider.endpoints}/token",
         data={"grant_type": "client_credentials"},
@@ -290,10 +286,10 @@ def test_a_client_may_name_itself_in_the_authorization_header(provider: Identity
     assert answer.status_code == 200
 
 
-# --- a browser ---
+# --- authorization code flow ---
 
 
-def test_a_person_logs_in_and_the_client_gets_tokens(provider: IdentityProvider, ask: Ask) -> None:
+def test_authorization_code_login_returns_tokens(provider: IdentityProvider, ask: Ask) -> None:
     login, browser = Login(provider), Browser()
     page = browser.get(login.url())
     assert page.headers["content-type"].startswith("text/html")
@@ -306,14 +302,14 @@ def test_a_person_logs_in_and_the_client_gets_tokens(provider: IdentityProvider,
     assert answer.status_code == 200, answer.text
     tokens = answer.json()
     assert tokens["session_state"] == back["session_state"]
-    said, access = claims(tokens["id_token"]), claims(tokens["access_token"])
-    assert (said["nonce"], said["aud"], said["acr"]) == ("n1", "storefront", "1")
-    assert abs(said["auth_time"] - time.time()) < 30
+    payload, access = claims(tokens["id_token"]), claims(tokens["access_token"])
+    assert (payload["nonce"], payload["aud"], payload["acr"]) == ("n1", "storefront", "1")
+    assert abs(payload["auth_time"] - time.time()) < 30
     assert (access["typ"], access["aud"]) == ("Bearer", "ecommerce-api")
     assert access["preferred_username"] == "alice"
 
 
-def test_a_wrong_password_shows_the_form_again_and_why(provider: IdentityProvider) -> None:
+def test_wrong_password_shows_form_with_error(provider: IdentityProvider) -> None:
     browser = Browser()
     page = browser.get(Login(provider).url())
     again = browser.log_in(page, "alice", "wrong")
@@ -322,7 +318,7 @@ def test_a_wrong_password_shows_the_form_again_and_why(provider: IdentityProvide
     assert returned(browser.log_in(again, "alice", "alice"))["code"]
 
 
-def test_who_is_logged_in_is_not_asked_again(provider: IdentityProvider, ask: Ask) -> None:
+def test_active_session_skips_login_form(provider: IdentityProvider, ask: Ask) -> None:
     browser = Browser()
     first = returned(browser.log_in(browser.get(Login(provider).url()), "bob", "bob"))
     for prompt in (None, "none"):
@@ -336,7 +332,7 @@ def test_who_is_logged_in_is_not_asked_again(provider: IdentityProvider, ask: As
     assert browser.get(Login(provider).url(prompt="login")).status_code == 200
 
 
-def test_whoever_must_not_be_asked_and_is_not_logged_in_is_sent_back(
+def test_prompt_none_without_session_redirects_with_login_required(
     provider: IdentityProvider,
 ) -> None:
     back = returned(Browser().get(Login(provider).url(prompt="none")))
@@ -377,7 +373,7 @@ def test_whoever_must_not_be_asked_and_is_not_logged_in_is_sent_back(
         ({"scope": "openid nosuch"}, "invalid_scope", "Invalid scopes: openid nosuch"),
     ],
 )
-def test_a_client_that_asks_wrongly_is_told(
+def test_invalid_authorization_request_redirects_with_error(
     provider: IdentityProvider, changed: dict[str, str | None], error: str, description: str
 ) -> None:
     back = returned(Browser().get(Login(provider).url(**changed)))
@@ -402,7 +398,7 @@ def test_a_client_that_asks_wrongly_is_told(
         None,
     ],
 )
-def test_nobody_is_sent_to_a_foreign_page(
+def test_unregistered_redirect_uri_is_refused(
     provider: IdentityProvider, redirect_uri: str | None
 ) -> None:
     answer = Browser().get(Login(provider).url(redirect_uri=redirect_uri))
@@ -411,13 +407,13 @@ def test_nobody_is_sent_to_a_foreign_page(
     assert "Invalid parameter: redirect_uri" in answer.text
 
 
-def test_an_unknown_client_is_sent_nowhere(provider: IdentityProvider) -> None:
+def test_unknown_client_is_not_redirected(provider: IdentityProvider) -> None:
     answer = Browser().get(Login(provider).url(client_id="unknown"))
     assert answer.status_code == 400
     assert "Client not found." in answer.text
 
 
-def test_the_login_page_runs_nothing_that_a_link_brings(provider: IdentityProvider) -> None:
+def test_login_page_escapes_parameters(provider: IdentityProvider) -> None:
     nasty = '"><script>alert(1)</script>'
     page = Browser().get(Login(provider).url(state=nasty, nonce=nasty, login_hint=nasty))
     assert page.status_code == 200
@@ -433,7 +429,7 @@ def test_the_login_page_runs_nothing_that_a_link_brings(provider: IdentityProvid
         ({"redirect_uri": "http://localhost:3000/other"}, "Incorrect redirect_uri"),
     ],
 )
-def test_a_code_is_for_whoever_began_and_is_gone_after_a_wrong_try(
+def test_code_is_bound_to_its_request_and_invalid_after_failed_exchange(
     provider: IdentityProvider, ask: Ask, changed: dict[str, str | None], description: str
 ) -> None:
     login = Login(provider)
@@ -444,9 +440,7 @@ def test_a_code_is_for_whoever_began_and_is_gone_after_a_wrong_try(
     assert refused(again) == (400, "invalid_grant", "Code not valid")
 
 
-def test_a_code_is_good_once_and_whoever_repeats_it_ends_what_it_gave(
-    provider: IdentityProvider, ask: Ask
-) -> None:
+def test_code_reuse_is_refused_and_revokes_its_tokens(provider: IdentityProvider, ask: Ask) -> None:
     login = Login(provider)
     code = login.code()
     answer = ask("token", **login.form(code))
@@ -460,18 +454,18 @@ def test_a_code_is_good_once_and_whoever_repeats_it_ends_what_it_gave(
     assert refused(again)[:2] == (400, "invalid_grant")
 
 
-def test_another_client_cannot_use_a_code(provider: IdentityProvider, ask: Ask) -> None:
+def test_code_exchange_by_other_client_is_refused(provider: IdentityProvider, ask: Ask) -> None:
     login = Login(provider)
     answer = ask("token", **(login.form(login.code()) | REPORTING))
     assert answer.status_code == 400
     assert answer.json()["error"] == "invalid_grant"
 
 
-# --- pages of other origins ---
+# --- CORS ---
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:9000", "http://127.0.0.1:9000"])
-def test_the_gateways_api_page_can_log_somebody_in(
+def test_api_page_of_gateway_may_request_tokens(
     provider: IdentityProvider, ask: Ask, origin: str
 ) -> None:
     login, browser, page = Login(provider), Browser(), f"{origin}/docs/oauth2-redirect"
@@ -482,20 +476,20 @@ def test_the_gateways_api_page_can_log_somebody_in(
     assert answer.headers["access-control-allow-origin"] == origin
 
 
-def test_a_listed_page_may_read_a_refusal_too(ask: Ask) -> None:
+def test_allowed_origin_may_read_error_response(ask: Ask) -> None:
     answer = ask("token", headers={"Origin": "http://localhost:3000"}, **ALICE | {"password": "x"})
     assert answer.status_code == 400
     assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:9001", "null"])
-def test_a_page_that_is_not_listed_gets_no_token(ask: Ask, origin: str) -> None:
+def test_other_origin_gets_no_token(ask: Ask, origin: str) -> None:
     answer = ask("token", headers={"Origin": origin}, **ALICE)
     assert (answer.status_code, answer.json()) == (403, {"error": "Invalid origin"})
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_preflight_is_answered(provider: IdentityProvider) -> None:
+def test_preflight_request_is_answered(provider: IdentityProvider) -> None:
     origin = "http://localhost:9000"
     headers = {
         "Origin": origin,
@@ -509,7 +503,7 @@ def test_a_preflight_is_answered(provider: IdentityProvider) -> None:
     assert "authorization" in answer.headers["access-control-allow-headers"].lower()
 
 
-# --- userinfo and the end ---
+# --- userinfo and logout ---
 
 
 def userinfo(provider: IdentityProvider, authorization: str | None) -> httpx2.Response:
@@ -517,9 +511,7 @@ def userinfo(provider: IdentityProvider, authorization: str | None) -> httpx2.Re
     return httpx2.get(f"{provider.endpoints}/userinfo", headers=headers)
 
 
-def test_userinfo_tells_who_a_token_speaks_for(
-    provider: IdentityProvider, alice: dict[str, Any]
-) -> None:
+def test_userinfo_returns_claims_of_user(provider: IdentityProvider, alice: dict[str, Any]) -> None:
     answer = userinfo(provider, f"Bearer {alice['access_token']}")
     assert answer.status_code == 200
     assert answer.json() == {
@@ -533,7 +525,7 @@ def test_userinfo_tells_who_a_token_speaks_for(
     }
 
 
-def test_userinfo_refuses_with_a_header_and_no_body(
+def test_userinfo_error_has_header_and_no_body(
     provider: IdentityProvider, ask: Ask, alice: dict[str, Any]
 ) -> None:
     without_openid = ask("token", **ALICE).json()["access_token"]
@@ -553,7 +545,7 @@ def test_userinfo_refuses_with_a_header_and_no_body(
         assert answer.content == b""
 
 
-def test_userinfo_tells_a_page_that_is_not_listed_nothing(
+def test_userinfo_from_other_origin_is_not_readable(
     provider: IdentityProvider, alice: dict[str, Any]
 ) -> None:
     for origin, status in (("http://localhost:9000", 200), ("http://evil.example", 403)):
@@ -563,7 +555,7 @@ def test_userinfo_tells_a_page_that_is_not_listed_nothing(
         assert (answer.headers.get("access-control-allow-origin") == origin) is (status == 200)
 
 
-def test_after_a_logout_nothing_of_that_login_works(provider: IdentityProvider, ask: Ask) -> None:
+def test_logout_invalidates_all_tokens_of_session(provider: IdentityProvider, ask: Ask) -> None:
     tokens = logged_in(ask)
     refresh = {"client_id": "storefront", "refresh_token": tokens["refresh_token"]}
     assert ask("logout", **refresh).status_code == 204
@@ -575,7 +567,7 @@ def test_after_a_logout_nothing_of_that_login_works(provider: IdentityProvider, 
     assert ask("logout", **refresh).status_code == 204
 
 
-def test_a_logout_needs_a_refresh_token_of_the_client(ask: Ask, alice: dict[str, Any]) -> None:
+def test_logout_requires_refresh_token_of_client(ask: Ask, alice: dict[str, Any]) -> None:
     answer = ask("logout", client_id="storefront", refresh_token="a.b.c")
     assert refused(answer) == (400, "invalid_grant", "Invalid refresh token")
     answer = ask("logout", **REPORTING, refresh_token=alice["refresh_token"])
@@ -584,9 +576,7 @@ def test_a_logout_needs_a_refresh_token_of_the_client(ask: Ask, alice: dict[str,
     assert ask("token", **form, refresh_token=alice["refresh_token"]).status_code == 200
 
 
-def test_end_session_logs_the_browser_out_and_sends_it_back(
-    provider: IdentityProvider, ask: Ask
-) -> None:
+def test_end_session_logs_out_and_redirects(provider: IdentityProvider, ask: Ask) -> None:
     login, browser = Login(provider), Browser()
     back = returned(browser.log_in(browser.get(login.url()), "alice", "alice"))
     tokens = ask("token", **login.form(back["code"])).json()
@@ -604,7 +594,7 @@ def test_end_session_logs_the_browser_out_and_sends_it_back(
     assert refused(answer) == (400, "invalid_grant", "Session not active")
 
 
-def test_a_browser_without_an_id_token_is_asked_before_it_is_logged_out(
+def test_end_session_without_id_token_asks_for_confirmation(
     provider: IdentityProvider,
 ) -> None:
     login, browser = Login(provider), Browser()
@@ -627,7 +617,7 @@ def test_a_browser_without_an_id_token_is_asked_before_it_is_logged_out(
         ({"id_token_hint": None}, 200),
     ],
 )
-def test_a_link_from_anywhere_ends_no_login(
+def test_end_session_from_foreign_link_does_not_log_out(
     provider: IdentityProvider, ask: Ask, query: dict[str, str | None], status: int
 ) -> None:
     tokens = logged_in(ask)
@@ -640,9 +630,7 @@ def test_a_link_from_anywhere_ends_no_login(
     assert ask("token", **form, refresh_token=tokens["refresh_token"]).status_code == 200
 
 
-def test_another_kind_of_token_is_no_proof_for_a_logout(
-    provider: IdentityProvider, ask: Ask
-) -> None:
+def test_end_session_with_other_token_type_is_refused(provider: IdentityProvider, ask: Ask) -> None:
     tokens = logged_in(ask)
     for kind in ("access_token", "refresh_token"):
         query = {"id_token_hint": tokens[kind], "post_logout_redirect_uri": CALLBACK}
@@ -651,7 +639,7 @@ def test_another_kind_of_token_is_no_proof_for_a_logout(
     assert userinfo(provider, f"Bearer {tokens['access_token']}").status_code == 200
 
 
-# --- our own verifier ---
+# --- token verifier of the services ---
 
 
 @pytest.fixture(scope="module")
@@ -663,17 +651,17 @@ async def verifier(provider: IdentityProvider) -> AsyncIterator[TokenVerifier]:
 
 
 @pytest.mark.parametrize("user", ROLES)
-async def test_our_verifier_takes_an_access_token_for_who_it_is(
+async def test_verifier_accepts_access_token_and_returns_principal(
     provider: IdentityProvider, verifier: TokenVerifier, user: str
 ) -> None:
     token = provider.token(user)
-    said = claims(token)
+    payload = claims(token)
     assert await verifier.verify(token) == Identity(
-        said["sub"], f"{user}@example.com", frozenset(ROLES[user]), said["exp"]
+        payload["sub"], f"{user}@example.com", frozenset(ROLES[user]), payload["exp"]
     )
 
 
-async def test_our_verifier_takes_a_clients_own_token_and_finds_no_role(
+async def test_verifier_accepts_client_token_without_roles(
     verifier: TokenVerifier, ask: Ask
 ) -> None:
     tokens = ask("token", grant_type="client_credentials", **REPORTING).json()
@@ -682,23 +670,25 @@ async def test_our_verifier_takes_a_clients_own_token_and_finds_no_role(
 
 
 @pytest.mark.parametrize("kind", ["id_token", "refresh_token"])
-async def test_our_verifier_takes_no_other_kind_of_token(
+async def test_verifier_refuses_other_token_types(
     verifier: TokenVerifier, alice: dict[str, Any], kind: str
 ) -> None:
     with pytest.raises(InvalidToken):
         await verifier.verify(alice[kind])
 
 
-async def test_our_verifier_takes_no_token_that_was_altered(
+async def test_verifier_refuses_altered_token(
     verifier: TokenVerifier, alice: dict[str, Any]
 ) -> None:
     head, body, signature = alice["access_token"].split(".")
-    said = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
-    forged = base64.urlsafe_b64encode(said.replace(b'"customer"', b'"admin"')).rstrip(b"=").decode()
+    payload = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+    forged = (
+        base64.urlsafe_b64encode(payload.replace(b'"customer"', b'"admin"')).rstrip(b"=").decode()
+    )
     assert forged != body
     with pytest.raises(InvalidToken):
         await verifier.verify(f"{head}.{forged}.{signature}")
 
 
-def test_a_helper_asks_for_a_token_once(provider: IdentityProvider) -> None:
+def test_token_helper_caches_token(provider: IdentityProvider) -> None:
     assert provider.token("bob") == provider.token("bob")

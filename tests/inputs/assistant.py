@@ -4,7 +4,7 @@ from tests.inputs.matching import Between, Contains, Each
 from tests.inputs.steps import AI, Case, Request, Seeded
 
 
-def asked(question: str, products: object) -> Request:
+def model_questions(question: str, products: object) -> Request:
     """Return the question, answered by these products."""
     return Request(
         "POST",
@@ -23,7 +23,7 @@ ROWS = [
         "a question for two products",
         [
             Seeded(),
-            asked(
+            model_questions(
                 "a lamp and headphones",
                 (
                     Contains({"name": Contains("Lamp")}),
@@ -37,8 +37,8 @@ ROWS = [
         "a price range that begins with 'for'",
         [
             Seeded(),
-            asked("something for 20 to 25", Each({"price": Between(20, 25)})),
-            asked("something between 20 and 25", Each({"price": Between(20, 25)})),
+            model_questions("something for 20 to 25", Each({"price": Between(20, 25)})),
+            model_questions("something between 20 and 25", Each({"price": Between(20, 25)})),
         ],
     ),
 ]

@@ -48,7 +48,7 @@ def without_visible_text() -> Iterator[Request]:
 
 
 def stock(quantity: int, product: str = "p-{unique}") -> Request:
-    """Return the request that creates a product which only inventory knows."""
+    """Return the request that creates a product in inventory-service only."""
     body = {"product_id": product, "product_name": "A thing", "quantity": quantity}
     return Request("POST", "/api/inventory", 201, body, at=INVENTORY)
 

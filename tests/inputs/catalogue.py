@@ -8,7 +8,7 @@ from tests.inputs.steps import INVENTORY, ORDER, PRODUCT, Case, Request
 
 
 def product(**about: Any) -> Request:
-    """Return the request that creates a product, whose id the next steps know as `product`."""
+    """Return the request that creates a product and stores its id as `product`."""
     return Request(
         "POST", "/api/products", 201, PRODUCT_BODY | about, at=PRODUCT, keep={"product": "id"}
     )

@@ -1,4 +1,4 @@
-"""A case as data: steps that send requests and say which answer is right.
+"""A case as data: steps with requests and expected responses.
 
 Text in a step may name a value in braces: `{unique}`, which is new in every run, or one that an
 earlier step kept. A row finds only its own products and orders, so it can run on a fleet that
@@ -102,7 +102,7 @@ class Request:
             except AssertionError:
                 if asyncio.get_running_loop().time() >= deadline:
                     raise
-            await asyncio.sleep(0.5)  # between two tries
+            await asyncio.sleep(0.5)  # retry interval
 
     async def _run_once(self, shop: Shop, values: Values) -> None:
         requests = (self._send(shop, values) for _ in range(self.times))
@@ -127,9 +127,9 @@ class Request:
 
     def _check(self, answer: httpx2.Response, values: Values) -> None:
         where = f"{self.method} {answer.request.url.path} at {self.at}"
-        told = f"{where} answered {answer.status_code}: {answer.text[:500]}"
+        message = f"{where} answered {answer.status_code}: {answer.text[:500]}"
         right = (self.status,) if isinstance(self.status, int) else self.status
-        assert answer.status_code in right, f"{told}\nexpected {self.status}"
+        assert answer.status_code in right, f"{message}\nexpected {self.status}"
         if answer.status_code >= 400:
             assert len(answer.content) <= MAX_ANSWER, f"{where}: {len(answer.content)} bytes"
         if self.answer is not None:
@@ -189,7 +189,7 @@ class MailServer:
 
 @dataclass(frozen=True)
 class Refused:
-    """Wait until the mailbox has refused so many commands."""
+    """Wait until the mailbox has refused this number of commands."""
 
     times: int
     seconds: float = 30.0
@@ -204,7 +204,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """Wait for the confirmation mails to an address: so many, each of another order."""
+    """Wait for `count` confirmation mails to an address, each of a different order."""
 
     to: str
     count: int

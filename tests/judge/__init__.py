@@ -1,8 +1,8 @@
-"""The judge: orders under load while parts of the fleet are broken, and then: is the state right?
+"""The judge: place orders while injecting faults, then check the state of the whole fleet.
 
     make judge SEED=7 DURATION=60
     .venv/bin/python -m tests.judge --help
 
-`plan.py` draws the faults from the seed, `customers.py` the load; `nemesis.py` breaks things,
-`evidence.py` reads every store, every topic and the mailbox, and `checks/` say what is wrong.
+`plan.py` derives the faults from the seed, `customers.py` generates the load, `nemesis.py` injects
+the faults, `evidence.py` reads all stores, topics and mails, `checks/` report violations.
 """

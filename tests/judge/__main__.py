@@ -1,4 +1,4 @@
-"""`python -m tests.judge`: one trial, or several; exit code 1 when anything was wrong."""
+"""`python -m tests.judge`: one or more runs. Exit code 1 if any check failed."""
 
 import argparse
 import asyncio
@@ -18,11 +18,11 @@ from tests.judge.target import EmbeddedFleet, Target
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the trials that were asked for; 0 when every verdict of each is good."""
+    """Execute the requested runs. Return 0 if all checks of all runs passed."""
     options = _parser().parse_args(arguments)
     seeds = options.seed or [random.SystemRandom().randrange(1_000_000)]
     try:
-        passed = [asyncio.run(_one(options, seed)) for seed in seeds]
+        passed = [asyncio.run(_run_one(options, seed)) for seed in seeds]
     except FleetError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -31,14 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(passed) else 1
 
 
-async def _one(arguments: argparse.Namespace, seed: int) -> bool:
+async def _run_one(arguments: argparse.Namespace, seed: int) -> bool:
     options = Options(seed, arguments.duration, arguments.clients, arguments.faults)
     folder = arguments.reports / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     history = folder / "history.jsonl"
     history.unlink(missing_ok=True)
     target = _target(arguments, seed)
-    print(f"Trial with seed {seed}: {options.duration:.0f} s, {options.clients} customers.")
+    print(f"Run with seed {seed}: {options.duration:.0f} s, {options.clients} customers.")
     try:
         await target.up()
         result = await run(target, options, _Ticker(options.duration), history)
@@ -50,7 +50,7 @@ async def _one(arguments: argparse.Namespace, seed: int) -> bool:
     print(summary(result))
     print(f"Report: {folder / 'report.html'}")
     if not result.passed:
-        print(f"Once more: make judge SEED={seed} DURATION={options.duration:.0f}")
+        print(f"Repeat with: make judge SEED={seed} DURATION={options.duration:.0f}")
     return result.passed
 
 
@@ -63,7 +63,7 @@ def _target(arguments: argparse.Namespace, seed: int) -> Target:
 
 
 class _Ticker:
-    """One line that is written anew on a terminal; elsewhere a line each ten seconds."""
+    """Print progress: one updated line on a terminal, elsewhere a line every ten seconds."""
 
     def __init__(self, duration: float) -> None:
         self._duration = duration
@@ -74,7 +74,7 @@ class _Ticker:
         if not self._terminal and time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 10.0
-        placed = history.of(Kind.PLACE)
+        placed = history.by_kind(Kind.PLACE)
         counts = {each: sum(a.outcome is each for a in placed) for each in Outcome}
         broken = [str(done.planned) for done in nemesis.done if not done.ended]
         line = (
@@ -91,25 +91,25 @@ class _Ticker:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="judge",
-        description="Places orders while it breaks the fleet, then says if the state is right.",
+        description="Place orders while injecting faults, then check the state of the fleet.",
     )
-    parser.add_argument(
-        "--seed", type=_seeds, help="replays a trial; 7, or 1-20 for one after the other"
-    )
+    parser.add_argument("--seed", type=_seeds, help="seed to repeat: 7, or 1-20 for several runs")
     parser.add_argument("--duration", type=float, default=60.0, help="seconds of load (60)")
-    parser.add_argument("--clients", type=int, default=12, help="customers at a time (12)")
+    parser.add_argument("--clients", type=int, default=12, help="concurrent customers (12)")
     parser.add_argument(
         "--faults",
         type=_faults,
         default=tuple(Fault),
-        help=f"which, with commas between ({', '.join(Fault)}; all)",
-    )
-    parser.add_argument("--replicas", type=int, choices=(1, 2), default=1, help="of each service")
-    parser.add_argument(
-        "--target", choices=("embedded", "compose"), default="embedded", help="which fleet"
+        help=f"comma-separated fault types ({', '.join(Fault)}; all)",
     )
     parser.add_argument(
-        "--reports", type=Path, default=Path("reports/judge"), help="where reports go"
+        "--replicas", type=int, choices=(1, 2), default=1, help="replicas of each service"
+    )
+    parser.add_argument(
+        "--target", choices=("embedded", "compose"), default="embedded", help="fleet to test"
+    )
+    parser.add_argument(
+        "--reports", type=Path, default=Path("reports/judge"), help="folder of the reports"
     )
     return parser
 

@@ -1,6 +1,6 @@
-"""The fleet that is judged, in Docker: containers are killed and paused, the broker too.
+"""Judge target in Docker: containers, including the broker, are killed and paused.
 
-No failpoints and no links there: nothing stands between two containers.
+There are no failpoints and no links, because no proxy is between two containers.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _SERVERS = {
 
 
 class ComposeFleet:
-    """The stack of docker-compose.yml. It stays up: it is its owner's to stop.
+    """The stack of docker-compose.yml. It keeps running after the run.
 
     Args:
         replicas: 2 needs the stack to be up with docker/scale.env.
@@ -54,7 +54,7 @@ class ComposeFleet:
 
     @property
     def surface(self) -> Surface:
-        """The mailbox keeps its mails in memory and has no scripted faults: it is paused only."""
+        """The mailbox is paused only: it stores mails in memory and has no scripted faults."""
         services = [*SERVICES]
         if self._replicas > 1:
             services += [f"{name}-2" for name in SERVICES]
@@ -77,25 +77,25 @@ class ComposeFleet:
         await self._compose("stop", part)
 
     async def start(self, part: str) -> None:
-        # Not `start`, which refuses where something it depends on is unhealthy just then.
+        # Not `start`, which fails while a dependency is unhealthy.
         await self._compose("restart", part)
         await asyncio.to_thread(self._stack.until_healthy, _container(part))
 
     async def pause(self, part: str) -> None:
-        with suppress(AssertionError):  # it does not run
+        with suppress(AssertionError):  # it is not running
             await self._compose("pause", part)
 
     async def resume(self, part: str) -> None:
         with suppress(AssertionError):
             await self._compose("unpause", part)
 
-    async def fires(self, part: str, place: str, seconds: float) -> bool:
+    async def arm_failpoint(self, part: str, place: str, seconds: float) -> bool:
         raise NotImplementedError("the images have no failpoints")
 
-    async def revive(self, part: str) -> None:
+    async def restart_dead(self, part: str) -> None:
         await self.start(part)
 
-    async def heal(self) -> None:
+    async def restore(self) -> None:
         paused = self._stack.compose("ps", "--status", "paused", "--services").split()
         if paused:
             await self._stack.run_compose("unpause", *paused)
@@ -105,7 +105,7 @@ class ComposeFleet:
         (folder / "containers.log").write_text(self._stack.compose("logs", "--timestamps"))
 
     async def remove(self) -> None:
-        """Its own limits again; it stays up."""
+        """Restore the rate limits. The stack keeps running."""
         await asyncio.to_thread(self._stack.remove)
 
     async def _compose(self, action: str, part: str) -> None:

@@ -1,7 +1,7 @@
-"""The load: customers who order, repeat, cancel, lose patience and look around; and an admin.
+"""Load generator: customers who order, retry, cancel, time out and read, and an admin.
 
-Each customer has a random generator of its own, seeded, so that a seed replays their choices; what
-they meet is up to the fleet.
+Each customer has its own seeded random generator, so a seed repeats their choices. The responses
+depend on the fleet.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ import httpx2
 from tests.judge.history import Attempt, History, Kind, Outcome, outcome_of
 from tests.judge.plan import MARKER
 
-PATIENCE = 8.0  # seconds until a customer gives an answer up; placing has 3
-_TRIES = 12  # attempts for one wish
-_THINK = (0.05, 0.4)  # seconds between two things that one customer does
+PATIENCE = 8.0  # request timeout of a customer in seconds; the deadline of placing is 3
+_TRIES = 12  # attempts for one intended order
+_THINK = (0.05, 0.4)  # seconds between two actions of a customer
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Something to buy, as its page shows it."""
+    """A product that customers order."""
 
     id: str
     name: str
@@ -32,12 +32,12 @@ class Product:
 
 @dataclass(slots=True)
 class Shop:
-    """What everybody shares.
+    """State shared by all customers.
 
     Attributes:
-        now: seconds since the trial began.
-        token: of a demo user; waits while nobody gives one.
-        placed: ids of the orders that a caller has got a 201 for.
+        now: returns the seconds since the start of the run.
+        token: returns a token of a demo user; waits while the identity provider is unavailable.
+        placed: ids of the orders for which the user received 201.
     """
 
     gateways: Sequence[str]
@@ -53,23 +53,23 @@ class Person:
     """One client of the gateway.
 
     Args:
-        name: a demo user; several persons may be the same one.
+        name: a demo user; several clients may use the same one.
     """
 
     def __init__(self, shop: Shop, name: str, number: int, seed: int) -> None:
         self.shop, self.name = shop, name
-        self.chance = random.Random(f"person {seed} {number}")
+        self.rng = random.Random(f"person {seed} {number}")
         self._base = shop.gateways[number % len(shop.gateways)]
-        # Idle connections are dropped before uvicorn does it (5 s): else a POST meets the closing.
+        # Close idle connections before uvicorn does (5 s): a POST could race with its close.
         limits = httpx2.Limits(max_connections=4, keepalive_expiry=3.0)
         self._http = httpx2.AsyncClient(base_url=self._base, limits=limits)
 
     async def live(self) -> None:
-        """One thing after the other until the trial is over."""
+        """Act until the run ends."""
         async with self._http:
             while not self.shop.over.is_set():
                 await self.act()
-                await asyncio.sleep(self.chance.uniform(*_THINK))
+                await asyncio.sleep(self.rng.uniform(*_THINK))
 
     async def act(self) -> None:
         raise NotImplementedError
@@ -84,7 +84,7 @@ class Person:
         headers: Mapping[str, str] | None = None,
         patience: float = PATIENCE,
     ) -> httpx2.Response | None:
-        """Send one request and record it, whatever comes of it."""
+        """Send one request and record its outcome."""
         token = await self.shop.token(self.name)
         attempt.invoked = self.shop.now()
         try:
@@ -109,39 +109,39 @@ class Person:
 
 
 class Customer(Person):
-    """Orders, mostly."""
+    """A customer, who mostly orders."""
 
     async def act(self) -> None:
-        doing = self.chance.choices(
+        doing = self.rng.choices(
             (self.order, self.cancel, self.look, self.read, self.spy), (60, 14, 8, 14, 4)
         )[0]
         await doing()
 
     async def order(self) -> None:
-        """One wish; with a key repeated until its answer is known, without it sent once."""
-        count = self.chance.choices((1, 2, 3), (6, 3, 1))[0]
-        chosen = self.chance.sample(list(self.shop.products), count)
-        basket = [(product, self.chance.choice((1, 1, 1, 2, 3))) for product in chosen]
-        wish = f"Judge {secrets.token_hex(8)}"
-        if self.chance.random() < 0.1:
-            wish += f" {MARKER}"  # a mail server may refuse a mail with this name in it
-        key = secrets.token_hex(8) if self.chance.random() < 0.8 else ""
-        hurried = self.chance.random() < 0.1
+        """Place one order: with a key retry until the outcome is known, without a key send once."""
+        count = self.rng.choices((1, 2, 3), (6, 3, 1))[0]
+        chosen = self.rng.sample(list(self.shop.products), count)
+        basket = [(product, self.rng.choice((1, 1, 1, 2, 3))) for product in chosen]
+        intent = f"Judge {secrets.token_hex(8)}"
+        if self.rng.random() < 0.1:
+            intent += f" {MARKER}"  # the fault `content-refused` refuses mails with this word
+        key = secrets.token_hex(8) if self.rng.random() < 0.8 else ""
+        hurried = self.rng.random() < 0.1
         for number in range(_TRIES if key else 1):
-            patience = self.chance.uniform(0.02, 0.3) if hurried and not number else PATIENCE
-            attempt = await self._place(wish, key, basket, patience)
-            if attempt.outcome is Outcome.OK or not _may_try_again(attempt):
+            patience = self.rng.uniform(0.02, 0.3) if hurried and not number else PATIENCE
+            attempt = await self._place(intent, key, basket, patience)
+            if attempt.outcome is Outcome.OK or not _is_retryable(attempt):
                 break
-            await asyncio.sleep(self.chance.uniform(0.1, 0.8))
-        if key and self.chance.random() < 0.15:  # an impatient finger on the button
-            await self._place(wish, key, basket, PATIENCE)
+            await asyncio.sleep(self.rng.uniform(0.1, 0.8))
+        if key and self.rng.random() < 0.15:  # an impatient customer repeats a successful request
+            await self._place(intent, key, basket, PATIENCE)
 
     async def _place(
-        self, wish: str, key: str, basket: Sequence[tuple[Product, int]], patience: float
+        self, intent: str, key: str, basket: Sequence[tuple[Product, int]], patience: float
     ) -> Attempt:
         pieces = {product.id: count for product, count in basket}
         body = {
-            "customer_name": wish,
+            "customer_name": intent,
             "customer_email": f"{self.name}@example.com",
             "items": [
                 {
@@ -153,7 +153,7 @@ class Customer(Person):
                 for product, count in basket
             ],
         }
-        attempt = self.attempt(Kind.PLACE, wish=wish, key=key, pieces=pieces)
+        attempt = self.attempt(Kind.PLACE, intent=intent, key=key, pieces=pieces)
         headers = {"Idempotency-Key": key} if key else {}
         answer = await self.ask(
             attempt, "POST", "/api/orders", json=body, headers=headers, patience=patience
@@ -166,15 +166,15 @@ class Customer(Person):
         return attempt
 
     async def cancel(self) -> None:
-        """One of the last orders; again until the answer is known."""
+        """Cancel a recent order, and retry until the outcome is known."""
         order_id = self._recent(self.name)
         for _ in range(_TRIES if order_id else 0):
             attempt = self.attempt(Kind.CANCEL, order_id=order_id)
             await self.ask(attempt, "PATCH", f"/api/orders/{order_id}/cancel")
             self.shop.history.add(attempt)
-            if attempt.outcome is not Outcome.UNKNOWN or self.chance.random() < 0.1:
+            if attempt.outcome is not Outcome.UNKNOWN or self.rng.random() < 0.1:
                 return
-            await asyncio.sleep(self.chance.uniform(0.1, 0.8))
+            await asyncio.sleep(self.rng.uniform(0.1, 0.8))
 
     async def look(self) -> None:
         attempt = self.attempt(Kind.LIST)
@@ -200,34 +200,34 @@ class Customer(Person):
 
     def _recent(self, name: str) -> str:
         known = self.shop.placed[name][-20:]
-        return self.chance.choice(known) if known else ""
+        return self.rng.choice(known) if known else ""
 
 
 class Admin(Person):
-    """Ships what was ordered and fills the shelves."""
+    """An admin, who ships orders and restocks products."""
 
     async def act(self) -> None:
-        await self.chance.choices((self.ship, self.restock), (3, 2))[0]()
+        await self.rng.choices((self.ship, self.restock), (3, 2))[0]()
 
     async def ship(self) -> None:
-        """Racing the customers, who may cancel the same order."""
+        """Ship an order, in a race with customers who may cancel it."""
         recent = self.shop.placed["alice"][-30:] + self.shop.placed["bob"][-30:]
         if not recent:
             return
-        order_id = self.chance.choice(recent)
+        order_id = self.rng.choice(recent)
         for kind, status in ((Kind.SHIP, "SHIPPED"), (Kind.DELIVER, "DELIVERED")):
             attempt = self.attempt(kind, order_id=order_id)
             await self.ask(
                 attempt, "PATCH", f"/api/orders/{order_id}/status", json={"status": status}
             )
             self.shop.history.add(attempt)
-            if attempt.outcome is not Outcome.OK or self.chance.random() < 0.5:
+            if attempt.outcome is not Outcome.OK or self.rng.random() < 0.5:
                 return
 
     async def restock(self) -> None:
-        """With one key until the answer is known."""
-        product = self.chance.choice(list(self.shop.products))
-        pieces, key = {product.id: self.chance.randint(1, 15)}, f"restock-{secrets.token_hex(8)}"
+        """Restock a product, and retry with the same key until the outcome is known."""
+        product = self.rng.choice(list(self.shop.products))
+        pieces, key = {product.id: self.rng.randint(1, 15)}, f"restock-{secrets.token_hex(8)}"
         for _ in range(_TRIES):
             attempt = self.attempt(Kind.RESTOCK, key=key, pieces=pieces)
             await self.ask(
@@ -240,17 +240,17 @@ class Admin(Person):
             self.shop.history.add(attempt)
             if attempt.outcome is Outcome.OK:
                 return
-            await asyncio.sleep(self.chance.uniform(0.1, 0.8))
+            await asyncio.sleep(self.rng.uniform(0.1, 0.8))
 
 
-def _may_try_again(attempt: Attempt) -> bool:
+def _is_retryable(attempt: Attempt) -> bool:
     if attempt.outcome is Outcome.UNKNOWN or attempt.status == 503:
         return True
     return attempt.status == 409 and attempt.problem.endswith("/request-in-progress")
 
 
 def problem_of(answer: httpx2.Response) -> str:
-    """The `type` of a problem document; empty for any other answer."""
+    """Return the `type` of a problem document, or an empty string for any other response."""
     if not answer.headers.get("content-type", "").startswith("application/problem+json"):
         return ""
     try:

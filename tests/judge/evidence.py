@@ -1,4 +1,4 @@
-"""What is really there: rows of both databases, records of every topic, mails of the mailbox."""
+"""Read the state: rows of both databases, records of every topic, mails of the mailbox."""
 
 import asyncio
 import json
@@ -21,10 +21,10 @@ MAILED_AS = {
     "cancellation": "order-cancelled",
     "follow-up": "ai-notification-ready",
 }
-"""The topic whose events each kind of mail tells of."""
+"""The topic of the events for each kind of mail."""
 _NUMBER = re.compile(r"ORD-[0-9A-Z-]+")
 _PAGE = 5_000  # mails
-_QUIET = 3.0  # seconds without anything new, after which nothing more is expected
+_QUIET = 3.0  # seconds without new mails after which the state is settled
 
 _STOCK = """
     SELECT i.product_id, i.quantity, i.reserved_qty,
@@ -40,8 +40,8 @@ _OUTBOX = """
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """A product at inventory, and the sum of its ledger at the same moment."""
+class StockItem:
+    """A stock item and the sum of its ledger, read in one snapshot."""
 
     product: str
     quantity: int
@@ -53,7 +53,7 @@ class Shelf:
 class Order:
     id: str
     number: str
-    wish: str
+    intent: str
     email: str
     total: str
     status: str
@@ -67,7 +67,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """A line of inventory's ledger."""
+    """A row of the stock ledger."""
 
     key: str
     product: str
@@ -87,7 +87,7 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message on a topic; `event_id` is empty where nobody can read it."""
+    """A message on a topic; `event_id` is empty if the message is not an event."""
 
     topic: str
     partition: int
@@ -118,21 +118,21 @@ class Mail:
 
 @dataclass(slots=True)
 class State:
-    """Everything, read when the load was over and the fleet whole again."""
+    """The whole state, read after the load ended and all faults were repaired."""
 
-    shelves: list[Shelf] = field(default_factory=list)
+    shelves: list[StockItem] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     mails: list[Mail] = field(default_factory=list)
-    reads: list[list[Shelf]] = field(default_factory=list)
-    """What the watch saw of the shelves meanwhile, each in one snapshot."""
+    reads: list[list[StockItem]] = field(default_factory=list)
+    """Stock samples taken during the load, each in one snapshot."""
     unfinished: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Order id → when the watch first and last saw it PENDING or owing stock."""
+    """Order id → first and last sample time at which it was PENDING or had `stock_debt`."""
 
-    def since(self, before: "State") -> None:
-        """Forget what was there before the trial: the fleet need not be a new one."""
+    def exclude_before(self, before: "State") -> None:
+        """Remove everything that existed before the run, so that the fleet need not be new."""
         orders = {order.id for order in before.orders}
         self.orders = [order for order in self.orders if order.id not in orders]
         self.movements = _new(self.movements, before.movements)
@@ -144,7 +144,7 @@ class State:
             each
             for each in self.records
             if (each.topic, each.partition, each.offset) not in places
-            and each.event_id not in events  # one of before may have been repeated
+            and each.event_id not in events  # an event from before the run may have been repeated
         ]
         self.mails = list((Counter(self.mails) - Counter(before.mails)).elements())
 
@@ -159,11 +159,11 @@ def _products(state: State) -> set[str]:
 
 
 class Watch:
-    """Looks at both databases twice a second during the load, by connections of its own."""
+    """Sample both databases twice a second during the load, on separate connections."""
 
     def __init__(self, addresses: Addresses, now: Callable[[], float]) -> None:
         self._addresses, self._now = addresses, now
-        self.reads: list[list[Shelf]] = []
+        self.reads: list[list[StockItem]] = []
         self.unfinished: dict[str, tuple[float, float]] = {}
 
     async def run(self) -> None:
@@ -172,14 +172,14 @@ class Watch:
             await asyncio.sleep(0.5)
 
     async def look(self) -> None:
-        """Once, at both; while one of them is away there is nothing to be seen of it."""
-        await asyncio.gather(self._shelves(), self._orders(), return_exceptions=True)
+        """Take one sample of both databases; an unavailable database is skipped."""
+        await asyncio.gather(self._sample_stock(), self._sample_orders(), return_exceptions=True)
 
-    async def _shelves(self) -> None:
+    async def _sample_stock(self) -> None:
         rows = await _rows(self._addresses.inventory_database, _STOCK)
-        self.reads.append([Shelf(*row) for row in rows])
+        self.reads.append([StockItem(*row) for row in rows])
 
-    async def _orders(self) -> None:
+    async def _sample_orders(self) -> None:
         now = self._now()
         for (order_id,) in await _rows(self._addresses.orders_database, _UNFINISHED):
             first, _ = self.unfinished.get(order_id, (now, now))
@@ -187,39 +187,40 @@ class Watch:
 
 
 async def settled(addresses: Addresses, seconds: float) -> str:
-    """Wait until nothing is left to do; what still was when time ran out, else nothing.
+    """Wait until no work remains and no mail arrives for `_QUIET` seconds.
 
-    A mail too many would come within the quiet that follows.
+    Returns:
+        A description of the remaining work on timeout, else an empty string.
     """
-    left = await done(addresses, seconds)
-    if not left:
+    remaining = await done(addresses, seconds)
+    if not remaining:
         await asyncio.sleep(_QUIET)
-    return left
+    return remaining
 
 
 async def done(addresses: Addresses, seconds: float) -> str:
-    """As `settled`, without the quiet.
+    """Wait until no order is unfinished, both outboxes are published and every event has its mail.
 
-    Nothing is left to do when no order is unfinished, both outboxes are published, and every event
-    has its mail.
+    Returns:
+        A description of the remaining work on timeout, else an empty string.
     """
     deadline = asyncio.get_running_loop().time() + seconds
-    left = "nothing was looked at"
+    remaining = "no state was read"
     while asyncio.get_running_loop().time() < deadline:
         try:
-            left = await _left(addresses)
+            remaining = await _remaining_work(addresses)
         except (OSError, asyncpg.PostgresError, httpx2.TransportError) as error:
-            left = f"{type(error).__name__}: {error}"
-        if not left:
+            remaining = f"{type(error).__name__}: {error}"
+        if not remaining:
             return ""
-        await asyncio.sleep(0.5)  # between two looks
-    return left
+        await asyncio.sleep(0.5)  # polling interval
+    return remaining
 
 
-async def _left(addresses: Addresses) -> str:
+async def _remaining_work(addresses: Addresses) -> str:
     unfinished = await _rows(addresses.orders_database, _UNFINISHED)
     if unfinished:
-        return f"{len(unfinished)} orders are PENDING or owe stock"
+        return f"{len(unfinished)} orders are PENDING or have stock_debt"
     waiting = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
     for name in (addresses.orders_database, addresses.inventory_database):
         (rows,) = await _rows(name, waiting)
@@ -239,11 +240,11 @@ async def _left(addresses: Addresses) -> str:
     missing = expected - total - len(refused)
     if missing <= 0:
         missing = expected - len(await _distinct_mails(addresses) | refused)
-    return f"{missing} of {expected} mails have not come" if missing > 0 else ""
+    return f"{missing} of {expected} mails are missing" if missing > 0 else ""
 
 
 async def read_state(addresses: Addresses) -> State:
-    """All of it but what a watch has seen; the fleet must be whole."""
+    """Read the state except the samples. All parts of the fleet must be running."""
     orders = await _rows(
         addresses.orders_database,
         "SELECT id::text, order_number, customer_name, customer_email, total_amount::text,"
@@ -260,7 +261,7 @@ async def read_state(addresses: Addresses) -> State:
     )
     shelves = await _rows(addresses.inventory_database, _STOCK)
     return State(
-        shelves=[Shelf(*row) for row in shelves],
+        shelves=[StockItem(*row) for row in shelves],
         movements=[Movement(*row) for row in movements],
         orders=[_order(row, items.get(row[0], {})) for row in orders],
         outbox=[
@@ -273,8 +274,8 @@ async def read_state(addresses: Addresses) -> State:
 
 
 def _order(row: Any, pieces: dict[str, int]) -> Order:
-    order_id, number, wish, email, total, status, stock_debt = row
-    return Order(order_id, number, wish, email, total, status, stock_debt, pieces)
+    order_id, number, intent, email, total, status, stock_debt = row
+    return Order(order_id, number, intent, email, total, status, stock_debt, pieces)
 
 
 async def _outbox(database: str) -> list[OutboxRow]:
@@ -294,7 +295,7 @@ async def _rows(database: str, query: str, *arguments: Any) -> list[Any]:
 
 
 async def read_topics(bootstrap: str, topics: Iterable[str] = TOPICS) -> list[Record]:
-    """Every record of these topics, up to the high watermark."""
+    """Return all records of these topics, up to the high watermark."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
     )
@@ -314,7 +315,7 @@ async def _read_to_the_end(consumer: Any, partitions: list[Any]) -> list[Record]
         while True:
             for messages in (await consumer.getmany(timeout_ms=500)).values():
                 records += [_record(message) for message in messages]
-            # The high watermark of a fetch: the embedded broker tells the latest offset wrong.
+            # Use the high watermark of a fetch: the embedded broker's latest offset is wrong.
             ends = [consumer.highwater(each) for each in partitions]
             positions = [await consumer.position(each) for each in partitions]
             if all(
@@ -343,17 +344,17 @@ async def _mail_count(mailbox: str) -> int:
 
 
 async def _distinct_mails(addresses: Addresses) -> set[tuple[str, str]]:
-    """By what they are about, so that one that came twice does not stand for another."""
+    """Return the distinct mails by kind and order, so that a duplicate hides no missing mail."""
     mails = await _mails(addresses.mailbox)
     low = [(mail.kind, str(number)) for number, mail in enumerate(mails) if mail.kind == "low"]
     return {(mail.kind, mail.order_number) for mail in mails if mail.kind != "low"} | set(low)
 
 
 async def _refused_mails(addresses: Addresses) -> set[tuple[str, str]]:
-    """The mails that a dead letter stands for, by what they are about."""
+    """Return the mails that were dead-lettered instead of sent, by kind and order."""
     kinds = {f"{topic}.dlq": kind for kind, topic in MAILED_AS.items()}
-    letters = [each for each in await read_topics(addresses.kafka, kinds) if each.event_id]
-    return {(kinds[each.topic], json.loads(each.value)["order_number"]) for each in letters}
+    dead_letters = [each for each in await read_topics(addresses.kafka, kinds) if each.event_id]
+    return {(kinds[each.topic], json.loads(each.value)["order_number"]) for each in dead_letters}
 
 
 async def _mails(mailbox: str) -> list[Mail]:
@@ -362,7 +363,7 @@ async def _mails(mailbox: str) -> list[Mail]:
 
 
 async def mailed(mailbox: str) -> list[dict[str, Any]]:
-    """All mails as the mailbox's API tells them, page by page."""
+    """Return all mails of the mailbox, page by page."""
     found: list[dict[str, Any]] = []
     async with httpx2.AsyncClient(base_url=mailbox, timeout=60) as http:
         while True:

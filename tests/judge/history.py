@@ -1,7 +1,7 @@
-"""What the customers did and what they were told: one attempt for each request.
+"""History of the run: one attempt per request, with its response.
 
-After Jepsen's histories (github.com/jepsen-io/jepsen): an attempt is invoked, and ends as
-`ok` (it is done), `refused` (it is certain that nothing was done) or `unknown` (it may be done).
+Modelled on Jepsen's histories (github.com/jepsen-io/jepsen): an attempt is invoked, and ends as
+`ok` (it took effect), `refused` (it certainly did not) or `unknown` (it may have).
 """
 
 import json
@@ -33,13 +33,13 @@ class Attempt:
     """One request.
 
     Attributes:
-        invoked, ended: seconds since the trial began.
-        status: of the answer; 0 where none came.
+        invoked, ended: seconds since the start of the run.
+        status: status code of the response; 0 without a response.
         problem: the `type` of a problem document.
-        wish: what the customer wanted, once, however many attempts it took: the name on the order.
-        order_id: the order that was answered or acted on.
-        body: of a 201, to compare it with its repeats'.
-        owners: whose orders an answer showed.
+        intent: the intended order, common to all its attempts; the customer name of the order.
+        order_id: the order in the response or in the request.
+        body: body of a 201, to compare it with its replays.
+        owners: owners of the orders in the response.
     """
 
     kind: Kind
@@ -49,7 +49,7 @@ class Attempt:
     outcome: Outcome = Outcome.UNKNOWN
     status: int = 0
     problem: str = ""
-    wish: str = ""
+    intent: str = ""
     key: str = ""
     pieces: dict[str, int] = field(default_factory=dict)
     order_id: str = ""
@@ -64,8 +64,8 @@ class Attempt:
 
 @dataclass(slots=True)
 class History:
-    """All attempts in the order of their ends; written down at once where `file` is set, so that
-    nothing is lost with the judge itself."""
+    """All attempts, ordered by their end. With `file`, each is written at once, so that a crash of
+    the judge loses none."""
 
     attempts: list[Attempt] = field(default_factory=list)
     file: Path | None = None
@@ -76,34 +76,34 @@ class History:
             with self.file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(attempt)) + "\n")
 
-    def of(self, *kinds: Kind) -> list[Attempt]:
+    def by_kind(self, *kinds: Kind) -> list[Attempt]:
         return [attempt for attempt in self.attempts if attempt.kind in kinds]
 
-    def wishes(self) -> dict[str, list[Attempt]]:
-        """The attempts to place each wished order."""
+    def attempts_by_intent(self) -> dict[str, list[Attempt]]:
+        """Return the attempts to place each intended order."""
         found: dict[str, list[Attempt]] = {}
-        for attempt in self.of(Kind.PLACE):
-            found.setdefault(attempt.wish, []).append(attempt)
+        for attempt in self.by_kind(Kind.PLACE):
+            found.setdefault(attempt.intent, []).append(attempt)
         return found
 
 
 def outcome_of(status: int, problem: str, kind: Kind) -> Outcome:
-    """What an answer means, by contracts.
+    """Return the outcome that a response implies, according to the API contract.
 
-    A 503 to a placed order says that no order stands. No answer, 502, 504 and `outcome-unknown` may
-    mean either; so does any 5xx to a change that is not undone by itself.
+    A 503 to a placed order means that there is no order. No response, 502, 504 and
+    `outcome-unknown` leave the outcome open, and so does any 5xx to a request without compensation.
     """
     if 200 <= status < 300:
         return Outcome.OK
     if status == 0 or status in (500, 502, 504) or problem.endswith("/outcome-unknown"):
         return Outcome.UNKNOWN
     if status == 503 and kind in (Kind.CANCEL, Kind.SHIP, Kind.DELIVER, Kind.RESTOCK):
-        return Outcome.UNKNOWN  # a COMMIT whose answer was lost is told as 503 there
+        return Outcome.UNKNOWN  # a COMMIT with a lost reply returns 503 there
     return Outcome.REFUSED
 
 
 def loaded(path: Path) -> History:
-    """A history from its file."""
+    """Load a history from its file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return History([_attempt(json.loads(line)) for line in lines])
 

@@ -1,4 +1,4 @@
-"""TCP proxies between the parts: they delay, cut, and drop replies after the work was done."""
+"""TCP proxies between the parts, which delay data, cut connections and drop replies."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ _CHUNK = 65_536
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """One client's way through; `asked` while a request of it has no reply yet."""
+    """A proxied connection; `asked` while a request has no reply yet."""
 
     writers: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
     asked: bool = False
@@ -23,14 +23,14 @@ class _Connection:
 
 @dataclass(slots=True)
 class Link:
-    """The way to one part. With nothing set it passes everything on.
+    """A proxy to one part. Without faults it forwards everything.
 
     Attributes:
-        target: the port that it leads to.
-        delay: seconds by which each piece of either direction is late.
-        closed: refuse new connections, and break those that are there.
-        drops: so many replies are still to be swallowed, each with its connection.
-        dropped: how many have been.
+        target: the port of the part.
+        delay: seconds by which data is delayed in both directions.
+        closed: refuse new connections and break existing ones.
+        drops: number of replies still to drop, each with its connection.
+        dropped: number of dropped replies.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Link:
     port: int = 0
     _server: asyncio.Server | None = None
     _open: set[_Connection] = field(default_factory=set)
-    _chance: random.Random = field(default_factory=random.Random)
+    _rng: random.Random = field(default_factory=random.Random)
 
     async def start(self, port: int = 0) -> None:
-        """Listen; on a free port unless told."""
-        self._chance = random.Random(f"{self.seed} {self.name}")
+        """Listen on the port, or on a free one."""
+        self._rng = random.Random(f"{self.seed} {self.name}")
         self._server = await asyncio.start_server(self._accept, HOST, port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -58,12 +58,12 @@ class Link:
             await self._server.wait_closed()
 
     def cut(self) -> None:
-        """Break every connection, as a cable that is pulled and a router that says so."""
+        """Reset every connection."""
         for connection in list(self._open):
             connection.abort()
 
-    def heal(self) -> None:
-        """Pass everything on again."""
+    def restore(self) -> None:
+        """Remove all faults."""
         self.delay, self.closed, self.drops = 0.0, False, 0
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,7 +83,7 @@ class Link:
                 self._replies(far_reader, writer, connection),
             )
         except OSError:
-            pass  # one side broke it; below it is broken for the other too
+            pass  # one side closed the connection; the other side is closed below
         finally:
             self._open.discard(connection)
             connection.abort()
@@ -110,7 +110,7 @@ class Link:
             writer.write_eof()
 
     def _drop(self, connection: _Connection) -> bool:
-        if self.drops <= 0 or not connection.asked or self._chance.random() < 0.5:
+        if self.drops <= 0 or not connection.asked or self._rng.random() < 0.5:
             return False
         self.drops -= 1
         self.dropped += 1

@@ -1,4 +1,4 @@
-"""Breaks what the plan says, when it says so, and puts it right again; notes when it did."""
+"""Inject the planned faults at their time, repair them, and record when each was active."""
 
 import asyncio
 import json
@@ -17,15 +17,15 @@ from tests.judge.target import Target
 
 @dataclass(slots=True)
 class Done:
-    """A fault that was carried out.
+    """An injected fault.
 
     Attributes:
-        began, ended: seconds since the trial began; ended: the part ran again, the link passed.
-        hit: how often it came to anything: somebody died at the place, a reply was dropped.
+        started, ended: seconds since the start of the run; at `ended` the part was repaired.
+        hit: how often it had an effect, such as a crash at the failpoint or a dropped reply.
     """
 
     planned: Planned
-    began: float
+    started: float
     ended: float = 0.0
     hit: int = 1
     error: str = ""
@@ -33,10 +33,10 @@ class Done:
 
 @dataclass(slots=True)
 class Nemesis:
-    """Carries out a plan.
+    """Execute a plan.
 
     Attributes:
-        poison: what it has put on topics that nobody can read.
+        poison: invalid messages that it has published.
         refuses_content: the mailbox refused mails with the marker word for some time.
     """
 
@@ -49,21 +49,21 @@ class Nemesis:
     def refuses_content(self) -> bool:
         return any(done.planned.detail == "content-refused" for done in self.done)
 
-    async def carry_out(self, plan: Sequence[Planned]) -> None:
-        """All of it; returns when the last fault is over."""
+    async def execute(self, plan: Sequence[Planned]) -> None:
+        """Execute the whole plan. Return when the last fault has ended."""
         async with asyncio.TaskGroup() as group:
             for planned in plan:
                 await asyncio.sleep(max(0.0, planned.at - self.now()))
-                group.create_task(self._one(planned))
+                group.create_task(self._run_one(planned))
 
     @property
     def smtp_windows(self) -> int:
-        """How many mails may be doubled (docs/order-flow.md).
+        """Return how many mails may be duplicates (docs/order-flow.md).
 
-        One is in hand at a time, so a fault of notification-service or of the mailbox explains one,
-        and each reply that the mailbox or its link has lost. Any other scripted fault of the
-        mailbox explains none: a refused mail has not arrived. A fault of Kafka explains one where
-        another replica can take over what the first has mailed and could not write down.
+        One mail is in progress at a time. A fault of notification-service or the mailbox explains
+        one duplicate, and so does each lost reply of the mailbox or its link. Other scripted faults
+        of the mailbox explain none, because a refused mail was not delivered. A fault of Kafka
+        explains one if another replica takes over a mail that was sent but not recorded.
         """
         several = any(part.endswith("-2") for part in self.target.surface.killed)
         count = 0
@@ -76,7 +76,7 @@ class Nemesis:
                 count += done.hit
         return count
 
-    async def _one(self, planned: Planned) -> None:
+    async def _run_one(self, planned: Planned) -> None:
         done = Done(planned, self.now())
         self.done.append(done)
         try:
@@ -114,9 +114,9 @@ class Nemesis:
         return 1
 
     async def _failpoint(self, planned: Planned) -> bool:
-        if not await self.target.fires(planned.part, planned.detail, planned.seconds):
+        if not await self.target.arm_failpoint(planned.part, planned.detail, planned.seconds):
             return False
-        await self.target.revive(planned.part)
+        await self.target.restart_dead(planned.part)
         return True
 
     async def _link(self, planned: Planned) -> int:
@@ -131,11 +131,11 @@ class Nemesis:
             case _:
                 link.drops = int(planned.detail)
         await asyncio.sleep(planned.seconds)
-        link.heal()
+        link.restore()
         return link.dropped - before if planned.fault is Fault.DROP else 1
 
     async def _mail_fault(self, planned: Planned) -> int:
-        """Set a fault at the mailbox for the planned time; how many commands it answered."""
+        """Set a mailbox fault for the planned time. Return how many commands it affected."""
         mailbox = self.target.mailbox
         fault = {"preset": planned.detail, **MAIL_FAULTS[planned.detail]}
         await asyncio.to_thread(mailbox.set_faults, fault)
@@ -145,7 +145,7 @@ class Nemesis:
         return int(status["hits"])
 
     async def _repeat(self, topic: str, count: int) -> bool:
-        """The latest events of a topic once more, byte for byte."""
+        """Republish the latest events of a topic, byte for byte."""
         found = await self._latest(topic, count)
         await self._send(topic, [(message.key, message.value) for message in found])
         return bool(found)
@@ -171,7 +171,7 @@ class Nemesis:
             b'{"event_id": "no uuid"}' if number % 2 else b"not json " + secrets.token_bytes(8)
             for number in range(count)
         ]
-        # Told apart from all others, so that each can be looked for among the dead letters.
+        # Unique, so that each can be found among the dead letters.
         values = [value + secrets.token_hex(8).encode() for value in values]
         await self._send(topic, [(b"poison", value) for value in values])
         self.poison += values

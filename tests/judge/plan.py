@@ -1,6 +1,6 @@
-"""The schedule of faults, drawn from a seed: the same seed breaks the same things at the same time.
+"""Derive the schedule of faults from a seed. The same seed gives the same schedule.
 
-Pure: nothing here touches the fleet.
+Pure functions without access to the fleet.
 """
 
 import random
@@ -12,18 +12,18 @@ from tests.fleet_under_test import SERVICES
 
 
 class Fault(StrEnum):
-    """What can be done to the fleet; `--faults` names a selection."""
+    """Types of faults; `--faults` selects some."""
 
-    KILL = "kill"  # SIGKILL, started again after `seconds`
-    TERMINATE = "terminate"  # SIGTERM and a new start: a rolling restart, one part of it
-    FAILPOINT = "failpoint"  # SIGKILL at a named place in the midst of its work
+    KILL = "kill"  # SIGKILL, restart after `seconds`
+    TERMINATE = "terminate"  # SIGTERM and restart, as in a rolling restart
+    FAILPOINT = "failpoint"  # SIGKILL at a failpoint in the code
     PAUSE = "pause"  # SIGSTOP for `seconds`
-    SLOW = "slow"  # every piece to and from the part is late for `seconds`
+    SLOW = "slow"  # data to and from the part is delayed for `seconds`
     CUT = "cut"  # no connection to the part for `seconds`
-    DROP = "drop"  # replies of the part are lost after the work was done
-    REPEAT = "repeat"  # events on the topics are published once more
-    POISON = "poison"  # messages that nobody can read
-    MAIL = "mail"  # the mail server refuses, delays or loses its reply
+    DROP = "drop"  # replies are lost after the request was processed
+    REPEAT = "repeat"  # events are published again
+    POISON = "poison"  # invalid messages are published
+    MAIL = "mail"  # the mail server refuses or delays mails, or loses its reply
 
 
 PLACES = {
@@ -43,9 +43,9 @@ PLACES = {
     "notification-service": ("mail.accepted", "consumer.handled"),
     "ai-service": ("consumer.handled",),
 }
-"""Where a process may die, by service: every row of docs/order-flow.md's table."""
+"""Failpoints by service: every crash point of docs/guarantees.md."""
 
-MARKER = "REFUSE-THIS"  # a mail with this word is refused by the fault `content-refused`
+MARKER = "REFUSE-THIS"  # the fault `content-refused` refuses mails with this word
 MAIL_FAULTS: Mapping[str, Mapping[str, object]] = {
     "greylisting": {"greylist_seconds": 4.0},
     "quota": {},
@@ -59,8 +59,8 @@ MAIL_FAULTS: Mapping[str, Mapping[str, object]] = {
 }
 """Scripted mailbox faults: presets of `fleet.emulators.mailbox.faults` and overrides.
 
-`content-refused` makes a mail undeliverable, `lost-reply` may double one; with any other the mail
-server is well again after the fault.
+`content-refused` makes a mail undeliverable and `lost-reply` may duplicate one. All others delay
+mails until the fault ends.
 """
 
 _WEIGHTS = {
@@ -76,13 +76,13 @@ _WEIGHTS = {
     Fault.MAIL: 5,
 }
 _LONG_PAUSE = 17.0  # seconds: more than an order's lease
-_FIRST, _LAST = 2.0, 4.0  # no fault in the first and last seconds of a trial
-_GAP = (1.0, 4.0)  # seconds between the beginnings of two faults
+_FIRST, _LAST = 2.0, 4.0  # no fault in the first and last seconds of a run
+_GAP = (1.0, 4.0)  # seconds between the starts of two faults
 
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """The parts of a fleet that can be broken.
+    """The parts of a fleet in which faults can be injected.
 
     Attributes:
         mail: the mailbox has scripted faults.
@@ -97,14 +97,14 @@ class Surface:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One fault.
+    """A planned fault.
 
     Attributes:
-        at: seconds after the beginning of the trial.
-        part: whom it befalls; a topic for events.
-        seconds: how long it lasts, or until the process is started again.
-        detail: the failpoint's place; seconds of delay; how many replies or messages; the mail
-            fault.
+        at: seconds after the start of the run.
+        part: the affected part; for events, the topic.
+        seconds: duration, or time until the process is restarted.
+        detail: name of the failpoint, delay in seconds, number of replies or messages, or name of
+            the mail fault.
     """
 
     at: float
@@ -121,25 +121,25 @@ class Planned:
 def draw(
     seed: int, duration: float, surface: Surface, faults: Sequence[Fault] = tuple(Fault)
 ) -> list[Planned]:
-    """The faults of one trial, in their order. No part has two at a time; different parts may.
+    """Return the faults of one run in order. Faults of the same part do not overlap.
 
     Args:
         duration: seconds of load.
-        faults: which kinds; what the surface does not allow is left out.
+        faults: fault types; those that the surface does not support are omitted.
     """
-    chance = random.Random(f"faults {seed}")
+    rng = random.Random(f"faults {seed}")
     possible = [fault for fault in faults if _parts(fault, surface)]
     planned: list[Planned] = []
     busy: dict[str, float] = {}
     at = _FIRST
     while possible and at < duration - _LAST:
-        fault = chance.choices(possible, [_WEIGHTS[each] for each in possible])[0]
+        fault = rng.choices(possible, [_WEIGHTS[each] for each in possible])[0]
         parts = [part for part in _parts(fault, surface) if busy.get(part, 0.0) <= at]
         if parts:
-            one = _one(chance, at, fault, chance.choice(parts), duration)
+            one = _plan_one(rng, at, fault, rng.choice(parts), duration)
             planned.append(one)
             busy[one.part] = at + one.seconds + 2.0
-        at += chance.uniform(*_GAP)
+        at += rng.uniform(*_GAP)
     return planned
 
 
@@ -161,26 +161,26 @@ def _parts(fault: Fault, surface: Surface) -> list[str]:
             return ["order-placed", "order-cancelled", "ai-notification-ready"]
 
 
-def _one(chance: random.Random, at: float, fault: Fault, part: str, duration: float) -> Planned:
+def _plan_one(rng: random.Random, at: float, fault: Fault, part: str, duration: float) -> Planned:
     rest = max(1.0, duration - _LAST - at)
     match fault:
         case Fault.FAILPOINT:
-            return Planned(at, fault, part, min(6.0, rest), chance.choice(PLACES[part]))
+            return Planned(at, fault, part, min(6.0, rest), rng.choice(PLACES[part]))
         case Fault.PAUSE:
-            long = part.startswith("order-service") and chance.random() < 0.25
-            seconds = _LONG_PAUSE if long else chance.uniform(0.5, 6.0)
+            long = part.startswith("order-service") and rng.random() < 0.25
+            seconds = _LONG_PAUSE if long else rng.uniform(0.5, 6.0)
             return Planned(at, fault, part, min(seconds, rest))
         case Fault.SLOW:
-            late = f"{chance.choice((0.02, 0.1, 0.3)):.2f}"
-            return Planned(at, fault, part, min(chance.uniform(2.0, 6.0), rest), late)
+            late = f"{rng.choice((0.02, 0.1, 0.3)):.2f}"
+            return Planned(at, fault, part, min(rng.uniform(2.0, 6.0), rest), late)
         case Fault.CUT:
-            return Planned(at, fault, part, min(chance.uniform(0.5, 5.0), rest))
+            return Planned(at, fault, part, min(rng.uniform(0.5, 5.0), rest))
         case Fault.DROP:
-            return Planned(at, fault, part, min(4.0, rest), str(chance.randint(1, 5)))
+            return Planned(at, fault, part, min(4.0, rest), str(rng.randint(1, 5)))
         case Fault.MAIL:
-            seconds = min(chance.uniform(4.0, 15.0), rest)
-            return Planned(at, fault, part, seconds, chance.choice(list(MAIL_FAULTS)))
+            seconds = min(rng.uniform(4.0, 15.0), rest)
+            return Planned(at, fault, part, seconds, rng.choice(list(MAIL_FAULTS)))
         case Fault.REPEAT | Fault.POISON:
-            return Planned(at, fault, part, 0.0, str(chance.randint(1, 5)))
+            return Planned(at, fault, part, 0.0, str(rng.randint(1, 5)))
         case _:
-            return Planned(at, fault, part, min(chance.uniform(0.0, 2.5), rest))
+            return Planned(at, fault, part, min(rng.uniform(0.0, 2.5), rest))

@@ -1,4 +1,4 @@
-"""What is shown of a trial: a table on the terminal, JSON, and a page that needs nothing else."""
+"""Reports of a run: a table on the terminal, JSON, and a self-contained HTML page."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ _STYLE = (Path(__file__).parent / "report.css").read_text
 
 
 def summary(result: Result) -> str:
-    """The verdict table with the figures."""
+    """Return the table of checks and the figures."""
     rows = [
         [
             paint("ok", "green") if verdict.passed else paint("WRONG", "red"),
@@ -30,18 +30,18 @@ def summary(result: Result) -> str:
     for verdict in result.verdicts:
         lines += [f"  {verdict.name}: {each}" for each in list(verdict.violations)[:_SHOWN]]
         if not verdict.looked_at:
-            lines.append(f"  {verdict.name}: there was nothing to look at, which proves nothing")
+            lines.append(f"  {verdict.name}: no data to check, so the check failed")
     lines += [f"  {name:<28} {value}" for name, value in numbers(result).items()]
-    errors = [done for done in result.trial.faults if done.error]
-    lines += [f"  not carried out: {done.planned}: {_last(done.error)}" for done in errors]
-    word = "Nothing is wrong." if result.passed else "SOMETHING IS WRONG."
+    errors = [done for done in result.run_data.faults if done.error]
+    lines += [f"  not injected: {done.planned}: {_last(done.error)}" for done in errors]
+    word = "All checks passed." if result.passed else "CHECKS FAILED."
     return "\n".join([*lines, paint(word, "green" if result.passed else "red")])
 
 
 def write_reports(result: Result, folder: Path, arguments: argparse.Namespace) -> None:
-    """`verdict.json` and `report.html` in `folder`."""
+    """Write `result.json` and `report.html` to `folder`."""
     facts = as_json(result) | {"replicas": arguments.replicas, "target": arguments.target}
-    (folder / "verdict.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (folder / "result.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(page(result), encoding="utf-8")
 
 
@@ -52,7 +52,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "clients": result.options.clients,
         "passed": result.passed,
         "figures": numbers(result),
-        "verdicts": [
+        "checks": [
             {
                 "check": verdict.name,
                 "passed": verdict.passed,
@@ -64,18 +64,18 @@ def as_json(result: Result) -> dict[str, Any]:
         "faults": [
             {
                 "what": str(done.planned),
-                "began": round(done.began, 2),
+                "started": round(done.started, 2),
                 "ended": round(done.ended, 2),
                 "hit": done.hit,
                 "error": done.error,
             }
-            for done in result.trial.faults
+            for done in result.run_data.faults
         ],
     }
 
 
 def page(result: Result) -> str:
-    """The report: verdicts, and the faults' timeline under throughput and latency."""
+    """Return the HTML report: checks, and a timeline of faults, throughput and latency."""
     seconds = seconds_of(result)
     verdicts = "".join(
         f"<tr class={'ok' if v.passed else 'wrong'}><td>{'ok' if v.passed else 'wrong'}"
@@ -87,22 +87,22 @@ def page(result: Result) -> str:
         f"<tr><td>{escape(name)}<td class=n>{escape(str(value))}"
         for name, value in numbers(result).items()
     )
-    word = "Nothing is wrong" if result.passed else "Something is wrong"
+    word = "All checks passed" if result.passed else "Checks failed"
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
-        f"<title>Trial {result.options.seed}</title>"
+        f"<title>Run {result.options.seed}</title>"
         f"<style>{_STYLE('utf-8')}</style>"
         f"<h1 class={'ok' if result.passed else 'wrong'}>{word}</h1>"
         f"<p>Seed {result.options.seed}, {result.options.duration:.0f} s,"
         f" {result.options.clients} customers."
         f"<h2>Orders and faults</h2>{_chart(result, seconds)}"
-        f"<h2>Checks</h2><table><tr><th><th>check<th>looked at<th>violations<th>{verdicts}</table>"
+        f"<h2>Checks</h2><table><tr><th><th>check<th>checked<th>violations<th>{verdicts}</table>"
         f"<h2>Figures</h2><table>{figures}</table></html>\n"
     )
 
 
 def _chart(result: Result, seconds: list[Second]) -> str:
-    faults = sorted(result.trial.faults, key=lambda done: done.began)
+    faults = sorted(result.run_data.faults, key=lambda done: done.started)
     span = max([float(len(seconds)), *(done.ended for done in faults)], default=1.0)
     scale = (_WIDTH - _LEFT - 10) / max(span, 1.0)
     height = 2 * _PLOT + 60 + len(faults) * _ROW
@@ -114,10 +114,10 @@ def _chart(result: Result, seconds: list[Second]) -> str:
     ]
     top = 2 * _PLOT + 50
     for number, done in enumerate(faults):
-        x, wide = _LEFT + done.began * scale, max(2.0, (done.ended - done.began) * scale)
+        x, wide = _LEFT + done.started * scale, max(2.0, (done.ended - done.started) * scale)
         y, kind = top + number * _ROW, escape(str(done.planned.fault))
-        label = escape(str(done.planned)) + ("" if done.hit else ", came to nothing")
-        # Where a bar ends near the edge its words stand before it.
+        label = escape(str(done.planned)) + ("" if done.hit else ", no effect")
+        # If a bar ends near the edge, its label is placed before it.
         right = x + wide > _WIDTH * 0.7
         at, anchor = (x - 4, "end") if right else (x + wide + 4, "start")
         parts.append(

@@ -1,4 +1,4 @@
-"""One trial from its beginning to its verdict: start, load, break, heal, wait, read, judge."""
+"""One run of the judge: load with faults, repair, wait until settled, read the state, check it."""
 
 import asyncio
 import time
@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx2
 
 from fleet.errors import FleetError
-from tests.judge.checks import Verdict, judge
-from tests.judge.checks.trial import Trial
+from tests.judge.checks import CheckResult, judge
+from tests.judge.checks.run_data import RunData
 from tests.judge.customers import Admin, Customer, Product, Shop
 from tests.judge.evidence import State, Watch, read_state, settled
 from tests.judge.history import History
@@ -19,18 +19,18 @@ from tests.judge.nemesis import Nemesis
 from tests.judge.plan import Fault, Planned, draw
 from tests.judge.target import Addresses, Target
 
-SETTLE = 150.0  # seconds after the last fault until nothing may be left to do
-_HOT, _PLENTY = 25, 3_000  # pieces
+SETTLE = 150.0  # seconds after the last fault within which all work must be finished
+_SCARCE, _PLENTY = 25, 3_000  # pieces
 _PRICE = "9.99"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a trial is made of; the same options repeat it.
+    """Options of a run; the same options repeat it.
 
     Attributes:
         duration: seconds of load.
-        clients: customers; an admin comes to each six of them.
+        clients: number of customers; there is one admin for every six.
     """
 
     seed: int
@@ -42,8 +42,8 @@ class Options:
 @dataclass(slots=True)
 class Result:
     options: Options
-    trial: Trial
-    verdicts: Sequence[Verdict]
+    run_data: RunData
+    verdicts: Sequence[CheckResult]
     seconds_to_settle: float = 0.0
 
     @property
@@ -55,10 +55,10 @@ class Result:
 class Clock:
     """Seconds since the load began."""
 
-    began: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
 
     def __call__(self) -> float:
-        return time.monotonic() - self.began
+        return time.monotonic() - self.started
 
 
 Progress = Callable[[float, History, Nemesis], None]
@@ -67,11 +67,11 @@ Progress = Callable[[float, History, Nemesis], None]
 async def run(
     target: Target, options: Options, progress: Progress, history_file: Path | None = None
 ) -> Result:
-    """A whole trial on a target that is up, and stays up."""
+    """Execute a run on a running target, which keeps running."""
     addresses, tokens = target.addresses, _Tokens(target.addresses)
     await _until_ready(addresses)
     before = await read_state(addresses)
-    products, initial = await _stock_up(addresses, tokens, options.seed)
+    products, initial = await _create_products(addresses, tokens, options.seed)
     clock, history = Clock(), History(file=history_file)
     shop = Shop(addresses.gateways, products, history, clock, tokens)
     nemesis, watch = Nemesis(target, clock), Watch(addresses, clock)
@@ -79,7 +79,7 @@ async def run(
     watching = asyncio.create_task(watch.run())
     try:
         await _load_and_break(shop, nemesis, plan, options, progress)
-        await target.heal()
+        await target.restore()
         healed = clock()
         unsettled = await settled(addresses, SETTLE)
         took = clock() - healed
@@ -87,16 +87,16 @@ async def run(
     finally:
         watching.cancel()
     state = await read_state(addresses)
-    state.since(before)
+    state.exclude_before(before)
     state.reads, state.unfinished = watch.reads, watch.unfinished
-    trial = _trial(history, state, initial, nemesis, unsettled)
-    return Result(options, trial, await asyncio.to_thread(judge, trial), took)
+    run_data = _run_data(history, state, initial, nemesis, unsettled)
+    return Result(options, run_data, await asyncio.to_thread(judge, run_data), took)
 
 
-def _trial(
+def _run_data(
     history: History, state: State, initial: dict[str, int], nemesis: Nemesis, unsettled: str
-) -> Trial:
-    return Trial(
+) -> RunData:
+    return RunData(
         history,
         state,
         initial,
@@ -122,7 +122,7 @@ async def _load_and_break(
     async with asyncio.TaskGroup() as group:
         for person in (*people, *admins):
             group.create_task(person.live())
-        breaking = group.create_task(nemesis.carry_out(plan))
+        breaking = group.create_task(nemesis.execute(plan))
         while shop.now() < options.duration or not breaking.done():
             progress(shop.now(), shop.history, nemesis)
             await asyncio.sleep(0.5)
@@ -130,7 +130,7 @@ async def _load_and_break(
 
 
 class _Tokens:
-    """A token for each demo user; while the provider is away the last one serves until it ends."""
+    """Tokens of the demo users, cached, so that an outage of the identity provider is bridged."""
 
     def __init__(self, addresses: Addresses) -> None:
         self._identity = addresses.identity
@@ -152,7 +152,7 @@ class _Tokens:
                 lifetime = answer["expires_in"] - 60.0
                 self._last[user] = (time.monotonic() + lifetime, answer["access_token"])
                 return str(answer["access_token"])
-            await asyncio.sleep(0.5)  # between two tries
+            await asyncio.sleep(0.5)  # retry interval
 
 
 async def _until_ready(addresses: Addresses) -> None:
@@ -166,20 +166,20 @@ async def _until_ready(addresses: Addresses) -> None:
                 await asyncio.sleep(0.2)
 
 
-async def _stock_up(
+async def _create_products(
     addresses: Addresses, tokens: _Tokens, seed: int
 ) -> tuple[list[Product], dict[str, int]]:
-    """Eight products: three of which there are few; of each kind some that the catalogue knows."""
+    """Create eight products, three of them scarce; half of them are in the catalogue, too."""
     products, initial = [], {}
     headers = {"Authorization": f"Bearer {await tokens('admin')}"}
     async with httpx2.AsyncClient(
         base_url=addresses.gateways[0], headers=headers, timeout=15
     ) as http:
         for number in range(8):
-            quantity = _HOT if number < 3 else _PLENTY
+            quantity = _SCARCE if number < 3 else _PLENTY
             name, product_id = f"Judged {seed} {number}", f"judged-{seed}-{time.time_ns()}"
             if number % 2:
-                product_id = await _into_catalogue(http, name)
+                product_id = await _add_to_catalogue(http, name)
             body = {"product_id": product_id, "product_name": name, "quantity": quantity}
             answer = await http.post("/api/inventory", json=body)
             assert answer.status_code == 201, answer.text
@@ -188,7 +188,7 @@ async def _stock_up(
     return products, initial
 
 
-async def _into_catalogue(http: httpx2.AsyncClient, name: str) -> str:
+async def _add_to_catalogue(http: httpx2.AsyncClient, name: str) -> str:
     body = {
         "name": name,
         "description": "Bought and cancelled by the judge's customers.",

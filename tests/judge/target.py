@@ -1,4 +1,4 @@
-"""The fleet that is judged, without Docker: its processes, links and addresses."""
+"""Judge target without Docker: its processes, links and addresses."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from fleet.processes.program import HOST
 from fleet.processes.runner import Runner
 from fleet.testing.temporary_servers import TemporaryServers
 from tests.fleet_under_test import (
-    NO_LIMIT,
+    NO_RATE_LIMIT,
     PORTS,
     REPLICA_PORTS,
     ROOT,
@@ -46,7 +46,7 @@ _SERVERS = ("postgres", "mongo", "kafka", "mailbox", "identity")
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """How the judge itself reaches the fleet; never by a link that is broken on purpose."""
+    """Addresses that the judge uses itself, without links in which faults are injected."""
 
     gateways: tuple[str, ...]
     orders_database: str
@@ -57,7 +57,7 @@ class Addresses:
 
     @classmethod
     def embedded(cls, ports: Mapping[str, int], replicas: int = 1) -> "Addresses":
-        """Of a fleet on embedded servers; `ports` by their variables."""
+        """Return the addresses of a fleet on embedded servers; `ports` are keyed by variable."""
         base = f"postgresql://postgres:postgres@{HOST}:{ports['POSTGRES_PORT']}"
         gateways = ["GATEWAY_PORT", "GATEWAY_2_PORT"][:replicas]
         return cls(
@@ -71,23 +71,23 @@ class Addresses:
 
 
 class Target(Protocol):
-    """A fleet that can be broken."""
+    """A fleet in which faults can be injected."""
 
     @property
     def addresses(self) -> Addresses:
-        """Where everything is."""
+        """Addresses of all parts."""
 
     @property
     def surface(self) -> Surface:
-        """What can be broken."""
+        """Faults that the target supports."""
 
     @property
     def links(self) -> Mapping[str, Link]:
-        """The ways that can be disturbed, by the part they lead to."""
+        """The proxies, by the part they lead to."""
 
     @property
     def mailbox(self) -> Mailbox:
-        """The mail server, and its scripted faults where the surface has them."""
+        """The mail server, and its scripted faults if the surface has them."""
 
     async def up(self) -> None:
         """Start everything."""
@@ -96,10 +96,10 @@ class Target(Protocol):
         """SIGKILL."""
 
     async def terminate(self, part: str) -> None:
-        """SIGTERM, and the end awaited."""
+        """Send SIGTERM and wait for the exit."""
 
     async def start(self, part: str) -> None:
-        """Start it if it does not run, and wait until it answers."""
+        """Start the part unless it is running, and wait until it answers."""
 
     async def pause(self, part: str) -> None:
         """SIGSTOP."""
@@ -107,25 +107,25 @@ class Target(Protocol):
     async def resume(self, part: str) -> None:
         """SIGCONT."""
 
-    async def fires(self, part: str, place: str, seconds: float) -> bool:
-        """Arm a failpoint; whether somebody died there in that time."""
+    async def arm_failpoint(self, part: str, place: str, seconds: float) -> bool:
+        """Arm a failpoint. Return True if a process crashed there in that time."""
 
-    async def revive(self, part: str) -> None:
-        """Start whoever of a service's replicas has died."""
+    async def restart_dead(self, part: str) -> None:
+        """Restart the crashed replicas of a service."""
 
-    async def heal(self) -> None:
-        """Everything runs, and every link passes everything on."""
+    async def restore(self) -> None:
+        """Start all processes and remove all faults."""
 
     def keep_logs(self, folder: Path) -> None:
-        """Copy what the processes have logged, for whoever has to find out why."""
+        """Copy the logs of all processes."""
 
     async def remove(self) -> None:
-        """Stop it and throw its data away."""
+        """Stop the fleet and delete its data."""
 
 
 @dataclass
 class EmbeddedFleet:
-    """On embedded servers, in a folder and on ports of its own."""
+    """A fleet on embedded servers, with its own folder and ports."""
 
     seed: int
     replicas: int = 1
@@ -153,7 +153,7 @@ class EmbeddedFleet:
         services = [*SERVICES]
         if self.replicas > 1:
             services += [f"{name}-2" for name in SERVICES]
-        # The broker and the mailbox keep what they have in memory: their outage is a pause.
+        # The broker and the mailbox store data in memory, so they are paused, not killed.
         return Surface(
             killed=[*services, "postgres", "mongo", "identity"],
             paused=[*services, *_SERVERS],
@@ -167,7 +167,7 @@ class EmbeddedFleet:
         return Mailbox(HOST, self._ports["MAILBOX_SMTP_PORT"], self.addresses.mailbox)
 
     def url(self, service: str) -> str:
-        """A service's own address."""
+        """Return the base URL of a service."""
         return url_of(service, self._ports)
 
     async def up(self) -> None:
@@ -186,29 +186,29 @@ class EmbeddedFleet:
         await asyncio.to_thread(self._runner(part).stop)
 
     async def start(self, part: str) -> None:
-        """A start that fails while something it needs is away is tried again."""
+        """Start a part; retry while a dependency is unavailable."""
         runner = self._runner(part)
         for _ in range(5):
             try:
                 await asyncio.to_thread(runner.start)
                 return
             except FleetError:
-                await asyncio.sleep(1.0)  # between two tries
+                await asyncio.sleep(1.0)  # retry interval
         await asyncio.to_thread(runner.start)
 
     async def pause(self, part: str) -> None:
-        with suppress(FleetError):  # it has died at a failpoint meanwhile
+        with suppress(FleetError):  # it has crashed at a failpoint
             await asyncio.to_thread(self._runner(part).pause)
 
     async def resume(self, part: str) -> None:
         with suppress(FleetError):
             await asyncio.to_thread(self._runner(part).resume)
 
-    async def fires(self, part: str, place: str, seconds: float) -> bool:
+    async def arm_failpoint(self, part: str, place: str, seconds: float) -> bool:
         armed = self._failpoints / part / place
         fresh = armed.with_name(f".{secrets.token_hex(4)}")
         fresh.write_text("kill", encoding="ascii")
-        fresh.rename(armed)  # whole at once for whoever looks
+        fresh.rename(armed)  # atomic for concurrent readers
         deadline = asyncio.get_running_loop().time() + seconds
         while armed.exists() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
@@ -218,20 +218,20 @@ class EmbeddedFleet:
             return True
         return False
 
-    async def revive(self, part: str) -> None:
+    async def restart_dead(self, part: str) -> None:
         for name in [part, f"{part}-2"][: self.replicas]:
             await self.start(name)
 
-    async def heal(self) -> None:
+    async def restore(self) -> None:
         for folder in self._failpoints.iterdir():
             for armed in folder.iterdir():
                 armed.unlink(missing_ok=True)
         for link in self._links.values():
-            link.heal()
-        for part in self._whole.parts:
+            link.restore()
+        for part in self._running_fleet.parts:
             await self.resume(part.name)
         await asyncio.to_thread(self.mailbox.set_faults)
-        await asyncio.to_thread(start_stop.up, self._whole)
+        await asyncio.to_thread(start_stop.up, self._running_fleet)
 
     async def remove(self) -> None:
         for link in self._links.values():
@@ -244,12 +244,12 @@ class EmbeddedFleet:
         shutil.copytree(self._servers.folder / "logs", folder / "logs", dirs_exist_ok=True)
 
     @property
-    def _whole(self) -> Fleet:
+    def _running_fleet(self) -> Fleet:
         assert self._fleet is not None, "not started"
         return self._fleet
 
     def _runner(self, part: str) -> Runner:  # type: ignore[type-arg]
-        return self._whole.part(part).runner
+        return self._running_fleet.part(part).runner
 
     def _environment(self) -> dict[str, str]:
         via = {name: link.port for name, link in self._links.items()}
@@ -260,8 +260,8 @@ class EmbeddedFleet:
             "FLEET_VIA": ",".join(f"{name}={port}" for name, port in via.items()),
             "FAILPOINTS": str(self._failpoints),
             "REPLICAS": str(self.replicas),
-            "RATE_LIMIT_DEFAULT": NO_LIMIT,
-            "RATE_LIMIT_AI": NO_LIMIT,
+            "RATE_LIMIT_DEFAULT": NO_RATE_LIMIT,
+            "RATE_LIMIT_AI": NO_RATE_LIMIT,
             "MAILBOX_MAX": "1000000",
             "MAIL_RETRY_SECONDS": "1",  # deferred mails arrive before the run is checked
             "OTEL_TRACES_SAMPLER_ARG": "0",

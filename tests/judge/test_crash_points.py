@@ -1,6 +1,6 @@
-"""A process dies at each place of docs/order-flow.md's table, once, in the midst of its work.
+"""Kill a process once at each crash point of docs/guarantees.md.
 
-Each test breaks one thing and sees it healed; the last one reads every store and judges the whole.
+Each test checks the recovery from one crash; the last one runs all checks on the whole state.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import pytest
 
 from tests.fleet_under_test import until
 from tests.judge.checks import judge
-from tests.judge.checks.trial import Trial
+from tests.judge.checks.run_data import RunData
 from tests.judge.customers import problem_of
 from tests.judge.evidence import Watch, read_state, read_topics, settled
 from tests.judge.history import Attempt, History, Kind, Outcome, outcome_of
@@ -20,13 +20,13 @@ from tests.judge.plan import PLACES
 from tests.judge.run import Clock
 from tests.judge.target import EmbeddedFleet
 
-LEASE = 5.0  # seconds, a third of the usual, so that recovery is not waited for as long
+LEASE = 5.0  # seconds; a third of the default, to shorten the wait for recovery
 EMAIL = "alice@example.com"
 SEEN: set[tuple[str, str]] = set()
 
 
 class Ground:
-    """A fleet, and one customer who asks its services directly."""
+    """A fleet, and one customer calling its services directly."""
 
     def __init__(self, target: EmbeddedFleet) -> None:
         self.target, self.history, self.clock = target, History(), Clock()
@@ -36,7 +36,7 @@ class Ground:
         self.inventory = target.url("inventory-service") + "/api/inventory"
 
     async def stock(self, quantity: int = 100) -> str:
-        """A new product with so many pieces."""
+        """Create a product with this stock. Return its id."""
         product = f"crash-{secrets.token_hex(4)}"
         body = {"product_id": product, "product_name": "Thing", "quantity": quantity}
         answer = await self._ask("POST", self.inventory, body)
@@ -45,50 +45,52 @@ class Ground:
         self.initial[product] = quantity
         return product
 
-    async def place(self, product: str, wish: str) -> Attempt:
-        """One attempt, with the wish as its key."""
-        attempt = Attempt(Kind.PLACE, "alice", self.clock(), wish=wish, key=wish)
+    async def place(self, product: str, intent: str) -> Attempt:
+        """Try once to place an order, with the intent as idempotency key."""
+        attempt = Attempt(Kind.PLACE, "alice", self.clock(), intent=intent, key=intent)
         attempt.pieces = {product: 1}
         item = {"product_id": product, "product_name": "Thing", "quantity": 1, "unit_price": 9.99}
-        body = {"customer_name": wish, "customer_email": EMAIL, "items": [item]}
-        answer = await self._ask("POST", self.orders, body, {"Idempotency-Key": wish})
+        body = {"customer_name": intent, "customer_email": EMAIL, "items": [item]}
+        answer = await self._ask("POST", self.orders, body, {"Idempotency-Key": intent})
         self._note(attempt, answer)
         if answer is not None and answer.status_code == 201:
             attempt.order_id, attempt.body = answer.json()["id"], answer.text
         return attempt
 
-    async def place_surely(self, product: str, wish: str) -> Attempt:
-        """With one key until it is answered; the answer."""
+    async def place_surely(self, product: str, intent: str) -> Attempt:
+        """Retry with the same key until there is a response. Return that attempt."""
         async with asyncio.timeout(60):
             while True:
-                attempt = await self.place(product, wish)
+                attempt = await self.place(product, intent)
                 if attempt.outcome is Outcome.OK:
                     return attempt
-                await asyncio.sleep(0.2)  # between two tries
+                await asyncio.sleep(0.2)  # retry interval
 
     async def cancel(self, order_id: str) -> Attempt:
         attempt = Attempt(Kind.CANCEL, "alice", self.clock(), order_id=order_id)
         self._note(attempt, await self._ask("PATCH", f"{self.orders}/{order_id}/cancel"))
         return attempt
 
-    async def left(self, product: str) -> int:
+    async def remaining_stock(self, product: str) -> int:
         answer = await self._ask("GET", f"{self.inventory}/{product}")
         return int(answer.json()["quantity"]) if answer is not None else -1
 
-    async def until_left(self, product: str, quantity: int) -> None:
+    async def wait_for_stock(self, product: str, quantity: int) -> None:
         async def so_many() -> bool:
-            return await self.left(product) == quantity
+            return await self.remaining_stock(product) == quantity
 
         await until(so_many, 30, f"{quantity} pieces of {product} are there")
 
-    async def dies(self, service: str, place: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Have a service die at a place in the midst of this work, and start it again."""
-        died = asyncio.create_task(self.target.fires(service, place, 30))
-        await asyncio.sleep(0)  # now it is armed
+    async def kill_at(
+        self, service: str, place: str, work: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Kill a service at a failpoint while it does this work, and restart it."""
+        died = asyncio.create_task(self.target.arm_failpoint(service, place, 30))
+        await asyncio.sleep(0)  # let the task arm the failpoint
         await work()
-        assert await died, f"nobody came to {place}"
+        assert await died, f"failpoint {place} was not reached"
         SEEN.add((service, place))
-        await self.target.revive(service)
+        await self.target.restart_dead(service)
 
     async def _ask(
         self, method: str, url: str, body: object = None, headers: dict[str, str] | None = None
@@ -117,7 +119,7 @@ async def ground() -> AsyncIterator[Ground]:
         await target.remove()
 
 
-def new_wish() -> str:
+def new_intent() -> str:
     return f"wish-{secrets.token_hex(6)}"
 
 
@@ -125,67 +127,69 @@ def new_wish() -> str:
     "place",
     ["placing.saved", "placing.reduced"],
 )
-async def test_promise_13_an_order_left_half_done_is_undone_and_its_key_tries_again(
+async def test_promise_13_unfinished_order_is_cancelled_and_key_can_be_retried(
     ground: Ground, place: str
 ) -> None:
-    product, wish = await ground.stock(), new_wish()
-    await ground.dies("order-service", place, lambda: ground.place(product, wish))
-    assert ground.history.attempts[-1].status == 0  # its customer heard nothing
-    await ground.place_surely(product, wish)
-    await ground.until_left(product, 99)
+    product, intent = await ground.stock(), new_intent()
+    await ground.kill_at("order-service", place, lambda: ground.place(product, intent))
+    assert ground.history.attempts[-1].status == 0  # the customer received no response
+    await ground.place_surely(product, intent)
+    await ground.wait_for_stock(product, 99)
 
 
-async def test_an_order_that_was_confirmed_before_the_reply_stands(ground: Ground) -> None:
-    product, wish = await ground.stock(), new_wish()
-    await ground.dies("order-service", "placing.confirmed", lambda: ground.place(product, wish))
+async def test_crash_after_confirmation_replays_response(ground: Ground) -> None:
+    product, intent = await ground.stock(), new_intent()
+    await ground.kill_at(
+        "order-service", "placing.confirmed", lambda: ground.place(product, intent)
+    )
     assert ground.history.attempts[-1].status == 0
-    answer = await ground.place(product, wish)
-    assert answer.status == 201  # the first one's answer, at the first try
-    assert await ground.left(product) == 99
+    answer = await ground.place(product, intent)
+    assert answer.status == 201  # the replayed response, at the first attempt
+    assert await ground.remaining_stock(product) == 99
 
 
-async def test_an_order_that_was_given_up_returns_its_stock(ground: Ground) -> None:
-    """Inventory dies in the midst of the reduction, and order-service as it gives up."""
-    product, wish = await ground.stock(), new_wish()
+async def test_crash_after_failed_reservation_returns_stock(ground: Ground) -> None:
+    """inventory-service crashes in the reduction, order-service when it cancels the order."""
+    product, intent = await ground.stock(), new_intent()
 
     async def place_while_inventory_dies() -> None:
         await asyncio.gather(
-            ground.place(product, wish),
-            ground.target.fires("inventory-service", "write.committed", 20),
+            ground.place(product, intent),
+            ground.target.arm_failpoint("inventory-service", "write.committed", 20),
         )
 
-    await ground.dies("order-service", "placing.given_up", place_while_inventory_dies)
-    await ground.target.revive("inventory-service")
-    await ground.until_left(product, 100)
+    await ground.kill_at("order-service", "placing.given_up", place_while_inventory_dies)
+    await ground.target.restart_dead("inventory-service")
+    await ground.wait_for_stock(product, 100)
 
 
 @pytest.mark.parametrize("place", ["recovery.claimed", "recovery.cancelled", "recovery.reversed"])
-async def test_a_recovery_that_dies_is_recovered_from(ground: Ground, place: str) -> None:
-    product, wish = await ground.stock(), new_wish()
-    await ground.dies("order-service", "placing.reduced", lambda: ground.place(product, wish))
-    assert await ground.left(product) == 99
-    await ground.dies("order-service", place, lambda: asyncio.sleep(0))
-    await ground.until_left(product, 100)
+async def test_crash_in_recovery_is_recovered(ground: Ground, place: str) -> None:
+    product, intent = await ground.stock(), new_intent()
+    await ground.kill_at("order-service", "placing.reduced", lambda: ground.place(product, intent))
+    assert await ground.remaining_stock(product) == 99
+    await ground.kill_at("order-service", place, lambda: asyncio.sleep(0))
+    await ground.wait_for_stock(product, 100)
 
 
 @pytest.mark.parametrize("place", ["cancelling.committed", "cancelling.reversed"])
-async def test_a_cancellation_that_dies_is_finished_by_recovery(ground: Ground, place: str) -> None:
+async def test_crash_in_cancellation_is_finished_by_recovery(ground: Ground, place: str) -> None:
     product = await ground.stock()
-    order = await ground.place_surely(product, new_wish())
-    await ground.dies("order-service", place, lambda: ground.cancel(order.order_id))
-    await ground.until_left(product, 100)
-    assert (await ground.cancel(order.order_id)).status == 200  # twice is the same as once
+    order = await ground.place_surely(product, new_intent())
+    await ground.kill_at("order-service", place, lambda: ground.cancel(order.order_id))
+    await ground.wait_for_stock(product, 100)
+    assert (await ground.cancel(order.order_id)).status == 200  # idempotent
 
 
-async def test_an_event_that_was_sent_and_not_marked_is_sent_again_with_its_id(
+async def test_crash_before_outbox_mark_republishes_event_with_same_id(
     ground: Ground,
 ) -> None:
     product = await ground.stock()
-    order = await ground.place_surely(product, new_wish())
+    order = await ground.place_surely(product, new_intent())
     await settle(ground)
-    wish = new_wish()
-    await ground.dies("order-service", "relay.sent", lambda: ground.place(product, wish))
-    order = await ground.place_surely(product, wish)
+    intent = new_intent()
+    await ground.kill_at("order-service", "relay.sent", lambda: ground.place(product, intent))
+    order = await ground.place_surely(product, intent)
 
     async def sent_twice() -> bool:
         records = await read_topics(ground.target.addresses.kafka, ("order-placed",))
@@ -196,19 +200,19 @@ async def test_an_event_that_was_sent_and_not_marked_is_sent_again_with_its_id(
 
 
 @pytest.mark.parametrize("place", ["write.committing", "write.committed"])
-async def test_inventory_dies_in_a_reduction_and_its_key_tells_what_it_did(
+async def test_crash_of_inventory_in_reduction_is_resolved_by_key(
     ground: Ground, place: str
 ) -> None:
-    product, wish = await ground.stock(), new_wish()
-    await ground.dies("inventory-service", place, lambda: ground.place(product, wish))
-    await ground.place_surely(product, wish)
-    await ground.until_left(product, 99)
+    product, intent = await ground.stock(), new_intent()
+    await ground.kill_at("inventory-service", place, lambda: ground.place(product, intent))
+    await ground.place_surely(product, intent)
+    await ground.wait_for_stock(product, 99)
 
 
-async def test_inventory_dies_after_it_has_told_of_low_stock(ground: Ground) -> None:
-    product, wish = await ground.stock(10), new_wish()
-    await ground.dies("inventory-service", "relay.sent", lambda: ground.place(product, wish))
-    await ground.place_surely(product, wish)
+async def test_crash_of_inventory_after_low_stock_event(ground: Ground) -> None:
+    product, intent = await ground.stock(10), new_intent()
+    await ground.kill_at("inventory-service", "relay.sent", lambda: ground.place(product, intent))
+    await ground.place_surely(product, intent)
     await settle(ground)
 
 
@@ -220,24 +224,24 @@ async def test_inventory_dies_after_it_has_told_of_low_stock(ground: Ground) -> 
         ("ai-service", "consumer.handled"),
     ],
 )
-async def test_a_consumer_that_dies_goes_on_where_it_had_committed(
+async def test_crashed_consumer_resumes_at_committed_offset(
     ground: Ground, service: str, place: str
 ) -> None:
-    product, wish = await ground.stock(), new_wish()
-    await ground.dies(service, place, lambda: ground.place_surely(product, wish))
+    product, intent = await ground.stock(), new_intent()
+    await ground.kill_at(service, place, lambda: ground.place_surely(product, intent))
     await settle(ground)
 
 
-async def test_after_all_these_deaths_everything_is_right(ground: Ground) -> None:
-    """Promises 2, 4, 10, 16, 23, 24 and 29: of the two doubled mails that are allowed, at most one
-    was ever possible: the one that SMTP had accepted when notification-service died."""
+async def test_state_after_all_crashes_passes_every_check(ground: Ground) -> None:
+    """Promises 2, 4, 10, 16, 23, 24 and 29. The crashes of notification-service allow two duplicate
+    mails; only the crash after SMTP had accepted the mail can cause one."""
     assert {(service, place) for service in PLACES for place in PLACES[service]} == SEEN
     await settle(ground)
     await ground.watch.look()
     state = await read_state(ground.target.addresses)
     state.reads, state.unfinished = ground.watch.reads, ground.watch.unfinished
-    trial = Trial(ground.history, state, ground.initial, smtp_windows=1)
-    violations = {verdict.name: verdict.violations for verdict in judge(trial)}
+    run_data = RunData(ground.history, state, ground.initial, smtp_windows=1)
+    violations = {verdict.name: verdict.violations for verdict in judge(run_data)}
     assert not any(violations.values()), violations
     lows = [mail for mail in state.mails if mail.kind == "low"]
     assert len(lows) == 1

@@ -1,4 +1,4 @@
-"""A link passes everything on, until it is told not to."""
+"""Links forward all data and inject faults."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from tests.judge.links import HOST, Link
 
 @pytest.fixture
 async def link() -> AsyncIterator[Link]:
-    """The way to a server that answers each line with the same line."""
+    """A link to an echo server."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -32,7 +32,7 @@ asked: list[bytes] = []
 
 
 async def ask(link: Link, line: bytes = b"hello\n") -> bytes:
-    """The answer; nothing where the connection broke before it came."""
+    """Return the reply, or nothing if the connection was broken first."""
     async with asyncio.timeout(10):
         reader, writer = await asyncio.open_connection(HOST, link.port)
         try:
@@ -44,7 +44,7 @@ async def ask(link: Link, line: bytes = b"hello\n") -> bytes:
             writer.close()
 
 
-async def test_it_passes_everything_on(link: Link) -> None:
+async def test_link_forwards_all_data(link: Link) -> None:
     large = b"x" * 60_000 + b"\n"
     reader, writer = await asyncio.open_connection(HOST, link.port, limit=100_000)
     writer.write(large)
@@ -54,7 +54,7 @@ async def test_it_passes_everything_on(link: Link) -> None:
     writer.close()
 
 
-async def test_a_closed_link_refuses_and_breaks_what_is_there(link: Link) -> None:
+async def test_closed_link_refuses_and_breaks_connections(link: Link) -> None:
     reader, writer = await asyncio.open_connection(HOST, link.port)
     link.closed = True
     link.cut()
@@ -63,28 +63,28 @@ async def test_a_closed_link_refuses_and_breaks_what_is_there(link: Link) -> Non
             await reader.readexactly(1)
     writer.close()
     assert await ask(link) == b""
-    link.heal()
+    link.restore()
     assert await ask(link) == b"hello\n"
 
 
-async def test_a_dropped_reply_is_one_to_work_that_was_done(link: Link) -> None:
+async def test_dropped_reply_belongs_to_processed_request(link: Link) -> None:
     link.drops = 1
     answers = []
     while not link.dropped:
         answers.append(await ask(link))
     assert answers.count(b"") == 1
-    assert len(asked) == len(answers)  # the server had that one all the same
+    assert len(asked) == len(answers)  # the server received that request
     assert await ask(link) == b"hello\n"
 
 
-async def test_a_slow_link_is_late_in_both_directions(link: Link) -> None:
+async def test_slow_link_delays_both_directions(link: Link) -> None:
     link.delay = 0.1
-    began = time.monotonic()
+    started = time.monotonic()
     await ask(link)
-    assert time.monotonic() - began >= 0.2
+    assert time.monotonic() - started >= 0.2
 
 
-async def test_a_target_that_is_away_is_a_broken_connection(link: Link) -> None:
+async def test_unreachable_target_breaks_connection(link: Link) -> None:
     nowhere = Link("nowhere", 1, seed=1)
     await nowhere.start()
     assert await ask(nowhere) == b""

@@ -1,4 +1,4 @@
-"""The same seed breaks the same things at the same time, and no part twice at a time."""
+"""The schedule of faults is deterministic and complete."""
 
 from itertools import pairwise
 
@@ -17,12 +17,12 @@ WHOLE = Surface(
 )
 
 
-def test_a_seed_gives_the_same_plan_again_and_another_seed_another() -> None:
+def test_same_seed_gives_same_plan() -> None:
     assert draw(7, 60, WHOLE) == draw(7, 60, WHOLE)
     assert draw(7, 60, WHOLE) != draw(8, 60, WHOLE)
 
 
-def test_over_some_seeds_every_fault_befalls_every_part_and_every_place_is_reached() -> None:
+def test_some_seeds_cover_every_fault_part_and_failpoint() -> None:
     planned = [each for seed in range(60) for each in draw(seed, 60, WHOLE)]
     assert {each.fault for each in planned} == set(Fault)
     assert {each.part for each in planned if each.fault is Fault.KILL} == set(WHOLE.killed)
@@ -32,7 +32,7 @@ def test_over_some_seeds_every_fault_befalls_every_part_and_every_place_is_reach
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_no_part_has_two_faults_at_a_time_and_all_are_over_before_the_load(seed: int) -> None:
+def test_faults_of_one_part_do_not_overlap_and_end_before_load(seed: int) -> None:
     plan = draw(seed, 60, WHOLE)
     assert plan
     for part in {each.part for each in plan}:
@@ -41,14 +41,14 @@ def test_no_part_has_two_faults_at_a_time_and_all_are_over_before_the_load(seed:
     assert all(each.at + each.seconds <= 58 for each in plan)
 
 
-def test_only_the_faults_that_were_asked_for_and_that_the_fleet_allows() -> None:
-    asked = draw(7, 60, WHOLE, [Fault.KILL, Fault.SLOW])
-    assert {each.fault for each in asked} == {Fault.KILL, Fault.SLOW}
+def test_plan_contains_only_requested_and_supported_faults() -> None:
+    requested = draw(7, 60, WHOLE, [Fault.KILL, Fault.SLOW])
+    assert {each.fault for each in requested} == {Fault.KILL, Fault.SLOW}
     bare = Surface(killed=["kafka"], paused=[], linked=(), places=False, mail=False)
     assert {each.fault for each in draw(7, 60, bare)} <= {Fault.KILL, Fault.REPEAT, Fault.POISON}
 
 
-def test_every_place_of_the_plan_is_in_the_code_of_its_service() -> None:
+def test_every_failpoint_of_plan_exists_in_service() -> None:
     chassis = "".join(path.read_text() for path in (ROOT / "libs/chassis/chassis").rglob("*.py"))
     for service, places in PLACES.items():
         own = "".join(path.read_text() for path in (ROOT / service / "app").rglob("*.py"))
@@ -56,6 +56,6 @@ def test_every_place_of_the_plan_is_in_the_code_of_its_service() -> None:
             assert f'reach("{place}")' in chassis + own, f"{service}: {place}"
 
 
-def test_every_mail_fault_of_the_plan_is_one_that_the_mailbox_accepts() -> None:
+def test_every_mail_fault_of_plan_is_accepted_by_mailbox() -> None:
     for preset, changes in MAIL_FAULTS.items():
         MailboxFault.model_validate({"preset": preset, **changes})

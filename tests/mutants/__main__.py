@@ -1,4 +1,4 @@
-"""`python -m tests.mutants`: plants each defect, and tells which test catches it."""
+"""`python -m tests.mutants`: plant each defect and report the test that catches it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.mutants.table import MUTANTS
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one mutant. `wrong` is empty where it was caught."""
+    """Result of one mutant. `wrong` is empty if it was caught."""
 
     mutant: Mutant
     verdict: Verdict | None
@@ -37,7 +37,7 @@ def try_out(checkout: Checkout, mutant: Mutant) -> Result:
 
 
 def without_a_defect(checkout: Checkout, mutants: Sequence[Mutant]) -> bool:
-    """Whether the tests pass, on the copy's own code, as long as nothing is planted."""
+    """Return True if the tests pass on the unchanged copy."""
     for suite in dict.fromkeys(mutant.suite for mutant in mutants):
         checkout.prove(suite)
         tests = dict.fromkeys(mutant.test for mutant in mutants if mutant.suite == suite)
@@ -53,7 +53,7 @@ def without_a_defect(checkout: Checkout, mutants: Sequence[Mutant]) -> bool:
 
 
 def line(result: Result) -> str:
-    """One row of the table."""
+    """Format one row of the table."""
     promises = ", ".join(map(str, result.mutant.promises))
     caught = result.wrong.partition("\n")[0]
     if result.verdict is not None and result.verdict.failed is not None:
@@ -62,7 +62,7 @@ def line(result: Result) -> str:
 
 
 def run(mutants: Sequence[Mutant]) -> int:
-    """All of them, one after the other; 0 when every one was caught."""
+    """Run all mutants one after the other. Return 0 if every one was caught."""
     with a_checkout() as checkout:
         print("Without a mutant:", flush=True)
         if not without_a_defect(checkout, mutants):
@@ -80,10 +80,10 @@ def run(mutants: Sequence[Mutant]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line; 2 where no mutant has that name."""
+    """Parse the command line. Return 2 for an unknown mutant."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="which; all without")
-    parser.add_argument("--list", action="store_true", help="only say which there are")
+    parser.add_argument("names", nargs="*", help="names of mutants; all by default")
+    parser.add_argument("--list", action="store_true", help="list the mutants")
     options = parser.parse_args(arguments)
     known = {mutant.name: mutant for mutant in MUTANTS}
     if unknown := set(options.names) - known.keys():

@@ -1,4 +1,4 @@
-"""Defects of the shared package: the outbox's relay, the consumer, the circuit, the tokens."""
+"""Defects of the shared package: outbox relay, consumer, circuit breaker, tokens."""
 
 from tests.mutants.mutant import Edit, Mutant
 

@@ -1,4 +1,4 @@
-"""A copy of this checkout, in which a mutant may live, and the tests that run there."""
+"""A copy of this checkout to which mutants are applied, and its test runs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from xml.etree import ElementTree
 from tests.mutants.mutant import Edit
 
 ROOT = Path(__file__).parent.parent.parent
-LIMIT = 90  # seconds for one test; a defect may well hang
+LIMIT = 90  # seconds for one test, because a defect may hang
 HARD_LIMIT = 300  # seconds for one run of pytest
-# What a defect is not to be told by: then the mutant is broken rather than the code.
+# Errors that do not count as caught: they mean that the mutant does not run.
 _BROKEN = ("SyntaxError", "ImportError", "ModuleNotFoundError", "NameError", "AttributeError")
 
 
 class BrokenRun(Exception):
-    """The tests did not run as they must, so that nothing can be said of a mutant."""
+    """The tests did not run properly, so the mutant has no result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the tests said: how many passed, and the first that failed with its reason."""
+    """Result of a test run: number of passed tests, and the first failure with its reason."""
 
     passed: int
     failed: str | None = None
@@ -38,9 +38,9 @@ class Verdict:
 class Checkout:
     """The files of the working tree, with the environments of the original.
 
-    The copy's own code comes first on PYTHONPATH, before the libraries that are installed from the
-    original; `prove` shows that it does. No byte code is written: two edits within a second, of
-    one length, would look alike to it.
+    The copy's code is first on PYTHONPATH, before the libraries installed from the original;
+    `prove` checks that. No byte code is written, because Python does not detect two edits of the
+    same length within a second.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +60,7 @@ class Checkout:
 
     @contextmanager
     def changed(self, edits: Iterable[Edit]) -> Iterator[None]:
-        """The defect is in the files; afterwards they are as before."""
+        """Apply edits; afterwards restore the files."""
         before: dict[Path, str] = {}
         try:
             for edit in edits:
@@ -75,16 +75,16 @@ class Checkout:
                 path.write_text(source, encoding="utf-8")
 
     def _lint(self, paths: Iterable[Path]) -> None:
-        """A mutant is code that could have been written: no undefined name, no wrong syntax."""
+        """Check that the mutant has no syntax errors and no undefined names."""
         ruff = [str(ROOT / ".venv/bin/ruff"), "check", "--quiet", "--isolated", "--select", "F821"]
         done = subprocess.run(
             [*ruff, *map(str, paths)], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
-            raise BrokenRun(f"The mutant itself is not good code.\n{done.stdout}")
+            raise BrokenRun(f"The mutant is not valid code.\n{done.stdout}")
 
     def prove(self, suite: str) -> None:
-        """Raise unless this suite's tests would run the copy's code and no other."""
+        """Raise unless this suite's tests import the copy's code."""
         packages = ["chassis", "fleet"] + ([] if suite.startswith("libs/") else ["app"])
         program = (
             f"import {', '.join(packages)}\nfor p in ({', '.join(packages)}):print(p.__path__[0])"
@@ -100,7 +100,7 @@ class Checkout:
         """Run tests of one suite.
 
         Raises:
-            BrokenRun: none ran, or one failed by an error that is not about what it tests.
+            BrokenRun: no test ran, or one failed with an error instead of an assertion.
         """
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
@@ -137,13 +137,13 @@ class Checkout:
 
 @contextmanager
 def a_checkout() -> Iterator[Checkout]:
-    """A copy that is gone afterwards."""
+    """A temporary copy of the checkout."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         yield Checkout(Path(folder))
 
 
 def _files() -> list[str]:
-    """What is committed, or would be."""
+    """Return the files that are tracked or not ignored."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]

@@ -1,4 +1,4 @@
-"""Defects of the door."""
+"""Defects of api-gateway."""
 
 from tests.mutants.mutant import Edit, Mutant
 

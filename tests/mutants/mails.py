@@ -44,7 +44,7 @@ MAILS = [
         (24,),
         "ai-service",
         "tests/unit/test_follow_up.py"
-        "::test_a_repeat_has_the_same_id_and_it_is_derived_from_the_orders_event",
+        "::test_redelivered_order_gets_same_event_id_derived_from_order",
         (
             Edit(_FOLLOW_UP, "from uuid import uuid5\n", "from uuid import uuid4\n"),
             Edit(_FOLLOW_UP, "uuid5(event.event_id, AI_NOTIFICATION_READY)", "uuid4()"),

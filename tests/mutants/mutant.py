@@ -1,4 +1,4 @@
-"""What a mutant is: which text becomes which, what that breaks, and the test that must say so."""
+"""A mutant: replaced texts, the promises that the defect breaks, and the test that must fail."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 
 class CodeMoved(Exception):
-    """A mutant's text is not in its file, or not once: the table must follow the code."""
+    """A mutant's text is not exactly once in its file: update the mutant to the code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One text of a file that becomes another. `file` is named from the top of the checkout."""
+    """A replacement of one text. `file` is relative to the repository's root."""
 
     file: str
     text: str
     by: str
 
     def applied(self, source: str) -> str:
-        """The file with the defect in it."""
+        """Return the source with the defect."""
         found = source.count(self.text)
         if found != 1:
             raise CodeMoved(
@@ -30,14 +30,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A defect that somebody might really make.
+    """A realistic defect.
 
     Attributes:
-        name: a sentence in few words, as `make mutants m=` takes it.
-        promises: the rows of tests/README.md that it breaks.
+        name: short description, used by `make mutants m=`.
+        promises: the promises of tests/README.md that it breaks.
         suite: the folder whose environment and tests are used.
-        test: the cheapest that must fail; pytest's id, from that folder.
-        edits: all of them make the one defect.
+        test: pytest id, relative to that folder, of the cheapest test that must fail.
+        edits: replacements that together make the defect.
     """
 
     name: str

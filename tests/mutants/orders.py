@@ -1,4 +1,4 @@
-"""Defects of order-service, and of the client by which it calls inventory."""
+"""Defects of order-service and of its HTTP client."""
 
 from tests.mutants.mutant import Edit, Mutant
 

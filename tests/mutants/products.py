@@ -10,7 +10,7 @@ PRODUCTS = [
         (66,),
         "product-service",
         "tests/integration/test_conditional_requests.py"
-        "::test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins",
+        "::test_promise_66_one_of_twenty_writers_with_same_tag_succeeds",
         (
             Edit(
                 _PRODUCTS,

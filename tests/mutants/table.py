@@ -1,4 +1,4 @@
-"""All mutants, in the order in which they are tried."""
+"""All mutants in the order of execution."""
 
 from tests.mutants.chassis import CHASSIS
 from tests.mutants.gateway import GATEWAY

@@ -1,6 +1,6 @@
-"""Promise 62: the mutants fit the code, and the one who plants them cannot be fooled.
+"""Promise 62: the mutants apply to the current code, and the tool reports survivors.
 
-That each is caught is `make mutants`; here is what must hold at every commit, and costs little.
+`make mutants` checks that each is caught; these tests are the cheap part that runs at every commit.
 """
 
 import re
@@ -27,8 +27,8 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 @pytest.mark.parametrize("planted", MUTANTS, ids=lambda planted: planted.name)
-def test_promise_62_a_mutant_fits_the_code_of_today(planted: Mutant) -> None:
-    """Promise 62: it can be planted, and its test is still there."""
+def test_promise_62_mutant_applies_to_current_code(planted: Mutant) -> None:
+    """Promise 62: the mutant can be applied, and its test exists."""
     sources = {edit.file: (ROOT / edit.file).read_text("utf-8") for edit in planted.edits}
     changed = dict(sources)
     for edit in planted.edits:
@@ -41,35 +41,35 @@ def test_promise_62_a_mutant_fits_the_code_of_today(planted: Mutant) -> None:
     assert re.search(rf"^ *(async )?def {name}\(", tests, re.MULTILINE)
 
 
-def test_no_two_mutants_have_one_name() -> None:
+def test_mutant_names_are_unique() -> None:
     names = [planted.name for planted in MUTANTS]
     assert len(set(names)) == len(names) >= 14
 
 
 @pytest.mark.parametrize("text", ["no such text", "self"])
-def test_a_text_that_is_not_there_exactly_once_is_an_error(text: str) -> None:
+def test_edit_text_not_found_exactly_once_raises(text: str) -> None:
     with pytest.raises(CodeMoved, match="The code has moved: update the mutant"):
         Edit(SERVICE, text, "").applied((ROOT / SERVICE).read_text("utf-8"))
 
 
-def test_a_mutant_whose_code_has_moved_is_not_taken_for_caught(
+def test_mutant_with_moved_code_does_not_count_as_caught(
     checkout: Checkout,
 ) -> None:
     result = try_out(checkout, mutant(Edit(SERVICE, "no such text", "")))
     assert "The code has moved" in result.wrong
 
 
-def test_a_mutant_that_survives_is_named_and_the_exit_code_is_1(
+def test_surviving_mutant_is_reported_with_exit_code_1(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     harmless = mutant(Edit(SERVICE, '"Mails sent"', '"Mails that were sent"'))
     assert run([harmless]) == 1
-    said = capsys.readouterr().out
-    assert "made-up: SURVIVED" in said
-    assert "0 of 1 caught" in said
+    printed = capsys.readouterr().out
+    assert "made-up: SURVIVED" in printed
+    assert "0 of 1 caught" in printed
 
 
-def test_a_mutant_that_is_caught_is_told_with_its_test(
+def test_caught_mutant_is_reported_with_its_test(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     forgetful = mutant(Edit(SERVICE, "            await self._mailer.send(mail)\n", ""))
@@ -87,14 +87,14 @@ def test_a_mutant_that_is_caught_is_told_with_its_test(
     ],
     ids=["import", "name", "attribute", "syntax"],
 )
-def test_code_that_does_not_run_at_all_is_no_mutant(checkout: Checkout, text: str, by: str) -> None:
-    """Whatever test there is would fail: that shows nothing."""
+def test_mutant_that_does_not_run_is_an_error(checkout: Checkout, text: str, by: str) -> None:
+    """Every test would fail, so the failure proves nothing."""
     result = try_out(checkout, mutant(Edit(SERVICE, text, by)))
     assert result.wrong.startswith("ERROR")
     assert (checkout.folder / SERVICE).read_bytes() == (ROOT / SERVICE).read_bytes()
 
 
-def test_a_test_that_fails_without_any_mutant_shows_nothing(
+def test_test_that_fails_without_mutant_is_reported(
     checkout: Checkout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with checkout.changed([Edit(SERVICE, "            await self._mailer.send(mail)\n", "")]):
@@ -103,8 +103,8 @@ def test_a_test_that_fails_without_any_mutant_shows_nothing(
 
 
 @pytest.mark.parametrize("suite", ["order-service", "libs/chassis"])
-def test_what_runs_is_the_copys_code(tmp_path: Path, suite: str) -> None:
-    """Each library is installed from the original; the copy's must come before it."""
+def test_tests_run_against_copied_code(tmp_path: Path, suite: str) -> None:
+    """Libraries are installed from the original; the copy must precede them on the path."""
     copy = Checkout(tmp_path)
     copy.prove(suite)
     (copy.folder / "libs/chassis/chassis").rename(copy.folder / "libs/chassis/elsewhere")
@@ -112,6 +112,6 @@ def test_what_runs_is_the_copys_code(tmp_path: Path, suite: str) -> None:
         copy.prove(suite)
 
 
-def test_an_unknown_name_is_told_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_mutant_name_lists_known_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["no-such-mutant"]) == 2
     assert "update-without-guard" in capsys.readouterr().out

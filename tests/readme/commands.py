@@ -1,4 +1,4 @@
-"""What README.md tells people to type: its fenced shell blocks, and commands named in its text."""
+"""The commands of README.md: fenced shell blocks, and inline commands."""
 
 import re
 from collections.abc import Mapping
@@ -21,27 +21,27 @@ PORT_VARIABLES = {
     int(port): variable
     for variable, port in _DEFAULT_PORT.findall((ROOT / ".env.example").read_text("utf-8"))
 }
-"""The port that a README names → the variable that moves it."""
+"""Default port → the variable that changes it."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced shell block: where it begins, and what it says."""
+    """A fenced shell block: its first line and its text."""
 
     line: int
     text: str
 
     @property
     def commands(self) -> list[str]:
-        """Its lines without comments; one that goes on in the next is as many entries as lines."""
+        """The lines without comments; a continued command counts as several lines."""
         lines = (_COMMENT.sub("", line).strip() for line in self.text.splitlines())
         return [line for line in lines if line]
 
     def script(self, ports: Mapping[str, int], instead: Mapping[str, str]) -> str:
-        """What bash is given: the block with other ports, and with other commands for some.
+        """Return the script for bash: the block with other ports and replaced commands.
 
         Raises:
-            KeyError: it names a port that `.env.example` does not know.
+            KeyError: the block contains a port that is not in `.env.example`.
         """
         lines = self.text.splitlines()
         lines = [instead.get(_COMMENT.sub("", line).strip(), line) for line in lines]
@@ -51,7 +51,7 @@ class Block:
 
 
 def blocks(text: str = README) -> list[Block]:
-    """The shell blocks, in order."""
+    """Return the shell blocks in order."""
     return [
         Block(text.count("\n", 0, found.start()) + 1, found[2])
         for found in _FENCE.finditer(text)
@@ -59,6 +59,6 @@ def blocks(text: str = README) -> list[Block]:
     ]
 
 
-def named(text: str = README) -> set[str]:
-    """Commands between backticks, in the running text and in comments."""
+def inline_commands(text: str = README) -> set[str]:
+    """Return the commands between backticks in text and comments."""
     return set(_INLINE.findall(_FENCE_LINE.sub("", text)))

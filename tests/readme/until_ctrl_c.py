@@ -1,4 +1,4 @@
-"""Runs a command that does not end by itself until it has said something, then presses Ctrl-C.
+"""Run a command until it prints a text, then interrupt it as Ctrl-C does.
 
 python tests/readme/until_ctrl_c.py "Running until" make demo
 """
@@ -9,28 +9,28 @@ import subprocess
 import sys
 import time
 
-_PATIENCE = 90.0  # seconds until it has said it, and again until it has ended
+_TIMEOUT = 90.0  # seconds until the text is printed, and again until the command ends
 
 
 def main(awaited: str, command: list[str]) -> int:
-    """0 where it said what it should and then ended; 1 otherwise. Its output is passed on."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background shell's is ignored, and inherited
+    """Forward the output. Return 0 if the text was printed and the command ended, else 1."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # background shells ignore SIGINT, inherited
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as running:
         signal.signal(signal.SIGALRM, lambda *_: os.killpg(running.pid, signal.SIGKILL))
-        signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+        signal.setitimer(signal.ITIMER_REAL, _TIMEOUT)
         assert running.stdout is not None
-        said = False
+        printed = False
         for line in iter(running.stdout.readline, b""):
             sys.stdout.write(line.decode("utf-8", "replace"))
-            if not said and awaited.encode() in line:
-                said = True
-                time.sleep(0.1)  # it has printed its last line, and is about to wait
-                signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+            if not printed and awaited.encode() in line:
+                printed = True
+                time.sleep(0.1)  # let the command enter its wait
+                signal.setitimer(signal.ITIMER_REAL, _TIMEOUT)
                 os.killpg(running.pid, signal.SIGINT)
         running.wait()
-    return 0 if said and running.returncode != -signal.SIGKILL else 1
+    return 0 if printed and running.returncode != -signal.SIGKILL else 1
 
 
 if __name__ == "__main__":

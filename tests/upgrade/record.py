@@ -3,7 +3,7 @@
 .venv/bin/python -m tests.upgrade.record 1.2.0
 
 Run it once for each release, from a checkout of its tag. It starts a fleet of its own, takes about
-a minute, and refuses to replace a version that is there. CONTRIBUTING.md says what follows.
+a minute, and refuses to replace an existing version. CONTRIBUTING.md describes the next steps.
 """
 
 import asyncio
@@ -29,7 +29,9 @@ from tests.upgrade.stores import (
 )
 
 EMAIL = "alice@example.com"
-SETTINGS = {"STOCK_MEMORY_SECONDS": "10"}  # an order needs no answer of a paused inventory-service
+SETTINGS = {
+    "STOCK_MEMORY_SECONDS": "10"
+}  # so that an order passes the pre-check while inventory-service is paused
 PENDING = "SELECT 1 FROM orders WHERE status = 'PENDING'"
 
 
@@ -163,7 +165,7 @@ def main(version: str) -> None:
     folder = GOLDEN / version
     draft = GOLDEN / f"{version}.draft"
     if folder.exists():
-        sys.exit(f"{folder} is there already; what a release left behind does not change.")
+        sys.exit(f"{folder} exists already; recordings of a release are never changed.")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     fleet = Fleet()

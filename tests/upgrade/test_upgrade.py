@@ -1,7 +1,7 @@
-"""Today's services on the servers of a released version, and contracts of both beside each other.
+"""Today's services on the data of a released version, and the contracts of both versions.
 
-Keys live 24 hours, so the recorded ones are dated to the start of the test, as in a deployment
-that takes minutes. Nothing else of the recording is changed.
+Idempotency keys expire after 24 hours, so the recorded ones are dated to the start of the test, as
+in a deployment that takes minutes. Nothing else of the recording is changed.
 """
 
 import json
@@ -225,7 +225,7 @@ async def test_messages_of_the_release_are_mailed_once(upgrade: Upgrade) -> None
         assert await upgrade.shop.dead_letters(topic) == []
 
 
-async def test_order_that_the_release_left_pending_is_undone(upgrade: Upgrade) -> None:
+async def test_order_left_pending_by_release_is_cancelled(upgrade: Upgrade) -> None:
     statement = "SELECT o.id::text, o.status, o.stock_debt FROM orders o WHERE o.id NOT IN"
     statement += " (SELECT order_id FROM idempotency_keys) AND o.cancelled_by = 'RECOVERY'"
 
@@ -285,7 +285,7 @@ async def test_events_of_both_versions_fit_the_schemas_of_both(upgrade: Upgrade)
             validator(schema).validate(json.loads(message["value"]))
 
 
-def test_requests_of_the_released_clients_are_understood(version: Path) -> None:
+def test_requests_of_released_clients_are_accepted(version: Path) -> None:
     """Every operation, parameter, body and response member of the released OpenAPI documents."""
     released = sorted((version / "openapi").glob("*.json"))
     assert len(released) >= 6

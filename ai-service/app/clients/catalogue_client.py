@@ -1,4 +1,4 @@
-"""product-service as this service sees it: the whole catalogue, page by page."""
+"""Client of product-service: read the whole catalogue, page by page."""
 
 import hashlib
 import logging
@@ -23,8 +23,8 @@ from chassis.http_client.client import (
 
 log = logging.getLogger(__name__)
 
-_PAGE = 100
-_READINGS = 3
+_PAGE_SIZE = 100
+_MAX_READS = 3
 POLICY = ClientPolicy(
     total_timeout=5.0,
     max_connections=4,
@@ -34,12 +34,12 @@ POLICY = ClientPolicy(
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """The catalogue as it was read.
+class CatalogueSnapshot:
+    """Result of one catalogue read.
 
     Attributes:
-        fingerprint: the same for the same content; nothing has to be built again then.
-        rows: products as JSON, not checked yet.
+        fingerprint: hash of the content; the index is rebuilt only when it changes.
+        rows: products as JSON, not validated yet.
     """
 
     fingerprint: bytes
@@ -47,35 +47,36 @@ class Reading:
 
 
 class CatalogueClient:
-    """Reads the catalogue. Raises UpstreamUnavailable when there was no answer to work with."""
+    """Read the catalogue. Raises UpstreamUnavailable if there is no valid answer."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         url = settings.product_service_url
         self._http = ResilientClient(url, "product-service", registry=registry, policy=POLICY)
-        self._max_pages = -(-settings.catalogue_max_products // _PAGE)
+        self._max_pages = -(-settings.catalogue_max_products // _PAGE_SIZE)
 
     async def close(self) -> None:
         await self._http.aclose()
 
     async def ping(self) -> None:
-        """For readiness: return when product-service answers."""
+        """Return if product-service answers (for readiness)."""
         await self._http.request("GET", "/health", deadline=Deadline.after(1.0))
 
-    async def read(self) -> Reading:
-        """All products, oldest first: one that is created meanwhile comes last and shifts nobody.
+    async def read(self) -> CatalogueSnapshot:
+        """Return all products, oldest first.
 
-        One that is deleted meanwhile shifts others over a page's edge; the count tells, and the
-        catalogue is read once more.
+        A product created during the read is last and moves no other. A product deleted during the
+        read moves later ones to an earlier page, where they would be missed: the total changes,
+        and the catalogue is read again.
         """
-        for _ in range(_READINGS):
-            reading, totals = await self._read_once()
-            expected = min(max(totals), self._max_pages * _PAGE)
-            if len(totals) == 1 and len({row["id"] for row in reading.rows}) == expected:
+        for _ in range(_MAX_READS):
+            snapshot, totals = await self._read_once()
+            expected = min(max(totals), self._max_pages * _PAGE_SIZE)
+            if len(totals) == 1 and len({row["id"] for row in snapshot.rows}) == expected:
                 break
-        return reading
+        return snapshot
 
-    async def _read_once(self) -> tuple[Reading, set[int]]:
-        """One reading, and the counts that its pages told: one, if nothing changed meanwhile."""
+    async def _read_once(self) -> tuple[CatalogueSnapshot, set[int]]:
+        """Read all pages once. Return the snapshot and the totals that the pages reported."""
         digest, rows, totals = hashlib.sha256(), list[Any](), set[int]()
         for number in range(1, self._max_pages + 1):
             page = await self._read_page(number)
@@ -84,30 +85,30 @@ class CatalogueClient:
             digest.update(page["digest"])
             if len(rows) >= page["total"] or not page["products"]:
                 break
-        return Reading(digest.digest(), tuple(rows)), totals
+        return CatalogueSnapshot(digest.digest(), tuple(rows)), totals
 
     async def _read_page(self, number: int) -> dict[str, Any]:
         parameters: dict[str, str | int] = {
             "page": number,
-            "page_size": _PAGE,
+            "page_size": _PAGE_SIZE,
             "sort": "created_at",
         }
         reply = await self._http.request("GET", "/api/products", params=parameters)
         page: Any = reply.json() if reply.status == 200 else None
         if not _is_page(page):
-            raise _broken(reply)
+            raise _invalid_page(reply)
         return {**page, "digest": hashlib.sha256(reply.content).digest()}
 
 
-def products_of(rows: tuple[Any, ...]) -> list[Product]:
-    """The rows as products, each once; a broken one costs itself, not the catalogue."""
+def parse_products(rows: tuple[Any, ...]) -> list[Product]:
+    """Return the rows as products without duplicates. Invalid rows are logged and skipped."""
     found: dict[str, Product] = {}
     for row in rows:
         try:
             product = Product.model_validate(row)
         except ValidationError as error:
             fields = sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]})
-            log.warning("a product cannot be read", extra={"fields": fields})
+            log.warning("invalid product skipped", extra={"fields": fields})
         else:
             found[product.id] = product
     return list(found.values())
@@ -122,5 +123,5 @@ def _is_page(page: Any) -> bool:
     )
 
 
-def _broken(reply: Reply) -> UpstreamUnavailable:
+def _invalid_page(reply: Reply) -> UpstreamUnavailable:
     return UpstreamUnavailable(reply.target, Reason.BAD_ANSWER, reply.status)

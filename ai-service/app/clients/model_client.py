@@ -1,8 +1,8 @@
-"""The language model: Groq through its own client, or any server that speaks OpenAI's protocol.
+"""Client of the language model: Groq, or any OpenAI-compatible server.
 
-From the outside in: a turn (so many calls at once, a short line), the breaker (one question, one
-vote), the deadline, the models in their order, the retries of one model. Whatever fails is an
-UpstreamUnavailable, and the caller answers without a model.
+Each call passes, from outside to inside: the concurrency limit, the circuit breaker (one result
+per call), the deadline, the list of models, the retries of one model. Every failure is raised as
+UpstreamUnavailable; the caller then answers without a model.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
-from app.clients.model_connection import Connections, Message, failure_of
+from app.clients.model_connection import Connections, Message, to_upstream_error
 from app.config import Settings
 from chassis.backoff import RetryPolicy
 from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy, CircuitOpen, Outcome
@@ -27,18 +27,18 @@ from chassis.http_client.retry import RetryBudget, retrying
 log = logging.getLogger(__name__)
 
 TARGET: Final = "model"
-_GONE = 600.0  # seconds for which a model that is not there is not asked again
-_REFUSED = 60.0  # and a server that refuses the key
-_LONGEST_REST = 300.0
-_LEAST_TIME = 0.5  # with less of the budget left no further try begins
-_MAX_CHARACTERS = 8_000  # of one answer, whatever the server thinks of its token limit
+_NOT_FOUND_COOLDOWN = 600.0  # seconds without calls to a model that the server does not have
+_UNAUTHORIZED_COOLDOWN = 60.0  # seconds without calls after the server rejected the key
+_MAX_COOLDOWN = 300.0
+_MIN_ATTEMPT_SECONDS = 0.5  # no further attempt with less of the budget left
+_MAX_CHARACTERS = 8_000  # of one answer, in case the server ignores its token limit
 _RETRIES = RetryPolicy(attempts=2, backoff=0.2, backoff_max=1.0)
-_ONCE = replace(_RETRIES, attempts=1)  # so that one question is three requests at most
+_SINGLE_ATTEMPT = replace(_RETRIES, attempts=1)  # at most three requests per question
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of an answer. `cut` is true of the last one of an answer that was cut off."""
+    """A piece of an answer. `cut` marks the last piece of a truncated answer."""
 
     model: str
     text: str
@@ -46,10 +46,10 @@ class Piece:
 
 
 class ModelClient:
-    """Asks the model. Nothing is imported, connected or needed before the first question.
+    """Ask the model. The SDK is imported and connected at the first question.
 
     Args:
-        clock: monotonic seconds; the breaker's and the rests'.
+        clock: monotonic seconds, used by the breaker and the cooldowns.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class ModelClient:
         self._breaker = AsyncBreaker(
             TARGET, policy, registry, is_failure=is_peer_failure, clock=clock
         )
-        self._turns = asyncio.Semaphore(settings.model_concurrency)
+        self._slots = asyncio.Semaphore(settings.model_concurrency)
         self._waiting = 0
-        self._rests: dict[str, float] = {}
+        self._cooldowns: dict[str, float] = {}
 
     @property
     def enabled(self) -> bool:
@@ -81,8 +81,8 @@ class ModelClient:
         return self._breaker.state
 
     async def probe(self) -> None:
-        """For readiness; asks nobody, for every question costs money."""
-        if self.circuit != "closed" or not self._awake():
+        """Report readiness from local state; a request to the model would cost money."""
+        if self.circuit != "closed" or not self._available_models():
             raise UpstreamUnavailable(TARGET, Reason.CIRCUIT_OPEN)
 
     async def close(self) -> None:
@@ -92,13 +92,13 @@ class ModelClient:
     async def ask(
         self, messages: Sequence[Message], deadline: Deadline
     ) -> AsyncIterator[AsyncIterator[Piece]]:
-        """The answer's pieces as they come. Leaving the block ends the call, finished or not.
+        """Stream the pieces of the answer. Leaving the block cancels the call.
 
-        The call runs in a task of its own, so that neither its deadline nor its vote at the breaker
-        depends on how fast the pieces are taken.
+        The call runs in its own task, so that its deadline and its result in the breaker do not
+        depend on how fast the caller reads the pieces.
 
         Raises:
-            UpstreamUnavailable: from the iterator, at its beginning or in its midst.
+            UpstreamUnavailable: from the iterator, before or after the first piece.
         """
         queue: asyncio.Queue[Piece | UpstreamUnavailable | None] = asyncio.Queue()
         task = asyncio.create_task(self._run(messages, deadline, queue.put_nowait), name="model")
@@ -116,29 +116,29 @@ class ModelClient:
     ) -> None:
         started, outcome = time.perf_counter(), "aborted"
         try:
-            async with self._turn(deadline):
-                await self._guarded(messages, deadline, put)
+            async with self._concurrency_slot(deadline):
+                await self._with_breaker(messages, deadline, put)
             outcome = "ok"
             put(None)
         except UpstreamUnavailable as error:
             outcome = error.reason.value
             put(error)
-        except Exception:  # a mistake of ours must not leave the caller waiting
-            log.exception("the model could not be asked")
+        except Exception:  # a bug here must not leave the caller waiting
+            log.exception("unexpected error in model call")
             put(UpstreamUnavailable(TARGET, Reason.BAD_ANSWER))
         finally:
             seconds = time.perf_counter() - started
             self._metrics.call_seconds.labels(TARGET, outcome).observe(seconds)
 
     @asynccontextmanager
-    async def _turn(self, deadline: Deadline) -> AsyncIterator[None]:
-        """One of so many calls at once; whoever would wait for long is refused."""
-        if self._turns.locked() and self._waiting >= self._settings.model_queue:
+    async def _concurrency_slot(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Hold one of the concurrency slots; fail if the queue is full or the wait too long."""
+        if self._slots.locked() and self._waiting >= self._settings.model_queue:
             raise UpstreamUnavailable(TARGET, Reason.CIRCUIT_OPEN)
         self._waiting += 1
         try:
             async with deadline.sooner_of(self._settings.model_queue_seconds).enforce():
-                await self._turns.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             raise UpstreamUnavailable(TARGET, Reason.CIRCUIT_OPEN) from None
         finally:
@@ -146,9 +146,9 @@ class ModelClient:
         try:
             yield
         finally:
-            self._turns.release()
+            self._slots.release()
 
-    async def _guarded(
+    async def _with_breaker(
         self, messages: Sequence[Message], deadline: Deadline, put: Callable[[Piece], None]
     ) -> None:
         try:
@@ -157,9 +157,11 @@ class ModelClient:
                 self._budget.deposit()
                 try:
                     async with deadline.enforce():
-                        await self._first_that_answers(messages, deadline, put)
+                        await self._try_models(messages, deadline, put)
                 except TimeoutError:
-                    fair = seconds >= min(_LEAST_TIME, self._settings.model_budget_seconds / 2)
+                    fair = seconds >= min(
+                        _MIN_ATTEMPT_SECONDS, self._settings.model_budget_seconds / 2
+                    )
                     raise UpstreamUnavailable(
                         TARGET, Reason.TIMEOUT, counts_as_failure=fair
                     ) from None
@@ -172,67 +174,69 @@ class ModelClient:
                 TARGET, Reason.CIRCUIT_OPEN, retry_after=error.retry_after
             ) from None
 
-    async def _first_that_answers(
+    async def _try_models(
         self, messages: Sequence[Message], deadline: Deadline, put: Callable[[Piece], None]
     ) -> None:
-        awake = self._awake()
-        if not awake:
+        available = self._available_models()
+        if not available:
             raise UpstreamUnavailable(TARGET, Reason.CIRCUIT_OPEN)
-        for model in awake:
-            said = _Said(put)
-            policy = _RETRIES if model == awake[0] else _ONCE
+        for model in available:
+            output = _PieceForwarder(put)
+            policy = _RETRIES if model == available[0] else _SINGLE_ATTEMPT
             try:
                 loop = retrying(policy, self._budget, deadline.remaining(), self._count_retry)
-                await loop(self._answer, model, messages, said)
+                await loop(self._answer, model, messages, output)
                 return
             except UpstreamUnavailable as error:
-                self._rest(model, error)
-                last = model == awake[-1] or deadline.remaining() < _LEAST_TIME
-                if last or said.anything or not self._another_may_answer(error):
+                self._start_cooldown(model, error)
+                last = model == available[-1] or deadline.remaining() < _MIN_ATTEMPT_SECONDS
+                if last or output.has_text or not self._may_try_next_model(error):
                     raise
 
-    def _another_may_answer(self, error: UpstreamUnavailable) -> bool:
-        """Whether the trouble is this model's own; a server in trouble is a retry, and paid."""
+    def _may_try_next_model(self, error: UpstreamUnavailable) -> bool:
+        """Return True if another model may succeed. After a 5xx this uses the retry budget."""
         if error.status is None or error.status in (401, 403):
             return False
         return error.status < 500 or self._budget.withdraw()
 
-    async def _answer(self, model: str, messages: Sequence[Message], said: "_Said") -> None:
-        """One try with one model."""
+    async def _answer(
+        self, model: str, messages: Sequence[Message], output: "_PieceForwarder"
+    ) -> None:
+        """Make one attempt with one model."""
         async with self._connections.lease() as client:
             try:
                 async for text, finish in self._connections.stream(client, model, messages):
-                    said.piece(Piece(model, text, cut=finish == "length"))
+                    output.forward(Piece(model, text, cut=finish == "length"))
             except Exception as error:
-                failure = failure_of(error)
-                failure.retryable = failure.retryable and not said.anything
+                failure = to_upstream_error(error)
+                failure.retryable = failure.retryable and not output.has_text
                 raise failure from error
-            if not said.anything:
+            if not output.has_text:
                 raise UpstreamUnavailable(TARGET, Reason.BAD_ANSWER, counts_as_failure=True)
 
-    def _awake(self) -> list[str]:
+    def _available_models(self) -> list[str]:
         now = self._clock()
-        return [model for model in self._settings.models if self._rests.get(model, 0.0) <= now]
+        return [model for model in self._settings.models if self._cooldowns.get(model, 0.0) <= now]
 
-    def _rest(self, model: str, error: UpstreamUnavailable) -> None:
-        """Do not ask again at once what will not answer: a limit reached, a model shut down."""
+    def _start_cooldown(self, model: str, error: UpstreamUnavailable) -> None:
+        """Pause calls to a model that is rate limited or missing, or to all on 401 and 403."""
         seconds = 0.0
         if error.status == 404:
-            seconds = _GONE
+            seconds = _NOT_FOUND_COOLDOWN
         elif error.status == 429:
-            seconds = min(error.retry_after or 1.0, _LONGEST_REST)
+            seconds = min(error.retry_after or 1.0, _MAX_COOLDOWN)
         if seconds:
-            self._rests[model] = self._clock() + seconds
+            self._cooldowns[model] = self._clock() + seconds
         if error.status in (401, 403):
-            seconds = _REFUSED
-            self._rests = dict.fromkeys(self._settings.models, self._clock() + seconds)
+            seconds = _UNAUTHORIZED_COOLDOWN
+            self._cooldowns = dict.fromkeys(self._settings.models, self._clock() + seconds)
         log.warning(
-            "the model did not answer",
+            "model request failed",
             extra={
                 "model": model,
                 "reason": error.reason.value,
                 "status": error.status,
-                "rests": seconds,
+                "cooldown_seconds": seconds,
             },
         )
 
@@ -241,19 +245,19 @@ class ModelClient:
 
 
 @dataclass(slots=True)
-class _Said:
-    """Hands pieces on, and knows whether there was any."""
+class _PieceForwarder:
+    """Forward pieces to the caller, bound their total length, and record if any had text."""
 
     put: Callable[[Piece], None]
-    anything: bool = False
+    has_text: bool = False
     length: int = 0
 
-    def piece(self, piece: Piece) -> None:
+    def forward(self, piece: Piece) -> None:
         self.length += len(piece.text)
         if self.length > _MAX_CHARACTERS:
             raise UpstreamUnavailable(TARGET, Reason.BAD_ANSWER)
         if piece.text or piece.cut:
-            self.anything = self.anything or bool(piece.text.strip())
+            self.has_text = self.has_text or bool(piece.text.strip())
             self.put(piece)
 
 

@@ -1,4 +1,4 @@
-"""The wire to the model's server: Groq's SDK, kept from its own retries and from a dead pool."""
+"""Connections to the model server with Groq's SDK, without its retries."""
 
 import asyncio
 import ipaddress
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 _GROQ_PATH = "/openai/v1/chat/completions"
 _OPENAI_PATH = "/chat/completions"
 _TEMPERATURE = 0.3
-_MODEL_GONE = ("model_decommissioned", "model_not_found")  # Groq says the first with 400
-_KEYLESS = "none"  # the SDK wants a key; a server on this machine needs none
+_MODEL_GONE = ("model_decommissioned", "model_not_found")  # Groq sends the first with 400
+_KEYLESS = "none"  # the SDK requires a key, a local server does not
 
 Message = dict[str, str]
-"""`role` and `content`, as the model's server takes them."""
+"""`role` and `content` of one chat message."""
 
 
 @dataclass(eq=False, slots=True)
@@ -33,11 +33,11 @@ class _Connection:
 
 
 class Connections:
-    """The SDK's client, made when first needed and replaced after a call that did not end well.
+    """Create the SDK's client when it is first needed; replace it after a cancelled or failed call.
 
-    The SDK stands on httpx 0.28, whose pool dies under cancellation (after some thousand cancelled
-    requests no later one works), and a customer who leaves is a cancellation. So a client whose
-    call was cancelled or broken gets no further calls, and is closed when its last one has ended.
+    The SDK uses httpx 0.28, whose connection pool stops working after some thousand cancelled
+    requests, and each client disconnect cancels a request. A client whose call was cancelled or
+    failed therefore gets no further calls, and is closed when its last call has ended.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -47,9 +47,9 @@ class Connections:
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator["AsyncGroq"]:
-        """A client for one call."""
+        """Lend a client for one call."""
         if self._tls is None:
-            self._tls = await asyncio.to_thread(_load)
+            self._tls = await asyncio.to_thread(_load_sdk)
         connection = self._current
         if connection is None:
             connection = self._current = _Connection(self._new(self._tls))
@@ -81,14 +81,14 @@ class Connections:
             api_key=settings.groq_api_key.get_secret_value() or _KEYLESS,
             base_url=settings.groq_base_url.rstrip("/") or None,
             timeout=settings.model_budget_seconds,
-            max_retries=0,  # ours know the budget
+            max_retries=0,  # ModelClient retries within its budget
             http_client=DefaultAsyncHttpxClient(verify=tls, trust_env=use_proxy),
         )
 
     async def stream(
         self, client: "AsyncGroq", model: str, messages: Sequence[Message]
     ) -> AsyncIterator[tuple[str, str | None]]:
-        """Text and finish reason, as the chunks of one answer bring them."""
+        """Stream the text and finish reason of each chunk of one answer."""
         from groq import AsyncStream
         from groq.types.chat import ChatCompletionChunk
 
@@ -105,7 +105,7 @@ class Connections:
                     yield choice.delta.content or "", choice.finish_reason
 
     def _path(self) -> str:
-        """Groq's own path, or that of a server whose base URL already has the version in it."""
+        """Return Groq's path, or the path for a base URL that already contains the version."""
         base = self._settings.groq_base_url.rstrip("/")
         return _OPENAI_PATH if base.endswith("/v1") else _GROQ_PATH
 
@@ -116,7 +116,7 @@ class Connections:
             "messages": list(messages),
             "stream": True,
             "temperature": _TEMPERATURE,
-            # OpenAI's newer name, which not every other server knows
+            # The newer name of the parameter, which some OpenAI-compatible servers do not support
             "max_completion_tokens" if groq else "max_tokens": self._settings.model_max_tokens,
         }
         if groq and model.startswith("openai/gpt-oss"):
@@ -132,22 +132,22 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _load() -> ssl.SSLContext:
-    """Import the SDK, and make what all its clients share: the TLS context costs some 20 ms.
+def _load_sdk() -> ssl.SSLContext:
+    """Return the TLS context that all clients share; creating one takes about 20 ms.
 
-    Only when it is needed, for it costs memory, and most start without a key; in a thread, for it
-    takes tenths of a second.
+    Called at the first question, because most deployments have no key and save the memory, and in
+    a thread, because it takes tenths of a second.
     """
     import certifi
 
     return ssl.create_default_context(cafile=certifi.where())
 
 
-def failure_of(error: Exception) -> UpstreamUnavailable:
-    """What the SDK, or httpx beneath it, says as what the rest of this service knows.
+def to_upstream_error(error: Exception) -> UpstreamUnavailable:
+    """Convert an error of the SDK, or of httpx below it, to UpstreamUnavailable.
 
-    The SDK's classes tell themselves by attributes; httpx's own errors pass through it while an
-    answer streams.
+    Errors are recognised by attributes and class names, so that the SDK need not be imported.
+    httpx errors pass through the SDK unchanged while an answer is streamed.
     """
     if isinstance(error, UpstreamUnavailable):
         return error
@@ -169,7 +169,7 @@ def failure_of(error: Exception) -> UpstreamUnavailable:
         return UpstreamUnavailable("model", Reason.TIMEOUT, counts_as_failure=True)
     never_sent = type(error.__cause__).__name__ == "ConnectError"
     if name == "APIConnectionError" or name.endswith(("ReadError", "ProtocolError")):
-        # Only what was never sent is sent again: an answer that was lost has been paid for.
+        # Retry only if the request was never sent: a lost answer has already been paid for.
         return UpstreamUnavailable(
             "model", Reason.CONNECTION, retryable=never_sent, counts_as_failure=True
         )

@@ -1,4 +1,4 @@
-"""Who handles which topic. A handler is a route with another wire: one call of the service."""
+"""Kafka consumer of order-placed. A handler makes one call of the service, as a route does."""
 
 from prometheus_client import CollectorRegistry
 
@@ -20,7 +20,7 @@ def build_consumer(
     producer: EventProducer,
     registry: CollectorRegistry,
 ) -> EventConsumer:
-    """The group `ai-service`: an order goes to one of its replicas."""
+    """Build the consumer of the group `ai-service`: one replica handles each order."""
     return EventConsumer(
         settings.kafka_bootstrap_servers,
         settings.service_name,

@@ -1,8 +1,8 @@
-"""Follows order-placed from its beginning, to learn what is bought together.
+"""Read order-placed from the beginning and count which products are bought together.
 
-Every replica reads the whole topic, without a group: so each has the whole picture, and a restart
-has it again within seconds, with no store to keep. What is older than the topic's retention is
-forgotten with it, as it should be. A repeated event counts twice, which changes no rank.
+Every replica reads the whole topic without a consumer group, so each has all counts, and a restart
+rebuilds them within seconds without a database. Orders older than the topic's retention are lost
+at a restart, which is accepted. A redelivered event counts twice, which changes no ranking.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.config import Settings
 from app.events import ORDER_PLACED
-from app.services.co_purchases import BoughtTogether
+from app.services.co_purchases import CoPurchases
 from chassis.backoff import RetryPolicy
 from chassis.kafka.batches import METADATA_MAX_AGE_MS, Poller, UndecodableBatch
 from chassis.kafka.message_processor import describe
@@ -31,24 +31,26 @@ class _Item(BaseModel):
 
 
 class _Order(BaseModel):
-    """All that is learnt from: no name and no address is even parsed."""
+    """The only field that is parsed: no names and no addresses."""
 
     items: list[_Item]
 
 
 class OrderHistory:
-    """Learns what the topic says into `habits`."""
+    """Count the co-purchases of all orders of the topic in `co_purchases`."""
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         self._bootstrap_servers = settings.kafka_bootstrap_servers
-        self.habits = BoughtTogether(settings.learn_max_products)
+        self.co_purchases = CoPurchases(settings.learn_max_products)
         self._backoff = RetryPolicy()
         self._task: asyncio.Task[None] | None = None
-        gauge = Gauge("habits_products", "Products that are known from orders", registry=registry)
-        gauge.set_function(lambda: len(self.habits))
+        gauge = Gauge(
+            "co_purchases_products", "Products with counted co-purchases", registry=registry
+        )
+        gauge.set_function(lambda: len(self.co_purchases))
 
     def start(self) -> None:
-        """Begin to follow, and return at once."""
+        """Start reading in the background."""
         self._task = asyncio.create_task(self._run(), name="order-history")
 
     async def stop(self, timeout: float = 1.0) -> None:
@@ -61,7 +63,7 @@ class OrderHistory:
             try:
                 await self._follow()
             except Exception as error:
-                log.warning("order history is followed anew", extra=describe(error))
+                log.warning("restarting order history consumer", extra=describe(error))
             await asyncio.sleep(self._backoff.delay(attempt))
 
     async def _follow(self) -> None:
@@ -71,25 +73,25 @@ class OrderHistory:
             client_id="order-history",
             auto_offset_reset="earliest",
             fetch_max_wait_ms=500,
-            fetch_max_bytes=300_000,  # a long history costs little memory
+            fetch_max_bytes=300_000,  # bounds memory while a long history is read
             retry_backoff_ms=500,
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
         )
         poller = Poller(consumer, self._bootstrap_servers)
         try:
             await consumer.start()
-            self.habits.forget()  # from the beginning again
+            self.co_purchases.clear()  # this session reads from the beginning again
             while True:
                 for records in (await poller.poll(1_000, _MAX_RECORDS)).values():
                     for record in records:
                         if not isinstance(record, UndecodableBatch):
-                            self._learn(record.value)
+                            self._add_order(record.value)
         finally:
             await consumer.stop()
 
-    def _learn(self, value: Any) -> None:
+    def _add_order(self, value: Any) -> None:
         try:
             order = _Order.model_validate_json(value or b"")
         except ValidationError:
-            return  # the consumer beside this one makes a dead letter of it
-        self.habits.learn([item.product_id for item in order.items])
+            return  # the service's event consumer dead-letters it
+        self.co_purchases.add_order([item.product_id for item in order.items])

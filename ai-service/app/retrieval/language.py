@@ -1,4 +1,4 @@
-"""What is known of each language, from languages/*.json: phrases, a shop's words, replies."""
+"""Language data from languages/*.json: phrases, shop vocabulary and reply templates."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from app.retrieval.text_normalisation import Vocabulary, split, stemmer
 LANGUAGES = {"en": "english", "de": "german", "fr": "french", "es": "spanish", "it": "italian"}
 ENGLISH = "en"
 _MIN_PART = 3  # letters of the shorter half of a compound
-_LEAST_WORD = 3
+_MIN_WORD = 3
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Language:
 
     @cached_property
     def fillers(self) -> frozenset[str]:
-        """Words that speak of wanting and buying, of no product."""
+        """Words about wanting and buying, which describe no product."""
         return frozenset(split(self.data["fillers"]))
 
     @cached_property
@@ -48,25 +48,25 @@ class Language:
         return {stem(word): english for word, english in words.items()} | dict(words)
 
     def in_english(self, word: str) -> list[str]:
-        """The English words for one of this language; the word itself where none is known."""
-        known = self._known(word)
+        """Translate a word to English; return the word itself if the glossary lacks it."""
+        known = self._lookup(word)
         if known is not None:
             return known.split()
         for cut in range(len(word) - _MIN_PART, _MIN_PART - 1, -1):
-            first, last = self._known(word[:cut].rstrip("s")), self._known(word[cut:])
+            first, last = self._lookup(word[:cut].rstrip("s")), self._lookup(word[cut:])
             if first is not None and last is not None:  # Schreibtischlampe, Kaffeetasse
                 return [*first.split(), *last.split()]
         return [word]
 
     def weight(self, word: str) -> int:
-        """How much a word speaks for this language; one that English has as well says nothing."""
+        """Return the word's weight in language detection; 0 if English has the same word."""
         if word in self.function_words:
             return 2
-        known = self._known(word)
+        known = self._lookup(word)
         return 1 if word in self.fillers or known not in (None, word) else 0
 
-    def _known(self, word: str) -> str | None:
-        if len(word) < _LEAST_WORD and word not in self._glossary:
+    def _lookup(self, word: str) -> str | None:
+        if len(word) < _MIN_WORD and word not in self._glossary:
             return None
         stem = stemmer(LANGUAGES[self.code]).stemWord
         return self._glossary.get(word) or self._glossary.get(stem(word))
@@ -74,7 +74,7 @@ class Language:
 
 @dataclass(frozen=True)
 class Languages:
-    """All of them, and what only English has: related words."""
+    """All languages, and the related words, which exist in English only."""
 
     by_code: Mapping[str, Language]
     vocabulary: Vocabulary
@@ -84,9 +84,9 @@ class Languages:
     generic: frozenset[str]
 
     def detect(self, words: Iterable[str], otherwise: str = ENGLISH) -> str:
-        """The language that most of the words are of; a tie goes to `otherwise`, then to English.
+        """Return the language with most of the words; a tie goes to `otherwise`, then to English.
 
-        Function words count double: they are not borrowed.
+        Function words count double, because languages do not borrow them.
         """
         counted = list(words)[:60]
         votes = {
@@ -102,7 +102,7 @@ class Languages:
 
 
 def phrases(alternatives: str) -> re.Pattern[str]:
-    """A pattern that finds any of `a|b|c` as whole words."""
+    """Compile a pattern that finds any of `a|b|c` as whole words."""
     return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)")
 
 
@@ -133,7 +133,7 @@ def load_languages() -> Languages:
 
 
 def _shop_words(english: Mapping[str, Any]) -> frozenset[str]:
-    """The English words of the tables: `pan` is no less English than Spanish."""
+    """Return the English words of the tables, which count for English: `pan` is also Spanish."""
     related = (english["same"], english["broader"], english["hints"])
     texts = [text for table in related for pair in table.items() for text in pair]
     return frozenset(split(" ".join([*texts, english["modifiers"]])))

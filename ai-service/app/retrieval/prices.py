@@ -1,4 +1,4 @@
-"""Prices in plain words: "under 50", "zwischen 20 und 40 Euro", "around $30"."""
+"""Parse price ranges: "under 50", "zwischen 20 und 40 Euro", "around $30"."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _NUMBER_WORDS = {
 }  # fmt: skip
 _SPELT = re.compile(rf"(?<!\w)(?:a |one )?({'|'.join(_NUMBER_WORDS)})(?!\w)")
 _SPREAD = Decimal("0.2")  # "around 30" is 24 to 36
-_LEAST_WEAK = 10  # "dinner for 2" is no price
+_MIN_UNMARKED_PRICE = 10  # "dinner for 2" is not a price
 _NOT_MONEY = re.compile(
     r"(?:ages?|aged|sizes?|years?|from|alter|grosse|ans|taille|talla|taglia)\s+$"
 )
@@ -34,7 +34,7 @@ _MAX_DIGITS = 15
 
 @dataclass(frozen=True, slots=True)
 class PriceRange:
-    """What a product may cost; `target` is what it should be near to."""
+    """Price range of a query; `target` is the price that "around" named."""
 
     low: Decimal | None = None
     high: Decimal | None = None
@@ -53,7 +53,7 @@ class PriceRange:
 
 
 def amount(text: str) -> Decimal:
-    """The number in `1.299,00 €`, `$1,299` or `49.9`."""
+    """Parse the number in `1.299,00 €`, `$1,299` or `49.9`."""
     digits = re.sub(r"[^\d.,]", "", text).strip(".,")[:_MAX_DIGITS]
     whole, point, fraction = digits, "", ""
     if match := re.fullmatch(r"(.*)([.,])(\d{1,2})", digits):
@@ -63,7 +63,7 @@ def amount(text: str) -> Decimal:
 
 
 class PriceReader:
-    """Finds prices in a folded text of one language (English is always understood as well)."""
+    """Find prices in a folded text of one language or of English."""
 
     def __init__(self, *languages: Mapping[str, Any]) -> None:
         number, end = AMOUNT, rf"(?!\s?-?{_MEASURE}(?!\w))(?![\w,.]*\d)"
@@ -101,19 +101,19 @@ class PriceReader:
         )
 
     def read(self, folded: str) -> tuple[PriceRange, str]:
-        """What the text says of prices, and the text without that."""
+        """Return the price range in the text, and the text without it."""
         text = _SPELT.sub(lambda match: str(_NUMBER_WORDS[match[1]]), folded)
         for pattern in (self._between, self._span):
             if match := pattern.search(text):
-                low, high = _ends_of(match)
+                low, high = _bounds_of_match(match)
                 if pattern is self._span and not _is_price_span(text, match):
                     break
                 return PriceRange(low, high), _cut(text, match)
         return self._bounds(text)
 
     def without_joins(self, folded: str) -> str:
-        """Return the text with "between 20 and 25" as "20-25 eur", which holds no "and"."""
-        return self._between.sub(lambda match: "{}-{} eur".format(*_ends_of(match)), folded)
+        """Replace "between 20 and 25" by "20-25 eur", so that "and" only separates list items."""
+        return self._between.sub(lambda match: "{}-{} eur".format(*_bounds_of_match(match)), folded)
 
     def _bounds(self, text: str) -> tuple[PriceRange, str]:
         low = high = None
@@ -132,22 +132,22 @@ class PriceReader:
             return PriceRange(near * (1 - _SPREAD), near * (1 + _SPREAD), near), _cut(text, match)
         if match := self._bare.search(text):
             return PriceRange(high=amount(match["n"])), _cut(text, match)
-        if (match := self._weak.search(text)) and amount(match["n"]) >= _LEAST_WEAK:
+        if (match := self._weak.search(text)) and amount(match["n"]) >= _MIN_UNMARKED_PRICE:
             return PriceRange(high=amount(match["n"])), _cut(text, match)
         return PriceRange(), text
 
 
-def _ends_of(match: re.Match[str]) -> tuple[Decimal, Decimal]:
+def _bounds_of_match(match: re.Match[str]) -> tuple[Decimal, Decimal]:
     low, high = sorted(amount(value) for value in match.groups() if value)
     return low, high
 
 
 def _is_price_span(text: str, match: re.Match[str]) -> bool:
-    """Return whether "20 to 25" is a price: money is named, or nothing says that it is not one."""
+    """Return True if "20 to 25" is a price: a currency is named, or no other unit is."""
     if re.search(_NAME, text):
         return True
-    low, _ = _ends_of(match)  # "3-5 people", "7 to 12": small numbers are seldom a price
-    return low >= _LEAST_WEAK and not _NOT_MONEY.search(text[: match.start()])
+    low, _ = _bounds_of_match(match)  # "3-5 people", "7 to 12": small numbers are rarely prices
+    return low >= _MIN_UNMARKED_PRICE and not _NOT_MONEY.search(text[: match.start()])
 
 
 def _cut(text: str, match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""What somebody asks for, in terms of the catalogue."""
+"""Parse a customer's message into keywords, exclusions, a price range and a sort order."""
 
 import re
 from collections.abc import Sequence
@@ -13,53 +13,53 @@ from app.retrieval.text_normalisation import fold, split
 _MAX_TEXT = 2_000
 _MAX_TERMS = 40
 _MAX_PARTS = 6
-_MAX_LIST_TEXT = 300  # characters; a longer text is a story, and each part costs a reading
-_SPAN = 3  # words that a negation reaches over
+_MAX_LIST_TEXT = 300  # characters; longer texts are rarely lists, and each part is parsed again
+_SPAN = 3  # words that a negation applies to
 _CLAUSE = re.compile(r"[.,;:!?()\n]")
 
 Order = Literal["best", "cheapest", "dearest"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """One request, understood.
+class ParsedQuery:
+    """A parsed message.
 
     Attributes:
-        wanted: words of the request that may speak of a product, in English where known.
-        unwanted: groups of words; a product that has all words of one group is not meant.
-        refers_back: it speaks of what was said before ("a cheaper one").
-        cheaper: it asks for less than what was said before.
-        parts: one wish for each thing of a list ("a lamp under 30 and headphones"); empty for one
-            thing.
+        keywords: words that may describe a product, translated to English where possible.
+        exclusions: groups of words; a product that has all words of a group is excluded.
+        refers_back: the message refers to earlier products ("a cheaper one").
+        cheaper: the message asks for a lower price than before.
+        parts: one query for each item of a list ("a lamp under 30 and headphones"); empty if the
+            message is not a list.
     """
 
     text: str
     language: str = ENGLISH
     intents: frozenset[str] = frozenset()
-    wanted: tuple[str, ...] = ()
-    unwanted: tuple[tuple[str, ...], ...] = ()
+    keywords: tuple[str, ...] = ()
+    exclusions: tuple[tuple[str, ...], ...] = ()
     price: PriceRange = field(default_factory=PriceRange)
     order: Order = "best"
     refers_back: bool = False
     cheaper: bool = False
-    parts: tuple["Wish", ...] = ()
+    parts: tuple["ParsedQuery", ...] = ()
 
     @property
     def about_products(self) -> bool:
-        return bool(self.wanted or self.price or self.order != "best")
+        return bool(self.keywords or self.price or self.order != "best")
 
-    def after(self, earlier: "Wish") -> "Wish":
-        """This wish, completed by an earlier one: its words, and its price where none is named."""
+    def after(self, earlier: "ParsedQuery") -> "ParsedQuery":
+        """Return this query with the earlier one's keywords, and its price if this has none."""
         return replace(
             self,
-            wanted=earlier.wanted + self.wanted,
-            unwanted=earlier.unwanted + self.unwanted,
+            keywords=earlier.keywords + self.keywords,
+            exclusions=earlier.exclusions + self.exclusions,
             price=self.price or earlier.price,
             parts=(),
         )
 
-    def below(self, price: Decimal) -> "Wish":
-        """This wish, for less than `price`."""
+    def below(self, price: Decimal) -> "ParsedQuery":
+        """Return this query with an upper bound just below `price`."""
         return replace(self, price=PriceRange(self.price.low, price - Decimal("0.01")), parts=())
 
 
@@ -104,8 +104,8 @@ def _grammar(language: Language, english: Language) -> _Grammar:
     )
 
 
-class Understanding:
-    """Reads requests; built once, does no I/O."""
+class QueryParser:
+    """Parse messages. Built once, does no I/O."""
 
     def __init__(self, languages: Languages) -> None:
         self._languages = languages
@@ -115,79 +115,79 @@ class Understanding:
         }
         self._english = english
 
-    def read(self, text: str, language: str | None = None) -> Wish:
-        """The wish in one message.
+    def parse(self, text: str, language: str | None = None) -> ParsedQuery:
+        """Parse one message.
 
         Args:
-            language: that of the conversation, for a message that does not tell.
+            language: language of the conversation, used if the message alone does not show it.
         """
         folded = fold(text[:_MAX_TEXT])
         code = self._languages.detect(split(folded), language or ENGLISH)
         grammar = self._grammars[code]
-        wish = self._read_one(text, folded, grammar)
-        return replace(wish, parts=self._parts(wish, folded, grammar))
+        query = self._parse_one(text, folded, grammar)
+        return replace(query, parts=self._parts(query, folded, grammar))
 
-    def _parts(self, whole: Wish, folded: str, grammar: _Grammar) -> tuple[Wish, ...]:
-        """Return one wish for each thing of a list.
+    def _parts(self, whole: ParsedQuery, folded: str, grammar: _Grammar) -> tuple[ParsedQuery, ...]:
+        """Return one query for each item of a list.
 
-        A piece that names nothing ("a lamp over 20 and under 60") belongs to the one before it. A
-        price behind the last thing is meant for all, unless an earlier one has a price of its own.
+        A piece without a keyword ("a lamp over 20 and under 60") belongs to the previous item. A
+        price after the last item applies to all items, unless an earlier item has its own price.
         """
-        if not whole.wanted or len(folded) > _MAX_LIST_TEXT:
+        if not whole.keywords or len(folded) > _MAX_LIST_TEXT:
             return ()
         text = grammar.prices.without_joins(folded)
-        if whole.unwanted:
+        if whole.exclusions:
             _, text = self._negations(grammar, text)
         pieces: list[str] = []
         for piece in grammar.separator.split(text):
-            if self._read_one(piece, piece, grammar).wanted or not pieces:
+            if self._parse_one(piece, piece, grammar).keywords or not pieces:
                 pieces.append(piece)
             else:
                 pieces[-1] += f" {piece}"
-        parts = [self._read_one(piece, piece, grammar) for piece in pieces[:_MAX_PARTS]]
+        parts = [self._parse_one(piece, piece, grammar) for piece in pieces[:_MAX_PARTS]]
         if len(parts) < 2:
             return ()
         if not any(part.price for part in parts[:-1]):
             parts = [replace(part, price=parts[-1].price) for part in parts]
-        return tuple(replace(p, order=whole.order, unwanted=whole.unwanted) for p in parts)
+        return tuple(replace(p, order=whole.order, exclusions=whole.exclusions) for p in parts)
 
-    def _read_one(self, text: str, folded: str, grammar: _Grammar) -> Wish:
+    def _parse_one(self, text: str, folded: str, grammar: _Grammar) -> ParsedQuery:
         price, rest = grammar.prices.read(folded)
         order, rest = self._order(grammar, rest)
-        unwanted, rest = self._negations(grammar, rest)
+        exclusions, rest = self._negations(grammar, rest)
         for pattern in grammar.language.intents.values():
             rest = pattern.sub(" ", rest)
-        return Wish(
+        return ParsedQuery(
             text=text,
             language=grammar.language.code,
             intents=self._intents(grammar.language, folded),
-            wanted=tuple(self._words(grammar.language, rest)),
-            unwanted=tuple(unwanted),
+            keywords=tuple(self._words(grammar.language, rest)),
+            exclusions=tuple(exclusions),
             price=price,
             order=order,
             refers_back=bool(grammar.back.search(folded)),
             cheaper=bool(grammar.cheaper.search(folded)),
         )
 
-    def converse(self, message: str, earlier: Sequence[str]) -> Wish:
-        """The wish in a message that follows others of the same person, oldest first.
+    def parse_conversation(self, message: str, earlier: Sequence[str]) -> ParsedQuery:
+        """Parse a message that follows earlier messages of the same customer, oldest first.
 
-        What a message leaves open ("and under 30?", "a cheaper one") comes from the last one that
-        named a thing.
+        A message without a product ("and under 30?", "a cheaper one") takes the keywords of the
+        last message that had some.
         """
         language: str | None = None
-        topic: Wish | None = None
+        topic: ParsedQuery | None = None
         for text in earlier:
-            wish = self.read(text, language)
-            language = wish.language
-            if wish.wanted:
-                topic = wish
-        wish = self.read(message, language)
-        if topic is None or wish.wanted or wish.intents - {"delivery"}:
-            return wish
-        if wish.about_products or wish.refers_back or wish.unwanted:
-            return wish.after(topic)
-        return wish
+            query = self.parse(text, language)
+            language = query.language
+            if query.keywords:
+                topic = query
+        query = self.parse(message, language)
+        if topic is None or query.keywords or query.intents - {"delivery"}:
+            return query
+        if query.about_products or query.refers_back or query.exclusions:
+            return query.after(topic)
+        return query
 
     def _order(self, grammar: _Grammar, text: str) -> tuple[Order, str]:
         if match := grammar.cheapest.search(text):
@@ -199,7 +199,7 @@ class Understanding:
         return "best", text
 
     def _negations(self, grammar: _Grammar, text: str) -> tuple[list[tuple[str, ...]], str]:
-        """The groups of words behind each "not", and the text without them."""
+        """Return the groups of words after each negation, and the text without them."""
         groups: list[tuple[str, ...]] = []
         while match := grammar.negation.search(text):
             after = text[match.end() :]
@@ -241,10 +241,10 @@ class Understanding:
         for word in split(text):
             if not self._is_filler(language, word):
                 found.update(dict.fromkeys(language.in_english(word)))
-        return [word for word in found if not self._says_nothing(word)][:_MAX_TERMS]
+        return [word for word in found if not self._is_stop_word(word)][:_MAX_TERMS]
 
     def _is_filler(self, language: Language, word: str) -> bool:
         return word in language.function_words or word in language.fillers or word.isdigit()
 
-    def _says_nothing(self, word: str) -> bool:
+    def _is_stop_word(self, word: str) -> bool:
         return self._is_filler(self._english, word) or len(word) == 1

@@ -1,4 +1,4 @@
-"""Words as the search compares them: folded, stemmed, and related words brought together."""
+"""Normalise words for search: folding, stemming and synonyms."""
 
 import re
 import unicodedata
@@ -11,7 +11,7 @@ from chassis.text_folding import fold_letters
 
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
-_LONGEST = 40  # a longer word is no word of a shop
+_MAX_LENGTH = 40  # longer words are truncated
 
 
 def fold(text: str) -> str:
@@ -20,27 +20,27 @@ def fold(text: str) -> str:
 
 
 def split(folded: str) -> list[str]:
-    """The words of a folded text; an apostrophe ends a word."""
+    """Split a folded text into words; an apostrophe ends a word."""
     if folded.isascii():
         words = _WORD.findall(folded)
     else:
         words = "".join(map(_word_part_or_space, folded)).split()
-    return [word[:_LONGEST] for word in words]
+    return [word[:_MAX_LENGTH] for word in words]
 
 
 @cache
 def _word_part_or_space(char: str) -> str:
-    # A vowel sign belongs to its word, but is no \w: in Hindi or Thai it would split every word.
+    # Combining vowel signs are not \w; without this, every Hindi or Thai word would be split.
     return char if char.isalnum() or unicodedata.category(char).startswith("M") else " "
 
 
 class Vocabulary:
-    """How a word of the catalogue or of a question becomes a term of the index.
+    """Map words of products and queries to terms of the index.
 
     Args:
-        same: term → other words for it; they become one term on both sides.
-        broader: term → words that are a kind of it; a product that is of merino is of wool too.
-        ignored: words that say nothing of a product.
+        same: term → its synonyms; all become the same term.
+        broader: term → narrower words; a product of merino is also found as wool.
+        ignored: stop words.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Vocabulary:
         self.ignored = frozenset(ignored)
 
     def term(self, word: str) -> str:
-        """The term for one folded word."""
+        """Return the term of one folded word."""
         stem = str(self._stemmer.stemWord(word))
         return self._same.get(stem, stem)
 
-    def terms_of(self, text: str) -> list[str]:
-        """The terms of a text of the catalogue, broader ones included, in order."""
+    def extract_terms(self, text: str) -> list[str]:
+        """Return the terms of a product's text, including broader ones, in order."""
         found = []
         for word in split(fold(text)):
             if word in self.ignored:
@@ -78,5 +78,5 @@ class Vocabulary:
 
 @cache
 def stemmer(language: str) -> Stemmer.Stemmer:
-    """A Snowball stemmer by its language's English name."""
+    """Return the Snowball stemmer of a language, given its English name."""
     return Stemmer.Stemmer(language)

@@ -1,11 +1,11 @@
-"""The HTTP edge of the assistant: parse, call one service method, answer."""
+"""HTTP routes of the assistant: parse, call one service method, answer."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.dependencies import Helper, MayAskModel, Recommendations, WantsStream
+from app.dependencies import ChatAssistant, MayUseModel, Recommendations, WantsStream
 from app.routes.sse import chat_out, server_sent
 from app.schemas.ai import (
     Category,
@@ -37,16 +37,17 @@ _CHAT_RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=ChatOut,
     summary="Talk about the catalogue",
     responses=_CHAT_RESPONSES,
-    openapi_extra=max_body(524_288),  # a long history; its last turns are all that is used
+    openapi_extra=max_body(524_288),  # clients may send a long history; only its end is used
 )
 async def chat(
-    body: ChatIn, assistant: Helper, ask_model: MayAskModel, streaming: WantsStream
+    body: ChatIn, assistant: ChatAssistant, ask_model: MayUseModel, streaming: WantsStream
 ) -> ChatOut | Response:
-    """Answers from the catalogue, and names nothing that is not in it.
+    """Answer from the catalogue; a reply names no product that is not in it.
 
-    With `Accept: text/event-stream` the reply comes as server-sent events: `token` with
-    `{"text": ...}` each, at the end `done` with the whole JSON answer; the tokens together are its
-    `reply`. Send earlier turns as `history`, oldest first: nothing is kept here.
+    With `Accept: text/event-stream` the reply is streamed as server-sent events: `token` events
+    with `{"text": ...}`, then one `done` event with the whole JSON answer. The texts of all tokens
+    together are its `reply`. The server keeps no conversation: send earlier turns as `history`,
+    oldest first.
     """
     history = body.history or ()
     if streaming:
@@ -62,20 +63,22 @@ _LIVE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 @router.get(
     "/recommendations",
     response_model=RecommendationsOut,
-    summary="What goes with a product",
+    summary="Recommend products",
     responses=problem_responses(),
 )
 async def recommendations(
-    recommending: Recommendations,
+    recommender: Recommendations,
     product_name: Annotated[ProductName | None, Query(examples=["Desk Lamp Halo"])] = None,
-    category: Annotated[Category | None, Query(description="only products of this one")] = None,
+    category: Annotated[
+        Category | None, Query(description="only products of this category")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=50)] = 5,
 ) -> RecommendationsOut:
-    """By likeness and by what is bought together, best first; without a name, what is popular.
+    """Recommend similar and co-purchased products, best first; without a name, popular products.
 
-    The product that was asked about is never among them.
+    The named product is never recommended.
     """
-    found = recommending(product_name, category, limit)
+    found = recommender(product_name, category, limit)
     return RecommendationsOut(recommendations=found, source=OFFLINE)
 
 
@@ -85,7 +88,7 @@ async def recommendations(
     summary="Search in plain language",
     responses=problem_responses(),
 )
-async def suggest(body: SuggestIn, assistant: Helper, ask_model: MayAskModel) -> SuggestOut:
-    """ "a gift under 50", "something warm, not wool": what fits, best first."""
+async def suggest(body: SuggestIn, assistant: ChatAssistant, ask_model: MayUseModel) -> SuggestOut:
+    """Return the products that match a query such as "a gift under 50", best first."""
     answer = await assistant.suggest(body.query, ask_model)
     return SuggestOut(result=answer.text, products=list(answer.products), source=answer.source)

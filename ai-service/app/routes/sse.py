@@ -1,4 +1,4 @@
-"""Server-sent events of one chat."""
+"""Server-sent events of a chat reply."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -9,10 +9,10 @@ from app.services.answer import Answer
 
 
 async def server_sent(pieces: AsyncGenerator[str | Answer]) -> AsyncGenerator[bytes]:
-    """`token` for each piece of text, `done` with the whole answer.
+    """Send a `token` event for each piece of text, then `done` with the whole answer.
 
-    A client that leaves has this generator closed, and with it what it reads from: the call to the
-    model ends there and then.
+    When the client disconnects, this generator and its source are closed, which cancels the call
+    to the model.
     """
     async with aclosing(pieces):
         async for piece in pieces:

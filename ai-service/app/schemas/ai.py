@@ -1,4 +1,4 @@
-"""What callers send and get."""
+"""Request and response models of the API."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.schemas.product import Product
 from chassis.field_types import MultilineText, Text, VisibleMultilineText
 
-SOURCE = "the model that answered, or `offline`"
+SOURCE = "name of the model that answered, or `offline`"
 
 
 Message = Annotated[VisibleMultilineText, Field(min_length=1, max_length=2_000)]
@@ -28,7 +28,7 @@ _CHAT: dict[str, Any] = {
 
 
 class Turn(BaseModel):
-    """One thing that was said before."""
+    """An earlier message of the conversation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,13 +45,13 @@ class ChatIn(BaseModel):
         Field(
             max_length=100,
             fail_fast=True,
-            description="oldest first; only the last turns are looked at",
+            description="oldest first; only the last turns are used",
         ),
     ] = None
 
 
 class ChatOut(BaseModel):
-    """An answer. Every product that `reply` names is among `products`."""
+    """An answer. `products` contains every product that `reply` names."""
 
     reply: str
     source: Annotated[str, Field(description=SOURCE, examples=["offline"])]
@@ -65,7 +65,7 @@ class SuggestIn(BaseModel):
 
 
 class SuggestOut(BaseModel):
-    """Best match first; `result` says it in a sentence."""
+    """Matching products, best first, and a sentence about them in `result`."""
 
     result: str
     products: list[Product]

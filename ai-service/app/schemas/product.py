@@ -1,4 +1,4 @@
-"""A product as product-service serves it, and as this service hands it on."""
+"""A product as product-service returns it and this service forwards it."""
 
 from typing import Annotated, Any
 
@@ -19,12 +19,12 @@ _EXAMPLE: dict[str, Any] = {
     "updated_at": "2026-11-23T09:30:00.125Z",
 }
 
-Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-"""Handed on as it came; nothing here reckons with it."""
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""Forwarded unchanged, never parsed."""
 
 
 class Product(BaseModel):
-    """A product of the catalogue. Fields that are not known here are left out, not refused."""
+    """A product of the catalogue. Unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", json_schema_extra={"example": _EXAMPLE})
 
@@ -36,5 +36,5 @@ class Product(BaseModel):
     tags: tuple[str, ...] = ()
     image_url: str | None = None
     stock_quantity: int = 0
-    created_at: Moment
-    updated_at: Moment
+    created_at: Timestamp
+    updated_at: Timestamp

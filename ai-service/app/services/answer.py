@@ -1,4 +1,4 @@
-"""What an answer is, whoever gives it."""
+"""The answer of the assistant, from a model or from templates."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +10,7 @@ OFFLINE = "offline"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A text and the products that it names.
+    """A reply and the products that it names.
 
     Attributes:
         source: the model's name, or `offline`.
@@ -22,7 +22,7 @@ class Answer:
 
 
 def money(amount: Decimal) -> str:
-    """As the shop writes prices, without a currency: the catalogue has none."""
+    """Format a price without a currency, because the catalogue has none."""
     return f"{amount:.2f}"
 
 
@@ -31,5 +31,5 @@ def priced(product: Product) -> str:
 
 
 def one_line(text: str) -> str:
-    """Without control characters and line breaks of any kind."""
+    """Replace control characters and line breaks by single spaces."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,4 +1,4 @@
-"""Chat and suggestions: retrieval first, a model's words where there is one, never a guess."""
+"""Chat and suggestions: retrieve products, then word the answer with a model or a template."""
 
 import logging
 import re
@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry, Counter
 
 from app.clients.model_client import ModelClient
 from app.config import Settings
-from app.retrieval.index import CatalogueIndex, Found
+from app.retrieval.index import CatalogueIndex, SearchResult
 from app.retrieval.language import Languages
-from app.retrieval.query_parser import Understanding, Wish
+from app.retrieval.query_parser import ParsedQuery, QueryParser
 from app.retrieval.text_normalisation import fold, split
 from app.schemas.ai import Turn
 from app.schemas.product import Product
@@ -21,36 +21,37 @@ from app.services import prompts
 from app.services.answer import OFFLINE, Answer, priced
 from app.services.grounding import Grounding, Offer
 from app.services.sentences import Sentences
-from app.services.template_answers import OfflineEngine
+from app.services.template_answers import TemplateAnswers
 from chassis.http_client.client import UpstreamUnavailable
 from chassis.http_client.deadline import Deadline
 
 log = logging.getLogger(__name__)
 
-_CANDIDATES = 8
-_SUGGESTED = 8
-_EARLIER = 6  # messages of the person that are looked at for what this one leaves open
+_MAX_CANDIDATES = 8
+_MAX_SUGGESTIONS = 8
+_MAX_EARLIER_MESSAGES = 6  # of the customer, used to complete an elliptical message
 _PIECES = re.compile(r"\s*\S+\s*")
 
 
 class Catalogue(Protocol):
     def current(self) -> CatalogueIndex | None:
-        """The index, where one is known that is not too old."""
+        """Return the index, or None if there is none or it is too old."""
 
 
 @dataclass(frozen=True, slots=True)
-class Briefing:
-    """One request, worked out as far as it is without a model.
+class ChatContext:
+    """A parsed request with its search result.
 
     Attributes:
-        candidates: all that a model may name.
-        offline: the answer without it.
+        candidates: products that a model may name.
+        offline: the template answer, used if the model gives none.
+        known: False if the catalogue is unavailable.
     """
 
     message: str
     history: Sequence[Turn]
-    wish: Wish
-    found: Found
+    query: ParsedQuery
+    found: SearchResult
     candidates: tuple[Product, ...]
     offline: Answer
     categories: Sequence[str] = ()
@@ -58,7 +59,7 @@ class Briefing:
 
 
 class Assistant:
-    """Answers people, each within `model_budget_seconds` and a few milliseconds."""
+    """Answer customers, each within `model_budget_seconds` plus a few milliseconds."""
 
     def __init__(
         self,
@@ -71,131 +72,137 @@ class Assistant:
         self._catalogue = catalogue
         self._model = model
         self._languages = languages
-        self._understanding = Understanding(languages)
-        self._engine = OfflineEngine(languages)
+        self._parser = QueryParser(languages)
+        self._templates = TemplateAnswers(languages)
         self._budget = settings.model_budget_seconds
         self._answers = Counter(
-            "ai_answers", "Answers by who gave them", ["kind", "by"], registry=registry
+            "ai_answers", "Answers by endpoint and source", ["kind", "by"], registry=registry
         )
-        self._fates = Counter(
+        self._sentence_outcomes = Counter(
             "ai_sentences",
-            "A model's sentences by what became of them",
-            ["fate"],
+            "Sentences of the model by outcome of the grounding check",
+            ["outcome"],
             registry=registry,
         )
 
     async def chat(self, message: str, history: Sequence[Turn], ask_model: bool) -> Answer:
-        """The whole answer."""
-        answer = await self._whole(self._brief(message, history), ask_model)
+        """Return the whole answer."""
+        answer = await self._complete_answer(self._prepare(message, history), ask_model)
         self._count("chat", answer)
         return answer
 
-    async def _whole(self, briefing: Briefing, ask_model: bool) -> Answer:
-        """The model's answer if it can stand alone, else the offline engine's."""
-        drafting, said = _Drafting(briefing, self._languages), ""
-        async with aclosing(self._sentences(briefing, drafting, ask_model)) as sentences:
+    async def _complete_answer(self, context: ChatContext, ask_model: bool) -> Answer:
+        """Return the model's answer if it is complete, else the template answer."""
+        model_answer, text = _ModelAnswer(context, self._languages), ""
+        async with aclosing(self._sentences(context, model_answer, ask_model)) as sentences:
             async for sentence in sentences:
-                said += sentence
-        return drafting.answer(said) or briefing.offline
+                text += sentence
+        return model_answer.answer(text) or context.offline
 
     async def stream(
         self, message: str, history: Sequence[Turn], ask_model: bool
     ) -> AsyncGenerator[str | Answer]:
-        """The answer's text in pieces, and at last the answer itself.
+        """Stream the text of the answer in pieces, then the answer itself.
 
-        A sentence goes out when it is complete and has been checked: what was said cannot be taken
-        back. Where the model fails in the midst, or in the end has named nothing though there was
-        something, the offline engine's answer follows what was said.
+        A sentence is sent when it is complete and checked, because it cannot be withdrawn. If the
+        model fails midway, or names no product although some were found, the template answer is
+        appended.
         """
-        briefing = self._brief(message, history)
-        drafting, said = _Drafting(briefing, self._languages), ""
-        async with aclosing(self._sentences(briefing, drafting, ask_model)) as sentences:
+        context = self._prepare(message, history)
+        model_answer, text = _ModelAnswer(context, self._languages), ""
+        async with aclosing(self._sentences(context, model_answer, ask_model)) as sentences:
             async for sentence in sentences:
-                said += sentence
+                text += sentence
                 for piece in _PIECES.findall(sentence):
                     yield piece
-        answer = drafting.answer(said)
+        answer = model_answer.answer(text)
         if answer is None:
-            answer = _completed(said, drafting.products, briefing.offline)
-            for piece in _PIECES.findall(answer.text[len(said) :]):
+            answer = _append_offline(text, model_answer.products, context.offline)
+            for piece in _PIECES.findall(answer.text[len(text) :]):
                 yield piece
         self._count("chat", answer)
         yield answer
 
     async def suggest(self, query: str, ask_model: bool) -> Answer:
-        """As one message of a chat; its products are all that fit, those that are named first."""
-        briefing = self._brief(query, ())
-        answer = briefing.offline
-        if briefing.found.hits:
-            answer = await self._whole(briefing, ask_model)
+        """Answer one query. The products named in the text come first, then other matches."""
+        context = self._prepare(query, ())
+        answer = context.offline
+        if context.found.hits:
+            answer = await self._complete_answer(context, ask_model)
         named = answer.products
-        if briefing.offline.products:
-            others = briefing.found.products[:_SUGGESTED]
+        if context.offline.products:
+            others = context.found.products[:_MAX_SUGGESTIONS]
             named += tuple(product for product in others if product not in named)
         self._count("suggest", answer)
-        return Answer(answer.text, named[:_SUGGESTED], answer.source)
+        return Answer(answer.text, named[:_MAX_SUGGESTIONS], answer.source)
 
-    def _brief(self, message: str, history: Sequence[Turn]) -> Briefing:
-        earlier = [turn.content for turn in history if turn.role == "user"][-_EARLIER:]
-        wish = self._understanding.converse(message, earlier)
+    def _prepare(self, message: str, history: Sequence[Turn]) -> ChatContext:
+        earlier = [turn.content for turn in history if turn.role == "user"][-_MAX_EARLIER_MESSAGES:]
+        query = self._parser.parse_conversation(message, earlier)
         index = self._catalogue.current()
         if index is None:
-            offline = self._engine.away(wish)
-            return Briefing(message, history, wish, Found(), (), offline, known=False)
-        said = [turn.content for turn in history if turn.role == "assistant"][-1:]
-        mentioned = index.mentioned(said[0]) if said and (wish.refers_back or wish.cheaper) else []
-        if wish.cheaper and mentioned and wish.wanted:
-            wish = wish.below(min(product.price for product in mentioned))
-        found = index.search(wish, _CANDIDATES) if wish.about_products else Found()
-        offline = self._engine.answer(wish, index, found)
+            offline = self._templates.catalogue_unavailable(query)
+            return ChatContext(message, history, query, SearchResult(), (), offline, known=False)
+        replies = [turn.content for turn in history if turn.role == "assistant"]
+        mentioned: list[Product] = []
+        if replies and (query.refers_back or query.cheaper):
+            mentioned = index.find_mentioned(replies[-1])
+        if query.cheaper and mentioned and query.keywords:
+            query = query.below(min(product.price for product in mentioned))
+        found = index.search(query, _MAX_CANDIDATES) if query.about_products else SearchResult()
+        offline = self._templates.answer(query, index, found)
         shown = found.products if offline.products else ()
-        others = tuple(p for p in mentioned if p not in shown and wish.price.allows(p.price))
-        candidates = (shown + others)[:_CANDIDATES]
-        return Briefing(message, history, wish, found, candidates, offline, index.categories[:12])
+        others = tuple(p for p in mentioned if p not in shown and query.price.allows(p.price))
+        candidates = (shown + others)[:_MAX_CANDIDATES]
+        return ChatContext(
+            message, history, query, found, candidates, offline, index.categories[:12]
+        )
 
     async def _sentences(
-        self, briefing: Briefing, drafting: "_Drafting", ask_model: bool
+        self, context: ChatContext, model_answer: "_ModelAnswer", ask_model: bool
     ) -> AsyncGenerator[str]:
-        """The sentences of the model's answer that may be said; none where it is not asked."""
-        if not (ask_model and self._model.enabled and briefing.known):
+        """Yield the checked sentences of the model's answer; none if no model may be used."""
+        if not (ask_model and self._model.enabled and context.known):
             return
-        # No draft that names products: a name is data, and a draft reads like our own words.
-        draft = "" if briefing.offline.products else briefing.offline.text
-        messages = prompts.chat(briefing.message, briefing.history, briefing.candidates, draft)
+        # A draft may not contain product names: they are untrusted data, a draft reads as ours.
+        draft = "" if context.offline.products else context.offline.text
+        messages = prompts.chat(context.message, context.history, context.candidates, draft)
         try:
             async with self._model.ask(messages, Deadline.after(self._budget)) as pieces:
                 async for piece in pieces:
-                    drafting.model, drafting.cut = piece.model, piece.cut
-                    for sentence in drafting.sentences.feed(piece.text):
-                        yield self._checked(drafting, sentence)
-            rest = drafting.sentences.rest()
-            if rest.strip() and not drafting.cut:
-                yield self._checked(drafting, rest)
-            drafting.complete = True
+                    model_answer.model, model_answer.cut = piece.model, piece.cut
+                    for sentence in model_answer.sentences.feed(piece.text):
+                        yield self._check_sentence(model_answer, sentence)
+            rest = model_answer.sentences.rest()
+            if rest.strip() and not model_answer.cut:
+                yield self._check_sentence(model_answer, rest)
+            model_answer.complete = True
         except UpstreamUnavailable as error:
-            log.info("answered without the model", extra={"reason": error.reason.value})
+            log.info(
+                "model unavailable, using template answer", extra={"reason": error.reason.value}
+            )
 
-    def _checked(self, drafting: "_Drafting", sentence: str) -> str:
-        checked = drafting.grounding.check(sentence)
-        self._fates.labels("dropped" if checked is None else "kept").inc()
+    def _check_sentence(self, model_answer: "_ModelAnswer", sentence: str) -> str:
+        checked = model_answer.grounding.check(sentence)
+        self._sentence_outcomes.labels("dropped" if checked is None else "kept").inc()
         return checked or ""
 
     def _count(self, kind: str, answer: Answer) -> None:
         self._answers.labels(kind, OFFLINE if answer.source == OFFLINE else "model").inc()
 
 
-class _Drafting:
-    """A model's answer while it is being written."""
+class _ModelAnswer:
+    """The state of a model's answer while it is streamed."""
 
-    def __init__(self, briefing: Briefing, languages: Languages) -> None:
-        self._briefing = briefing
+    def __init__(self, context: ChatContext, languages: Languages) -> None:
+        self._context = context
         self.sentences = Sentences()
         self.grounding = Grounding(
-            [_offer(product) for product in briefing.candidates],
-            briefing.message,
+            [_offer(product) for product in context.candidates],
+            context.message,
             languages,
-            allowed_names=briefing.categories,
-            german=briefing.wish.language == "de",
+            allowed_names=context.categories,
+            german=context.query.language == "de",
         )
         self.model = ""
         self.cut = False
@@ -203,15 +210,15 @@ class _Drafting:
 
     @property
     def products(self) -> tuple[Product, ...]:
-        """Those that it has named, in that order."""
-        return tuple(self._briefing.candidates[number] for number in self.grounding.named)
+        """Products that the answer has named, in order."""
+        return tuple(self._context.candidates[number] for number in self.grounding.named)
 
-    def answer(self, said: str) -> Answer | None:
-        """The answer; None where it cannot stand alone."""
-        owed = bool(self._briefing.offline.products) and not self.grounding.named
-        if not self.complete or owed or not said.strip():
+    def answer(self, text: str) -> Answer | None:
+        """Return the answer, or None if it is incomplete or names none of the found products."""
+        lacks_product = bool(self._context.offline.products) and not self.grounding.named
+        if not self.complete or lacks_product or not text.strip():
             return None
-        return Answer(said, self.products, self.model)
+        return Answer(text, self.products, self.model)
 
 
 def _offer(product: Product) -> Offer:
@@ -219,8 +226,8 @@ def _offer(product: Product) -> Offer:
     return Offer(product.name, product.price, priced(product), frozenset(split(fold(text))))
 
 
-def _completed(said: str, named: tuple[Product, ...], offline: Answer) -> Answer:
-    """What a model had said before it failed, and the offline answer behind it."""
-    joint = " " if said and not said[-1].isspace() else ""
+def _append_offline(text: str, named: tuple[Product, ...], offline: Answer) -> Answer:
+    """Append the template answer to the part that a failed model had already streamed."""
+    separator = " " if text and not text[-1].isspace() else ""
     products = named + tuple(product for product in offline.products if product not in named)
-    return Answer(said + joint + offline.text, products)
+    return Answer(text + separator + offline.text, products)

@@ -1,4 +1,4 @@
-"""The catalogue in memory, read again and again in the background."""
+"""In-memory catalogue, refreshed in the background."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from app.clients.catalogue_client import Reading, products_of
+from app.clients.catalogue_client import CatalogueSnapshot, parse_products
 from app.config import Settings
 from app.retrieval.index import CatalogueIndex
 from app.retrieval.language import Languages
@@ -19,26 +19,26 @@ from chassis.http_client.client import UpstreamUnavailable
 
 log = logging.getLogger(__name__)
 
-_SHARE = 20  # reading the catalogue takes at most this part of the time, however large it is
+_MAX_READ_TIME_SHARE = 20  # reads take at most 1/20 of the time, for a catalogue of any size
 
 
-class CatalogueAway(Exception):
-    """Readiness: the last reading failed, or there was none yet."""
+class CatalogueUnavailable(Exception):
+    """The last read failed, or there was none yet (for readiness)."""
 
 
-class Reader(Protocol):
-    async def read(self) -> Reading:
-        """The whole catalogue; raises UpstreamUnavailable."""
+class CatalogueReader(Protocol):
+    async def read(self) -> CatalogueSnapshot:
+        """Return the whole catalogue. Raises UpstreamUnavailable."""
 
     async def ping(self) -> None:
-        """Return when the catalogue could be read now; raises UpstreamUnavailable."""
+        """Return if product-service answers. Raises UpstreamUnavailable."""
 
 
 class LiveCatalogue:
-    """The index of the catalogue as it was a moment ago.
+    """The search index of the last catalogue read.
 
-    After `catalogue_max_age_seconds` what is known is no longer answered from: a product may be
-    gone, a price may be another.
+    After `catalogue_max_age_seconds` without a successful read, the index is no longer used:
+    products may have been deleted and prices changed.
 
     Args:
         clock: monotonic seconds.
@@ -46,7 +46,7 @@ class LiveCatalogue:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: CatalogueReader,
         languages: Languages,
         registry: CollectorRegistry,
         settings: Settings,
@@ -62,47 +62,49 @@ class LiveCatalogue:
         self._read_at = -math.inf
         self._failed = True
         self._task: asyncio.Task[None] | None = None
-        self._readings = Counter(
-            "catalogue_readings", "Readings of the catalogue", ["outcome"], registry=registry
+        self._reads = Counter(
+            "catalogue_readings", "Catalogue reads by outcome", ["outcome"], registry=registry
         )
         products = Gauge("catalogue_products", "Products in the index", registry=registry)
         products.set_function(lambda: len(self._index) if self._index is not None else 0)
         age = Gauge(
-            "catalogue_age_seconds", "Since the last complete reading began", registry=registry
+            "catalogue_age_seconds",
+            "Age of the catalogue: seconds since the start of the last successful read",
+            registry=registry,
         )
         age.set_function(lambda: self._clock() - self._read_at)
 
     def current(self) -> CatalogueIndex | None:
-        """The index; None before the first reading, and when the last one is too long ago."""
+        """Return the index, or None before the first read or if the last one is too old."""
         return None if self._clock() - self._read_at > self._max_age else self._index
 
     async def probe(self) -> None:
-        """For readiness: raises where the last reading failed, or the next one would.
+        """Raise if the last read failed or product-service does not answer now (for readiness).
 
-        The background alone tells too late: it reads every few seconds, and waits for who hangs.
+        The background task alone would report an outage only after its pause and read timeout.
         """
         if self._failed:
-            raise CatalogueAway
+            raise CatalogueUnavailable
         await self._reader.ping()
 
     async def refresh(self) -> None:
-        """Read the catalogue; build the index anew where something has changed.
+        """Read the catalogue, and rebuild the index if the content has changed.
 
         Raises:
-            UpstreamUnavailable: nothing was read; what was known stays.
+            UpstreamUnavailable: the read failed; the previous index is kept.
         """
-        began = self._clock()
-        reading = await self._reader.read()
-        if reading.fingerprint != self._fingerprint:
-            # In a thread: some thousands of products take tenths of a second.
-            self._index = await asyncio.to_thread(self._build, reading)
-            self._fingerprint = reading.fingerprint
-            log.info("catalogue read", extra={"products": len(self._index)})
-        self._read_at = began
+        started = self._clock()
+        snapshot = await self._reader.read()
+        if snapshot.fingerprint != self._fingerprint:
+            # In a thread: building an index of some thousand products takes tenths of a second.
+            self._index = await asyncio.to_thread(self._build, snapshot)
+            self._fingerprint = snapshot.fingerprint
+            log.info("catalogue index rebuilt", extra={"products": len(self._index)})
+        self._read_at = started
         self._failed = False
 
     def start(self) -> None:
-        """Begin to read, and return at once: product-service may be away for a long time yet."""
+        """Start reading in the background, because product-service may be unavailable."""
         self._task = asyncio.create_task(self._run(), name="catalogue")
 
     async def stop(self, timeout: float = 1.0) -> None:
@@ -114,24 +116,26 @@ class LiveCatalogue:
         backoff = RetryPolicy(backoff=0.2, backoff_max=self._refresh)
         failures = count(1)
         while True:
-            began = self._clock()
+            started = self._clock()
             try:
                 await self.refresh()
-            except Exception as error:  # whatever it was: without its catalogue it can say nothing
+            except Exception as error:  # of any kind: the loop must not end
                 self._failed = True
-                self._readings.labels("failed").inc()
-                self._note(error)
+                self._reads.labels("failed").inc()
+                self._log_failure(error)
                 await asyncio.sleep(0.05 + backoff.delay(next(failures)))
             else:
                 failures = count(1)
-                self._readings.labels("ok").inc()
-                await asyncio.sleep(max(self._refresh, _SHARE * (self._clock() - began)))
+                self._reads.labels("ok").inc()
+                await asyncio.sleep(
+                    max(self._refresh, _MAX_READ_TIME_SHARE * (self._clock() - started))
+                )
 
-    def _note(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         if isinstance(error, UpstreamUnavailable):
-            log.warning("the catalogue cannot be read", extra={"reason": error.reason.value})
+            log.warning("catalogue read failed", extra={"reason": error.reason.value})
         else:
-            log.error("the catalogue cannot be read", exc_info=error)
+            log.error("catalogue read failed", exc_info=error)
 
-    def _build(self, reading: Reading) -> CatalogueIndex:
-        return CatalogueIndex(products_of(reading.rows), self._languages)
+    def _build(self, snapshot: CatalogueSnapshot) -> CatalogueIndex:
+        return CatalogueIndex(parse_products(snapshot.rows), self._languages)

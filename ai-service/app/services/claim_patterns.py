@@ -1,4 +1,4 @@
-"""Words by which a sentence says more than the catalogue knows. All patterns are of folded text."""
+"""Patterns of claims that the catalogue cannot support. All of them match folded text."""
 
 import re
 
@@ -27,7 +27,7 @@ _ORDERS = "your order (?:is|was|has|will)|i(?: have|'ve) (?:placed|ordered|cance
 _BEHIND = "password|system prompt|previous instructions?|my instructions?"
 
 CLAIM = phrases("|".join((_GIVEN_AWAY, _CHEAPER, _TERMS, _DELIVERY, _ORDERS, _BEHIND)))
-"""What no catalogue tells: gifts, discounts, terms, delivery, orders."""
+"""Claims about gifts, discounts, terms, delivery and orders, which are not in the catalogue."""
 
 OFFER = phrases(
     "we (?:also )?(?:have|sell|offer|carry|stock)|we've got|i(?:'d| would)? (?:recommend|suggest)"
@@ -36,7 +36,7 @@ OFFER = phrases(
     "|nous avons|je (?:vous )?(?:recommande|conseille|propose)|il y a|tenemos|hay"
     "|(?:le |te )?recomiendo|abbiamo|(?:le |ti )?consiglio|c'e|ci sono"
 )
-"""The sentence offers something."""
+"""Phrases of a sentence that offers something."""
 
 _NO_MORE = (
     "under|below|within|up to|less than|at most|maximum|max|budget|limit|unter|bis|hochstens"
@@ -51,7 +51,7 @@ def _before_an_amount(alternatives: str) -> re.Pattern[str]:
 
 
 LIMIT = _before_an_amount("|".join((_NO_MORE, _NO_LESS, _NEAR)))
-"""The amount that follows is a limit, no price."""
+"""The following amount is a limit, not a price."""
 NO_MORE = _before_an_amount(_NO_MORE)
 NO_LESS = _before_an_amount(_NO_LESS)
 
@@ -62,7 +62,7 @@ _PRICE_FOLLOWS = re.compile(
 
 
 def is_money(amount: str, before: str) -> bool:
-    """Whether a number is a price: a sign of money, two decimals, or a word that prices follow."""
+    """Return True for a number with a currency sign or decimals, or after a word like "costs"."""
     if re.search(r"[^\d.,\s'-]", amount) or re.search(r"[.,]\d{1,2}$", amount):
         return True
     return bool(_PRICE_FOLLOWS.search(before))
@@ -76,11 +76,11 @@ just at on in my our your the a an as to gern gerne leider hier voici bien bonjo
 volontiers aqui claro lo siento ecco certo purtroppo volentieri
 """
 OPENERS = frozenset(_OPENERS.split())
-"""Words that a sentence may begin with, though they are neither function words nor fillers."""
+"""Common first words of a sentence that are neither function words nor fillers."""
 
 _SUBJECT_ENDS = """
 , is are was has have costs comes offers by from and or ist sind hat kostet und est sont a coute et
 es son tiene cuesta y e sono ha costa
 """
 SUBJECT_ENDS = frozenset(_SUBJECT_ENDS.split())
-"""What follows the name of a thing that is spoken of."""
+"""Words that follow a name used as the subject of a sentence."""

@@ -1,19 +1,19 @@
-"""What is bought together: counts of pairs, within bounds. Ids of products only, nobody's name."""
+"""Bounded counts of product pairs that were ordered together. Stores product ids only."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from itertools import permutations
 
-_ITEMS = 12  # of one order; one of a hundred things says little of any two
-_PARTNERS = 40  # of one product
-_KEPT = 20  # of these, once there are more than _PARTNERS
+_MAX_ITEMS_PER_ORDER = 12  # an order of a hundred products says little about any pair
+_MAX_PARTNERS = 40  # counted per product
+_PARTNERS_AFTER_PRUNING = 20  # the most frequent ones
 
 
-class BoughtTogether:
-    """Learns from orders.
+class CoPurchases:
+    """Count co-purchases of products.
 
     Args:
-        capacity: products; the one that was bought longest ago is forgotten first.
+        capacity: maximum number of products; the least recently ordered one is evicted first.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -24,9 +24,9 @@ class BoughtTogether:
     def __len__(self) -> int:
         return len(self._partners)
 
-    def learn(self, product_ids: Sequence[str]) -> None:
-        """One order."""
-        items = list(dict.fromkeys(product_ids))[:_ITEMS]
+    def add_order(self, product_ids: Sequence[str]) -> None:
+        """Count the pairs of one order."""
+        items = list(dict.fromkeys(product_ids))[:_MAX_ITEMS_PER_ORDER]
         for item in items:
             self._orders[item] += 1
             self._partners.setdefault(item, Counter())
@@ -34,21 +34,21 @@ class BoughtTogether:
         for item, other in permutations(items, 2):
             partners = self._partners[item]
             partners[other] += 1
-            if len(partners) > _PARTNERS:
-                self._partners[item] = Counter(dict(partners.most_common(_KEPT)))
+            if len(partners) > _MAX_PARTNERS:
+                self._partners[item] = Counter(dict(partners.most_common(_PARTNERS_AFTER_PRUNING)))
         while len(self._partners) > self._capacity:
-            forgotten, _ = self._partners.popitem(last=False)
-            del self._orders[forgotten]
+            evicted, _ = self._partners.popitem(last=False)
+            del self._orders[evicted]
 
-    def forget(self) -> None:
-        """Begin anew."""
+    def clear(self) -> None:
+        """Remove all counts."""
         self._partners.clear()
         self._orders.clear()
 
     def partners(self, product_id: str) -> dict[str, int]:
-        """Products that were in the same orders, and in how many."""
+        """Return the products ordered together with this one, with the number of orders."""
         return dict(self._partners.get(product_id, {}))
 
-    def orders_of(self, product_id: str) -> int:
-        """In how many orders a product was."""
+    def order_count(self, product_id: str) -> int:
+        """Return the number of orders that contain the product."""
         return self._orders[product_id]

@@ -1,4 +1,4 @@
-"""The follow-up to an order: personal, grounded, once. Nobody waits for it."""
+"""Write the follow-up mail of an order, independent of its confirmation."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +19,7 @@ from app.services import prompts
 from app.services.answer import OFFLINE, money, one_line, priced
 from app.services.assistant import Catalogue
 from app.services.grounding import Grounding, Offer
-from app.services.recommending import Recommending
+from app.services.recommender import Recommender
 from app.services.sanitising import Sanitiser
 from app.services.sentences import Sentences
 from chassis.http_client.client import UpstreamUnavailable
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[str, str, bytes, dict[str, str]], Awaitable[None]]
 
-_NAMED = 6  # items of one order
+_MAX_LISTED_ITEMS = 6  # items of one order
 _NAME = 80
-_GREETED = 40
+_MAX_FIRST_NAME = 40
 _MAX_SUBJECT = 200
 
 
@@ -43,16 +43,16 @@ class _Suggestion:
 
 
 class FollowUps:
-    """Turns order-placed into ai-notification-ready.
+    """Handle order-placed: write a follow-up and publish it as ai-notification-ready.
 
     Args:
-        send: returns when the broker has acknowledged the record; `EventProducer.send`.
+        send: `EventProducer.send`, which returns when the broker has acknowledged the record.
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
-        recommending: Recommending,
+        recommender: Recommender,
         model: ModelClient,
         languages: Languages,
         send: Send,
@@ -60,35 +60,35 @@ class FollowUps:
         settings: Settings,
     ) -> None:
         self._catalogue = catalogue
-        self._recommending = recommending
+        self._recommender = recommender
         self._model = model
         self._sanitiser = Sanitiser(settings.follow_up_link_prefixes)
         self._languages = languages
         self._send = send
         self._budget = settings.model_budget_seconds
         self._max_age = timedelta(hours=settings.follow_up_max_age_hours)
-        self._made = Counter(
-            "follow_ups", "Follow-ups by who wrote them, or skipped", ["by"], registry=registry
+        self._counter = Counter(
+            "follow_ups", "Follow-ups by source, or skipped", ["by"], registry=registry
         )
 
     async def order_placed(self, event: OrderPlaced) -> None:
-        """Write and send the follow-up; the caller commits the offset after this returns.
+        """Write and send the follow-up. The caller commits the offset after this returns.
 
-        A repeat, or a crash before the commit, sends it again under the same event id, by which
-        notification-service mails it once.
+        After a redelivery, or a crash before the commit, the follow-up is sent again with the same
+        event id; notification-service deduplicates by it.
         """
         if datetime.now(UTC) - event.timestamp > self._max_age:
-            self._made.labels("skipped").inc()
+            self._counter.labels("skipped").inc()
             return
         ready = await self.compose(event)
         parent = traceparent()
         headers = {"traceparent": parent} if parent else {}
         await self._send(AI_NOTIFICATION_READY, str(event.order_id), ready.to_bytes(), headers)
-        self._made.labels(OFFLINE if ready.source == OFFLINE else "model").inc()
+        self._counter.labels(OFFLINE if ready.source == OFFLINE else "model").inc()
         log.info("follow-up sent", extra={"event_id": str(ready.event_id), "source": ready.source})
 
     async def compose(self, event: OrderPlaced) -> AiNotificationReady:
-        """The follow-up; its id is derived from its source's, so a repeat has the same one."""
+        """Return the follow-up. Its event id is derived from the id of the order's event."""
         suggestion = self._suggestion(event)
         written = await self._written_by_model(event, suggestion)
         text, source = written or (_offline_text(event, suggestion), OFFLINE)
@@ -109,23 +109,23 @@ class FollowUps:
         )
 
     def _suggestion(self, event: OrderPlaced) -> _Suggestion | None:
-        """One thing that is in stock and not in the order."""
+        """Return the best product that is in stock and not in the order."""
         index = self._catalogue.current()
         if index is None:
             return None
         ids = [item.product_id for item in event.items]
         ordered = [product for each in ids if (product := index.get(each)) is not None]
         names = {one_line(item.product_name).lower() for item in event.items}
-        for product in self._recommending.fitting(index, ordered[:_NAMED]):
+        for product in self._recommender.fitting(index, ordered[:_MAX_LISTED_ITEMS]):
             if product.stock_quantity > 0 and one_line(product.name).lower() not in names:
-                together = self._recommending.bought_together(product.id, ids)
+                together = self._recommender.bought_together(product.id, ids)
                 return _Suggestion(product, together)
         return None
 
     async def _written_by_model(
         self, event: OrderPlaced, suggestion: _Suggestion | None
     ) -> tuple[str, str] | None:
-        """HTML and the model's name; None where it failed or left out what matters."""
+        """Return HTML and the model's name, or None if it failed or did not name the products."""
         if not self._model.enabled:
             return None
         ordered = _ordered(event)
@@ -138,17 +138,22 @@ class FollowUps:
         try:
             source, kept = await self._sentences(messages, grounding)
         except UpstreamUnavailable as error:
-            log.info("follow-up without the model", extra={"reason": error.reason.value})
+            log.info(
+                "model unavailable, using template follow-up", extra={"reason": error.reason.value}
+            )
             return None
-        owed = {len(ordered)} if suggestion else set()
-        if not kept or not owed <= set(grounding.named) or not set(grounding.named) - owed:
+        suggested = {len(ordered)} if suggestion else set()
+        named = set(grounding.named)
+        if not kept or not suggested <= named or not named - suggested:
             return None
         return f"<p>{escape(''.join(kept).strip())}</p>", source
 
     async def _sentences(
         self, messages: Sequence[Message], grounding: Grounding
     ) -> tuple[str, list[str]]:
-        sentences, kept, source, cut = Sentences(), list[str](), "", False
+        sentences = Sentences()
+        kept: list[str] = []
+        source, cut = "", False
         async with self._model.ask(messages, Deadline.after(self._budget)) as pieces:
             async for piece in pieces:
                 source, cut = piece.model, piece.cut
@@ -160,7 +165,10 @@ class FollowUps:
 
 
 def _ordered(event: OrderPlaced) -> list[tuple[int, str]]:
-    return [(item.quantity, one_line(item.product_name)[:_NAME]) for item in event.items[:_NAMED]]
+    return [
+        (item.quantity, one_line(item.product_name)[:_NAME])
+        for item in event.items[:_MAX_LISTED_ITEMS]
+    ]
 
 
 def _offline_text(event: OrderPlaced, suggestion: _Suggestion | None) -> str:
@@ -195,6 +203,6 @@ def _first_sentence(text: str) -> str:
 
 
 def _first_name(name: str) -> str:
-    """For the salutation alone, which is written here: a model never sees it."""
+    """Return the first name for the salutation, which is not sent to the model."""
     words = one_line(name).split()
-    return words[0][:_GREETED] if words else ""
+    return words[0][:_MAX_FIRST_NAME] if words else ""

@@ -1,4 +1,4 @@
-"""What is sent to the model, and nothing else: see ai-docs.md."""
+"""Build the prompts. No other data is sent to the model (see ai-docs.md)."""
 
 import json
 import re
@@ -59,7 +59,7 @@ You write two or three friendly sentences for a shop's mail after an order. Rule
 def chat(
     message: str, history: Sequence[Turn], products: Sequence[Product], draft: str
 ) -> list[Message]:
-    """The messages of one chat."""
+    """Return the messages of one chat request."""
     data = {
         "products": [_facts(number, each) for number, each in enumerate(products, 1)],
         "draft": without_personal_data(draft),
@@ -69,14 +69,14 @@ def chat(
         for turn in history[-TURNS:]
         if turn.content.strip()
     ]
-    asked = {"role": "user", "content": without_personal_data(message)}
-    return [_system(CHAT, data), *recent, asked]
+    question = {"role": "user", "content": without_personal_data(message)}
+    return [_system(CHAT, data), *recent, question]
 
 
 def follow_up(
     ordered: Sequence[tuple[int, str]], suggestion: Product | None, why: str
 ) -> list[Message]:
-    """The messages for one mail. Nothing of the customer is in it: no name, no address, no number.
+    """Return the messages for one follow-up, without the customer's name, address or order number.
 
     Args:
         ordered: quantity and product name.
@@ -93,12 +93,12 @@ def follow_up(
 
 
 def without_personal_data(text: str) -> str:
-    """Addresses and long numbers removed: no answer needs them."""
+    """Remove e-mail addresses and long numbers, which no answer needs."""
     return _PERSONAL.sub("[removed]", text)
 
 
 def without_instructions(text: str) -> str:
-    """A product's text without the sentences that read like orders to a model."""
+    """Remove sentences of a product's text that look like instructions to a model."""
     sentences = re.split(r"(?<=[.!?\n;])\s+", text)
     return " ".join(each for each in sentences if not _INSTRUCTION.search(fold(each)))
 

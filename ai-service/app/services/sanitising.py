@@ -1,4 +1,4 @@
-"""HTML that may go into a mail."""
+"""Sanitise HTML for mails."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ _TAGS = {"p", "br", "b", "strong", "i", "em", "ul", "ol", "li", "a"}
 
 
 class Sanitiser:
-    """Plain formatting, and links whose address begins with an allowed prefix; nothing else.
+    """Keep basic formatting, and links with an allowed prefix.
 
     Args:
-        link_prefixes: such as `https://shop.example.com/`; with none there is no link.
+        link_prefixes: such as `https://shop.example.com/`; without any, all links are removed.
     """
 
     def __init__(self, link_prefixes: Sequence[str] = ()) -> None:
@@ -25,7 +25,7 @@ class Sanitiser:
         )
 
     def clean(self, html: str) -> str:
-        """The harmless part of it."""
+        """Return the HTML without disallowed tags, attributes and links."""
         return self._cleaner.clean(html)
 
     def _attribute(self, tag: str, name: str, value: str) -> str | None:

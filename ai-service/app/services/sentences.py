@@ -1,4 +1,4 @@
-"""A text that comes in pieces, cut into sentences and freed of markup."""
+"""Split streamed text into sentences, and remove markup."""
 
 import html
 import re
@@ -11,12 +11,12 @@ _END = re.compile(r"(?<=[.!?…])[\"')\]*»”]*\s+|\n+")
 
 @dataclass(slots=True)
 class Sentences:
-    """Cuts a text that comes in pieces into sentences, each with the white space behind it."""
+    """Split streamed text into sentences, each with its trailing white space."""
 
     _rest: str = ""
 
     def feed(self, piece: str) -> list[str]:
-        """The sentences that this piece completes."""
+        """Add a piece. Return the sentences that it completes."""
         self._rest += piece
         found = []
         while match := _END.search(self._rest):
@@ -27,13 +27,13 @@ class Sentences:
         return found
 
     def rest(self) -> str:
-        """What is left when no piece comes any more."""
+        """Return the incomplete sentence at the end of the stream."""
         rest, self._rest = self._rest, ""
         return rest
 
 
 def plain(text: str) -> str:
-    """Without markup: tags gone, entities resolved, white space at the end kept."""
+    """Remove tags and resolve entities; keep trailing white space."""
     if "<" not in text and "&" not in text:
         return text
     body = text.rstrip()

@@ -1,11 +1,11 @@
-"""The offline engine's words: what retrieval found, said in the asker's language."""
+"""Answer from templates in the customer's language, without a model."""
 
 from collections.abc import Mapping
 from decimal import Decimal
 
-from app.retrieval.index import FIRM, CatalogueIndex, Found
+from app.retrieval.index import CONFIDENT_COVERAGE, CatalogueIndex, SearchResult
 from app.retrieval.language import Languages
-from app.retrieval.query_parser import Wish
+from app.retrieval.query_parser import ParsedQuery
 from app.services.answer import Answer, money, one_line, priced
 
 _SHOWN = 4
@@ -15,47 +15,51 @@ _SMALL_TALK = ("help", "greeting", "thanks")
 _MAX_QUOTED = 60
 
 
-class OfflineEngine:
-    """Answers from retrieval alone. Does no I/O and names nothing that was not found."""
+class TemplateAnswers:
+    """Word a search result. Does no I/O, and names only products of the result."""
 
     def __init__(self, languages: Languages) -> None:
         self._languages = languages
 
-    def away(self, wish: Wish) -> Answer:
-        """The catalogue is not known at the moment."""
-        replies = self._replies(wish)
-        service = _service(wish)
+    def catalogue_unavailable(self, query: ParsedQuery) -> Answer:
+        """Return the answer for an unavailable catalogue."""
+        replies = self._replies(query)
+        service = _service(query)
         return Answer(replies[service] if service else replies["away"])
 
-    def answer(self, wish: Wish, index: CatalogueIndex, found: Found) -> Answer:
-        """One reply with what was found, or with what can be said without it."""
-        replies = self._replies(wish)
-        service = _service(wish)
+    def answer(self, query: ParsedQuery, index: CatalogueIndex, found: SearchResult) -> Answer:
+        """Return the answer for a search result, a service question or small talk."""
+        replies = self._replies(query)
+        service = _service(query)
         shown = found.products[: max(_SHOWN, found.parts)]
-        firm = bool(found.hits) and found.hits[0].coverage >= FIRM
-        if service and not (wish.about_products and firm):
+        confident = bool(found.hits) and found.hits[0].coverage >= CONFIDENT_COVERAGE
+        if service and not (query.about_products and confident):
             return Answer(replies[service])
-        if not wish.about_products:
-            return Answer(self._small_talk(wish, index, replies))
-        if wish.price.impossible:
-            low, high = (money(bound or Decimal(0)) for bound in (wish.price.low, wish.price.high))
+        if not query.about_products:
+            return Answer(self._small_talk(query, index, replies))
+        if query.price.impossible:
+            low, high = (
+                money(bound or Decimal(0)) for bound in (query.price.low, query.price.high)
+            )
             return Answer(replies["impossible"].format(low=low, high=high))
         if not shown:
-            return Answer(self._nothing(wish, index, found, replies))
-        lead = replies[self._lead(wish, found, firm)]
+            return Answer(self._nothing(query, index, found, replies))
+        lead = replies[self._lead(query, found, confident)]
         text = f"{lead} {'; '.join(map(priced, shown))}."
         return Answer(f"{replies[service]} {text}" if service else text, shown)
 
-    def _lead(self, wish: Wish, found: Found, firm: bool) -> str:
-        if not firm or not found.complete:
+    def _lead(self, query: ParsedQuery, found: SearchResult, confident: bool) -> str:
+        if not confident or not found.complete:
             return "closest"
-        if wish.order != "best":
-            return wish.order
+        if query.order != "best":
+            return query.order
         return "one" if len(found.hits) == 1 else "some"
 
-    def _small_talk(self, wish: Wish, index: CatalogueIndex, replies: Mapping[str, str]) -> str:
+    def _small_talk(
+        self, query: ParsedQuery, index: CatalogueIndex, replies: Mapping[str, str]
+    ) -> str:
         for intent in _SMALL_TALK:
-            if intent in wish.intents:
+            if intent in query.intents:
                 text = replies[intent]
                 if intent == "thanks" or not index.categories:
                     return text
@@ -63,7 +67,11 @@ class OfflineEngine:
         return f"{replies['help']} {self._categories(index, replies)}"
 
     def _nothing(
-        self, wish: Wish, index: CatalogueIndex, found: Found, replies: Mapping[str, str]
+        self,
+        query: ParsedQuery,
+        index: CatalogueIndex,
+        found: SearchResult,
+        replies: Mapping[str, str],
     ) -> str:
         if not len(index):
             return replies["empty"]
@@ -72,7 +80,7 @@ class OfflineEngine:
         if found.unknown:
             words = one_line(", ".join(found.unknown))[:_MAX_QUOTED]
             text = replies["nothing_for"].format(words=words)
-        elif wish.price and not wish.wanted:
+        elif query.price and not query.keywords:
             text = replies["nothing_at_price"]
         else:
             text = replies["nothing"]
@@ -82,9 +90,9 @@ class OfflineEngine:
         names = [one_line(name) for name in index.categories[:_CATEGORIES]]
         return replies["categories"].format(categories=", ".join(names))
 
-    def _replies(self, wish: Wish) -> Mapping[str, str]:
-        return self._languages.by_code[wish.language].replies
+    def _replies(self, query: ParsedQuery) -> Mapping[str, str]:
+        return self._languages.by_code[query.language].replies
 
 
-def _service(wish: Wish) -> str | None:
-    return next((intent for intent in _SERVICE if intent in wish.intents), None)
+def _service(query: ParsedQuery) -> str | None:
+    return next((intent for intent in _SERVICE if intent in query.intents), None)

@@ -1,4 +1,4 @@
-"""The API as callers know it: contracts.md, ai-service."""
+"""Contract tests of the API."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ def is_full(product: dict[str, Any]) -> bool:
     return set(product) == FULL and isinstance(product["price"], float)
 
 
-async def test_chat_answers_with_full_products(client: httpx2.AsyncClient) -> None:
+async def test_chat_returns_complete_products(client: httpx2.AsyncClient) -> None:
     answer = await chat(client, "a gift under 50", history=[])
     assert set(answer) == {"reply", "source", "products"}
     assert answer["source"] == "offline"
@@ -28,7 +28,7 @@ async def test_chat_answers_with_full_products(client: httpx2.AsyncClient) -> No
     assert all(product["name"] in answer["reply"] for product in answer["products"])
 
 
-async def test_suggest_answers_in_plain_language(client: httpx2.AsyncClient) -> None:
+async def test_suggest_returns_text_and_products(client: httpx2.AsyncClient) -> None:
     answer = await client.post("/api/ai/suggest", json={"query": "a gift under 50"})
     assert answer.status_code == 200
     assert set(answer.json()) == {"result", "products", "source"}
@@ -46,7 +46,7 @@ async def test_suggest_answers_in_plain_language(client: httpx2.AsyncClient) -> 
         ({"category": "No such category"}, 0),
     ],
 )
-async def test_recommendations_never_hold_the_product_asked_about(
+async def test_recommendations_never_contain_named_product(
     client: httpx2.AsyncClient, query: dict[str, str | int], count: int
 ) -> None:
     answer = await client.get("/api/ai/recommendations", params=query)
@@ -62,7 +62,7 @@ async def test_recommendations_never_hold_the_product_asked_about(
     "accept",
     ["text/event-stream", "application/json;q=0.5, Text/Event-Stream", "text/event-stream; q=0.9"],
 )
-async def test_the_reply_streams_as_server_sent_events(
+async def test_chat_with_event_stream_accept_header_streams_events(
     client: httpx2.AsyncClient, accept: str
 ) -> None:
     body = {"message": "a desk lamp"}
@@ -78,7 +78,9 @@ async def test_the_reply_streams_as_server_sent_events(
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/event-stream;q=0"])
-async def test_others_get_json(client: httpx2.AsyncClient, accept: str) -> None:
+async def test_chat_without_event_stream_accept_header_returns_json(
+    client: httpx2.AsyncClient, accept: str
+) -> None:
     body = {"message": "a desk lamp"}
     answer = await client.post("/api/ai/chat", json=body, headers={"accept": accept})
     assert answer.headers["content-type"] == "application/json"
@@ -104,7 +106,7 @@ async def test_others_get_json(client: httpx2.AsyncClient, accept: str) -> None:
         ("suggest", {"query": None}),
     ],
 )
-async def test_bad_input_is_422_without_an_echo(
+async def test_invalid_body_returns_422_without_input(
     client: httpx2.AsyncClient, path: str, body: dict[str, Any]
 ) -> None:
     answer = await client.post(f"/api/ai/{path}", json=body)
@@ -116,7 +118,7 @@ async def test_bad_input_is_422_without_an_echo(
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=51", "limit=x", "product_name=", "category=%00"]
 )
-async def test_bad_parameters_are_422(client: httpx2.AsyncClient, query: str) -> None:
+async def test_invalid_query_parameters_return_422(client: httpx2.AsyncClient, query: str) -> None:
     assert (await client.get(f"/api/ai/recommendations?{query}")).status_code == 422
 
 
@@ -125,12 +127,12 @@ async def test_bad_parameters_are_422(client: httpx2.AsyncClient, query: str) ->
     ["🐉" * 500, "\u202e\u200b x", "'; DROP TABLE", "%s{}{0}", "a" * 2_000, "not " * 400, "\\x00",
      "between 1 and " * 100, "[P1] [P2]", "\t\n x", "9" * 1_999, "ﷺ" * 200],
 )  # fmt: skip
-async def test_whatever_is_said_is_answered(client: httpx2.AsyncClient, text: str) -> None:
+async def test_unusual_text_is_answered(client: httpx2.AsyncClient, text: str) -> None:
     answer = await chat(client, text, history=[{"role": "user", "content": text}] * 20)
     assert answer["reply"]
 
 
-async def test_the_service_is_ready_without_anybody(client: httpx2.AsyncClient) -> None:
+async def test_readiness_without_peers_returns_200(client: httpx2.AsyncClient) -> None:
     ready = await client.get("/health/ready")
     assert ready.status_code == 200
     table = ready.json()["dependencies"]
@@ -141,7 +143,7 @@ async def test_the_service_is_ready_without_anybody(client: httpx2.AsyncClient) 
     assert (await client.get("/health")).json() == {"status": "UP", "service": "ai-service"}
 
 
-async def test_the_document_shows_both_forms_of_the_chat(client: httpx2.AsyncClient) -> None:
+async def test_openapi_documents_json_and_event_stream(client: httpx2.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     content = document["paths"]["/api/ai/chat"]["post"]["responses"]["200"]["content"]
     assert set(content) == {"application/json", "text/event-stream"}

@@ -1,4 +1,4 @@
-"""Promise 21: order-placed as its producer makes it, ai-notification-ready as its schema says."""
+"""Promise 21: the consumed and the produced event match their contracts."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def encoded(event: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("changes", [{}, {"new_field": {"deep": [1, None]}}])
-def test_the_golden_order_is_read_and_unknown_fields_are_ignored(changes: dict[str, Any]) -> None:
+def test_golden_order_is_parsed_and_unknown_fields_are_ignored(changes: dict[str, Any]) -> None:
     event = read(OrderPlaced, encoded(sample("order-placed", **changes)))
     assert [item.product_name for item in event.items] == ["Wireless Headphones", "Desk Lamp"]
 
@@ -28,7 +28,7 @@ NEEDED = [name for name in schema("order-placed")["required"] if name != "total_
 
 
 @pytest.mark.parametrize("field", NEEDED)
-def test_a_missing_field_is_unreadable(field: str) -> None:
+def test_event_with_missing_field_is_unreadable(field: str) -> None:
     event = sample("order-placed")
     del event[field]
     with pytest.raises(Unreadable, match=f"{field}: missing"):
@@ -36,20 +36,20 @@ def test_a_missing_field_is_unreadable(field: str) -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"null", b"[]", b"\xff", b'{"price": NaN}', b'"\\ud800"'])
-def test_nonsense_is_unreadable(value: bytes) -> None:
+def test_invalid_event_is_unreadable(value: bytes) -> None:
     with pytest.raises(Unreadable):
         read(OrderPlaced, value)
 
 
-def test_promise_21_the_producers_own_event_class_makes_the_golden_sample() -> None:
+def test_promise_21_event_class_produces_golden_sample() -> None:
     golden = sample("ai-notification-ready")
     made = json.loads(AiNotificationReady.model_validate(golden).to_bytes())
-    added = made.keys() - golden.keys()  # optional fields that are younger than the sample
+    added = made.keys() - golden.keys()  # optional fields that are newer than the sample
     assert made == golden | dict.fromkeys(added)
     assert not added & set(schema("ai-notification-ready")["required"])
 
 
-async def test_a_follow_up_is_what_the_schema_says(languages: Languages) -> None:
+async def test_follow_up_event_matches_schema(languages: Languages) -> None:
     scene = Scene(languages, seed_rows())
     longest = {
         "customer_name": "x" * 200,

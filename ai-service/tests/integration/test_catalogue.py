@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: all pages, whatever happens meanwhile, and product-service away."""
+"""Catalogue reads over HTTP: paging, concurrent changes, and outages of product-service."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.clients.catalogue_client import CatalogueClient, products_of
+from app.clients.catalogue_client import CatalogueClient, parse_products
 from app.config import Settings
 from chassis.http_client.client import UpstreamUnavailable
 from tests.conftest import Start, chat, settings_for
@@ -19,11 +19,11 @@ def client_of(products: FakeCatalogue, **changes: int) -> CatalogueClient:
     return CatalogueClient(settings_for(products, **changes), CollectorRegistry())
 
 
-async def test_all_pages_are_read(products: FakeCatalogue) -> None:
+async def test_read_returns_all_pages(products: FakeCatalogue) -> None:
     products.rows = many_rows(1_050)
     client = client_of(products)
     first = await client.read()
-    assert [p.id for p in products_of(first.rows)] == [r["id"] for r in products.rows]
+    assert [p.id for p in parse_products(first.rows)] == [r["id"] for r in products.rows]
     assert max(products.pages) == 11
     assert (await client.read()).fingerprint == first.fingerprint
     products.rows[700]["price"] = 1.5
@@ -31,8 +31,8 @@ async def test_all_pages_are_read(products: FakeCatalogue) -> None:
     await client.close()
 
 
-async def test_a_deletion_between_two_pages_loses_nobody(products: FakeCatalogue) -> None:
-    """The product at the edge moves to the page that was read already."""
+async def test_read_with_deletion_between_pages_misses_no_product(products: FakeCatalogue) -> None:
+    """The first product of page 2 moves to page 1, which was already read."""
     products.rows = many_rows(250)
     edge = products.rows[100]["id"]
 
@@ -43,13 +43,13 @@ async def test_a_deletion_between_two_pages_loses_nobody(products: FakeCatalogue
 
     products.before_page = delete_first
     client = client_of(products)
-    found = products_of((await client.read()).rows)
+    found = parse_products((await client.read()).rows)
     assert edge in {product.id for product in found}
     assert len(found) == 249
     await client.close()
 
 
-async def test_a_catalogue_without_end_is_bounded(products: FakeCatalogue) -> None:
+async def test_read_of_endless_catalogue_is_bounded(products: FakeCatalogue) -> None:
     products.rows = many_rows(500)
     client = client_of(products, catalogue_max_products=200)
     assert len((await client.read()).rows) == 200
@@ -57,7 +57,9 @@ async def test_a_catalogue_without_end_is_bounded(products: FakeCatalogue) -> No
 
 
 @pytest.mark.parametrize("fault", ["down", "broken"])
-async def test_an_answer_that_is_none_is_unavailable(products: FakeCatalogue, fault: str) -> None:
+async def test_invalid_answer_raises_upstream_unavailable(
+    products: FakeCatalogue, fault: str
+) -> None:
     setattr(products, fault, True)
     client = client_of(products)
     with pytest.raises(UpstreamUnavailable):
@@ -72,7 +74,7 @@ async def until_it_says(client: httpx2.AsyncClient, message: str, text: str) -> 
         await asyncio.sleep(0.02)
 
 
-async def test_a_change_is_seen_within_the_refresh(
+async def test_changed_product_is_visible_after_refresh(
     client: httpx2.AsyncClient, products: FakeCatalogue
 ) -> None:
     assert "nothing" in (await chat(client, "a bicycle"))["reply"]
@@ -84,7 +86,7 @@ async def test_a_change_is_seen_within_the_refresh(
     await until_it_says(client, "a bicycle", "nothing")
 
 
-async def test_it_starts_and_answers_while_product_service_is_away(
+async def test_service_starts_and_answers_without_product_service(
     start: Start, products: FakeCatalogue
 ) -> None:
     from tests.conftest import running
@@ -108,7 +110,7 @@ async def test_it_starts_and_answers_while_product_service_is_away(
         assert ready.json()["dependencies"]["product-service"]["status"] == "UP"
 
 
-async def test_readiness_tells_of_an_outage_before_the_next_reading(
+async def test_readiness_reports_outage_before_next_read(
     start: Start, products: FakeCatalogue
 ) -> None:
     """Promise 59."""
@@ -120,14 +122,14 @@ async def test_readiness_tells_of_an_outage_before_the_next_reading(
         assert ready.json()["dependencies"]["product-service"]["status"] == status
 
 
-async def test_an_outage_is_bridged_and_not_for_ever(start: Start, products: FakeCatalogue) -> None:
+async def test_outage_is_bridged_until_max_age(start: Start, products: FakeCatalogue) -> None:
     client = await start(catalogue_max_age_seconds=0.8)
     products.down = True
     assert (await chat(client, "a desk lamp"))["products"]
     await until_it_says(client, "a desk lamp", "cannot see our catalogue")
 
 
-def test_the_defaults_bound_the_staleness() -> None:
+def test_default_settings_bound_staleness() -> None:
     settings = Settings()
     assert settings.catalogue_refresh_seconds <= 10
     assert settings.catalogue_max_age_seconds <= 600

@@ -1,4 +1,4 @@
-"""The service as a process: under load with a large catalogue, and clients that leave."""
+"""The service as a process: load with a large catalogue, and client disconnects."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from tests.samples import many_rows, seed_rows
 HERE = Path(__file__).parent.parent.parent
 PRODUCTS = 2_000
 CLIENTS, CALLS = 16, 1_200
-MOST_LIVENESS_REQUESTS = 35  # CPU of a call; measured: 15
+MOST_LIVENESS_REQUESTS = 35  # CPU of a call, in liveness requests; measured: 15
 MEGABYTES = 120.0  # measured: 103 to 112 (91 with the seed)
 NAMES = [product["name"] for product in seed_rows()]
 
@@ -34,7 +34,7 @@ NAMES = [product["name"] for product in seed_rows()]
 async def service(
     products: FakeCatalogue, log: Path, **more: str
 ) -> AsyncIterator[tuple[int, psutil.Process]]:
-    """uvicorn in a process of its own, its catalogue read."""
+    """Run uvicorn in its own process, and wait for the catalogue."""
     port = free_port()
     settings = {
         "PRODUCT_SERVICE_URL": products.url,
@@ -45,7 +45,7 @@ async def service(
     command = [sys.executable, "-m", "uvicorn", "app.main:app"]
     command += ["--port", str(port), "--http", "httptools", "--no-access-log"]
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: ASYNC220  waits for nothing
+        process = subprocess.Popen(  # noqa: ASYNC220  does not block
             command, cwd=HERE, env=os.environ | settings, stdout=output, stderr=output
         )
     try:
@@ -69,7 +69,7 @@ async def _ready(client: httpx2.AsyncClient) -> None:
 
 
 def requests() -> list[bytes]:
-    """Suggestions, chats and recommendations in turn, as bytes."""
+    """Return raw HTTP requests: suggestions, chats and recommendations in turn."""
     made = []
     for number, query in enumerate(queries(CALLS, seed=9)):
         name = quote(f"{NAMES[number % len(NAMES)]} No {number}")
@@ -88,22 +88,22 @@ HEALTH = [b"GET /health HTTP/1.1\r\nhost: ai\r\n\r\n"] * CALLS
 
 
 async def load(port: int, made: list[bytes] | None = None) -> list[float]:
-    """The seconds of each call, from so many clients; every answer must be a 200.
+    """Send the requests from several clients. Return the seconds of each; all must return 200.
 
-    By hand: a real client costs as much as the service, on the same two cores.
+    Uses raw sockets, because an HTTP client needs as much CPU as the service on the same cores.
     """
     left, seconds = iter(made or requests()), list[float]()
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for request in left:
-            began = time.perf_counter()
+            started = time.perf_counter()
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             assert head.startswith(b"http/1.1 200"), head
             length = head.partition(b"content-length: ")[2].partition(b"\r")[0]
             await reader.readexactly(int(length))
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - started)
         writer.close()
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
@@ -111,13 +111,13 @@ async def load(port: int, made: list[bytes] | None = None) -> list[float]:
 
 
 @pytest.mark.timing
-async def test_sixteen_clients_are_answered_quickly_from_two_thousand_products(
+async def test_cpu_and_memory_with_two_thousand_products_are_bounded(
     products: FakeCatalogue, tmp_path: Path
 ) -> None:
-    """And within the memory that six services on one small machine leave for this one.
+    """The memory bound is this service's share of the budget of six services.
 
-    The bound is CPU time relative to a liveness request of the same process, because the speed of
-    machines differs. A call took 4.0 to 4.7 ms on a busy machine with two cores.
+    The CPU bound is relative to a liveness request of the same process, because machines differ in
+    speed. A call took 4.0 to 4.7 ms of CPU on a busy machine with two cores.
     """
     products.rows = many_rows(PRODUCTS)
     async with service(products, tmp_path / "log") as (port, process):
@@ -138,7 +138,7 @@ async def test_sixteen_clients_are_answered_quickly_from_two_thousand_products(
         assert process.memory_info().rss / 2**20 < MEGABYTES
 
 
-async def test_a_client_that_hangs_up_ends_the_call_to_the_model(
+async def test_closed_connection_cancels_model_call(
     products: FakeCatalogue, groq: FakeGroq, tmp_path: Path
 ) -> None:
     groq.script = Script(mode="hang_midway", text="Take [P1]. And then there is also this one.")

@@ -1,4 +1,4 @@
-"""The catalogue in memory: fresh, bounded in age, and never half."""
+"""Refresh and maximum age of the in-memory catalogue."""
 
 import hashlib
 import json
@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.clients.catalogue_client import Reading, products_of
+from app.clients.catalogue_client import CatalogueSnapshot, parse_products
 from app.config import Settings
 from app.retrieval.language import Languages
-from app.services.catalogue import CatalogueAway, LiveCatalogue
+from app.services.catalogue import CatalogueUnavailable, LiveCatalogue
 from chassis.http_client.client import Reason, UpstreamUnavailable
 from tests.samples import row
 
 
-class Shelf:
-    """A reader of a catalogue that the test holds in its hands."""
+class FakeReader:
+    """Fake catalogue reader."""
 
     def __init__(self, *rows: dict[str, Any]) -> None:
         self.rows = list(rows)
@@ -26,10 +26,10 @@ class Shelf:
         if self.down:
             raise UpstreamUnavailable("product-service", Reason.CONNECTION)
 
-    async def read(self) -> Reading:
+    async def read(self) -> CatalogueSnapshot:
         await self.ping()
         digest = hashlib.sha256(json.dumps(self.rows).encode()).digest()
-        return Reading(digest, tuple(self.rows))
+        return CatalogueSnapshot(digest, tuple(self.rows))
 
 
 class Clock:
@@ -40,23 +40,23 @@ class Clock:
         return self.now
 
 
-def live(shelf: Shelf, languages: Languages, clock: Clock) -> LiveCatalogue:
+def live(reader: FakeReader, languages: Languages, clock: Clock) -> LiveCatalogue:
     settings = Settings(catalogue_max_age_seconds=60)
-    return LiveCatalogue(shelf, languages, CollectorRegistry(), settings, clock)
+    return LiveCatalogue(reader, languages, CollectorRegistry(), settings, clock)
 
 
-async def test_what_was_never_read_is_not_known(languages: Languages) -> None:
-    catalogue = live(Shelf(), languages, Clock())
+async def test_current_before_first_read_returns_none(languages: Languages) -> None:
+    catalogue = live(FakeReader(), languages, Clock())
     assert catalogue.current() is None
-    with pytest.raises(CatalogueAway):
+    with pytest.raises(CatalogueUnavailable):
         await catalogue.probe()
 
 
-async def test_what_is_too_old_is_not_known_any_more(languages: Languages) -> None:
-    shelf, clock = Shelf(row(1)), Clock()
-    catalogue = live(shelf, languages, clock)
+async def test_current_after_max_age_returns_none(languages: Languages) -> None:
+    reader, clock = FakeReader(row(1)), Clock()
+    catalogue = live(reader, languages, clock)
     await catalogue.refresh()
-    shelf.down = True
+    reader.down = True
     clock.now += 59
     with pytest.raises(UpstreamUnavailable):
         await catalogue.refresh()
@@ -65,11 +65,11 @@ async def test_what_is_too_old_is_not_known_any_more(languages: Languages) -> No
     assert catalogue.current() is None
 
 
-async def test_reading_the_same_again_builds_nothing_and_makes_it_young(
+async def test_refresh_with_unchanged_catalogue_keeps_index_and_resets_age(
     languages: Languages,
 ) -> None:
     clock = Clock()
-    catalogue = live(Shelf(row(1)), languages, clock)
+    catalogue = live(FakeReader(row(1)), languages, clock)
     await catalogue.refresh()
     index = catalogue.current()
     clock.now += 50
@@ -78,13 +78,13 @@ async def test_reading_the_same_again_builds_nothing_and_makes_it_young(
     assert catalogue.current() is index
 
 
-async def test_a_product_that_changed_or_went_is_seen_at_the_next_reading(
+async def test_refresh_with_changed_or_deleted_product_updates_index(
     languages: Languages,
 ) -> None:
-    shelf = Shelf(row(1), row(2))
-    catalogue = live(shelf, languages, Clock())
+    reader = FakeReader(row(1), row(2))
+    catalogue = live(reader, languages, Clock())
     await catalogue.refresh()
-    shelf.rows = [row(1, price=99.5)]
+    reader.rows = [row(1, price=99.5)]
     await catalogue.refresh()
     index = catalogue.current()
     assert index is not None
@@ -93,6 +93,6 @@ async def test_a_product_that_changed_or_went_is_seen_at_the_next_reading(
     ]
 
 
-def test_a_broken_product_costs_itself_alone() -> None:
+def test_parse_products_skips_only_invalid_rows() -> None:
     rows = (row(1), row(2, price="free"), row(3, name=None), row(1, name="again"), row(4))
-    assert [product.name for product in products_of(rows)] == ["again", "Thing 4"]
+    assert [product.name for product in parse_products(rows)] == ["again", "Thing 4"]

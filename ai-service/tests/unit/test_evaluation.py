@@ -1,4 +1,4 @@
-"""The evaluation set, on the offline engine, and the scorer itself."""
+"""The evaluation set with template answers, and the scorer itself."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from evals.generated import queries
 from evals.players import Player
-from evals.scorer import Reply, cases, invented, judge, play, score, table
+from evals.scorer import Reply, cases, check, invented, play, score, table
 
 from app.config import Settings
 from app.schemas.product import Product
@@ -17,45 +17,45 @@ def player() -> Player:
     return Player(Settings())
 
 
-async def test_the_offline_engine_meets_every_threshold(player: Player) -> None:
-    verdicts = await play(player.ask, cases(), player.catalogue, player.languages)
-    print(table(verdicts))  # pytest shows it when the test fails
-    found = score(verdicts)
+async def test_template_answers_meet_every_threshold(player: Player) -> None:
+    results = await play(player.ask, cases(), player.catalogue, player.languages)
+    print(table(results))  # pytest shows it when the test fails
+    found = score(results)
     assert found.enough, found
-    assert len(verdicts) >= 60
-    assert {verdict.reply.source for verdict in verdicts} == {"offline"}
+    assert len(results) >= 60
+    assert {result.reply.source for result in results} == {"offline"}
 
 
 @pytest.mark.parametrize("group", ["lists", "ranges"])
 async def test_every_case_of_group_passes(player: Player, group: str) -> None:
     chosen = [case for case in cases() if case["group"] == group]
-    verdicts = await play(player.ask, chosen, player.catalogue, player.languages)
-    assert len(verdicts) >= 8
-    assert not [fault for verdict in verdicts for fault in verdict.faults]
+    results = await play(player.ask, chosen, player.catalogue, player.languages)
+    assert len(results) >= 8
+    assert not [fault for result in results for fault in result.faults]
 
 
-async def test_nothing_is_invented_in_five_hundred_generated_queries(player: Player) -> None:
-    asked = list(queries(500))
-    assert len(set(asked)) > 400
+async def test_five_hundred_generated_queries_get_no_invented_answer(player: Player) -> None:
+    requested = list(queries(500))
+    assert len(set(requested)) > 400
     found = 0
-    for query in asked:
+    for query in requested:
         for kind in ("suggest", "chat"):
             reply = await player.ask({"kind": kind, "text": query})
             found += len(reply.products)
             assert not invented(reply.text, reply.products, player.catalogue, query), query
             assert all(product in player.catalogue for product in reply.products)
             assert all(product.name in reply.text for product in reply.products[:1])
-    assert found > 300, "the engine had something to say"
+    assert found > 300, "most queries must find products"
 
 
-def test_the_cases_are_told_apart() -> None:
+def test_case_ids_are_unique() -> None:
     ids = [case["id"] for case in cases()]
     assert len(ids) == len(set(ids))
 
 
-def test_the_scorer_notices_what_is_wrong(player: Player) -> None:
-    """Each of these must be red, or the set says nothing."""
-    lamp = player.index.named("Desk Lamp Halo")[0]
+def test_scorer_reports_each_kind_of_fault(player: Player) -> None:
+    """Without this, a scorer that finds no faults would pass every evaluation."""
+    lamp = player.index.find_by_name("Desk Lamp Halo")[0]
     ghost = Product.model_validate({**lamp.model_dump(), "name": "Ghost"})
     case = {
         "id": "x", "text": "a lamp under 60", "top3": ["Desk Lamp Halo"], "never": [],
@@ -66,7 +66,7 @@ def test_the_scorer_notices_what_is_wrong(player: Player) -> None:
 
     def faults(reply: Reply, **changes: object) -> int:
         altered = {**case, **limits, **changes}
-        return len(judge(altered, reply, player.catalogue, player.languages).faults)
+        return len(check(altered, reply, player.catalogue, player.languages).faults)
 
     assert faults(good) == 0
     assert faults(good, max=60) == 1

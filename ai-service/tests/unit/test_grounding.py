@@ -1,4 +1,4 @@
-"""What a model writes is kept, put right, or left out; never believed."""
+"""Grounding checks: sentences of a model are kept, corrected or dropped."""
 
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ def grounding(languages: Languages) -> Grounding:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("sentence", "kept"),
     [
         ("Sure, have a look at [P1]!", "Sure, have a look at Desk Lamp Halo (69.00)!"),
         ("[p2] is nice.", "Fountain Pen Swift (58.00) is nice."),
@@ -31,12 +31,12 @@ def grounding(languages: Languages) -> Grounding:
         ("<b>[P1]</b> &amp; [P2]", "Desk Lamp Halo (69.00) & Fountain Pen Swift (58.00)"),
     ],
 )  # fmt: skip
-def test_what_is_true_is_kept(grounding: Grounding, said: str, kept: str) -> None:
-    assert grounding.check(said) == kept
+def test_correct_sentence_is_kept(grounding: Grounding, sentence: str, kept: str) -> None:
+    assert grounding.check(sentence) == kept
 
 
 @pytest.mark.parametrize(
-    ("said", "put_right"),
+    ("sentence", "corrected"),
     [
         ("[P1] costs 12.00.", "Desk Lamp Halo (69.00) costs 69.00."),
         ("[P1] for 12.00 only.", "Desk Lamp Halo (69.00) only."),
@@ -45,17 +45,17 @@ def test_what_is_true_is_kept(grounding: Grounding, said: str, kept: str) -> Non
          "Desk Lamp Halo (69.00) costs 69.00 and Fountain Pen Swift (58.00) costs 58.00."),
     ],
 )  # fmt: skip
-def test_a_wrong_price_is_put_right(grounding: Grounding, said: str, put_right: str) -> None:
-    assert grounding.check(said) == put_right
+def test_wrong_price_is_corrected(grounding: Grounding, sentence: str, corrected: str) -> None:
+    assert grounding.check(sentence) == corrected
 
 
-def test_a_price_in_the_next_sentence_belongs_to_the_product_before(grounding: Grounding) -> None:
+def test_price_in_next_sentence_refers_to_previous_product(grounding: Grounding) -> None:
     assert grounding.check("[P2] writes well. ") is not None
     assert grounding.check("It costs 20.00.") == "It costs 58.00."
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sentence",
     [
         "The Quantum Toaster 3000 costs 49.99.",
         "We also have the Zephyr Lamp.",
@@ -83,36 +83,36 @@ def test_a_price_in_the_next_sentence_belongs_to_the_product_before(grounding: G
         "   ",
     ],
 )
-def test_what_nobody_knows_is_left_out(grounding: Grounding, said: str) -> None:
-    assert grounding.check(said) is None
+def test_unsupported_sentence_is_dropped(grounding: Grounding, sentence: str) -> None:
+    assert grounding.check(sentence) is None
     assert grounding.named == []
 
 
-def test_a_limit_that_does_not_hold_is_left_out(languages: Languages) -> None:
+def test_sentence_with_false_price_limit_is_dropped(languages: Languages) -> None:
     grounding = Grounding([LAMP], "a lamp under 50", languages)
     assert grounding.check("[P1] is under 50.") is None
 
 
-def test_after_a_sentence_that_was_left_out_it_refers_to_nothing(grounding: Grounding) -> None:
+def test_price_after_dropped_sentence_is_dropped(grounding: Grounding) -> None:
     assert grounding.check("[P2] writes well.") is not None
     assert grounding.check("The Quantum Toaster is nice as well.") is None
     assert grounding.check("It costs 58.00.") is None
 
 
-def test_german_nouns_are_no_names(languages: Languages) -> None:
+def test_single_german_noun_is_not_a_name(languages: Languages) -> None:
     grounding = Grounding([LAMP], "eine Lampe", languages, german=True)
     assert grounding.check("Für Ihren Schreibtisch passt [P1] gut.") is not None
     assert grounding.check("Auch der Quantum Toaster ist gut.") is None
 
 
-def test_an_answer_ends_somewhere(grounding: Grounding) -> None:
+def test_answer_length_is_bounded(grounding: Grounding) -> None:
     kept = [grounding.check("[P1] has a foot of brass. ") for _ in range(200)]
     assert kept[0] is not None
     assert kept[-1] is None
 
 
 @pytest.mark.parametrize("size", [1, 3, 1_000])
-def test_sentences_are_the_same_however_they_come(size: int) -> None:
+def test_sentences_do_not_depend_on_piece_size(size: int) -> None:
     text = 'It costs 49.90. "Really?" Yes!\nOne\n\ntwo e.g. three'
     sentences, found = Sentences(), list[str]()
     for start in range(0, len(text), size):

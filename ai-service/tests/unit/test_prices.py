@@ -1,4 +1,4 @@
-"""Prices in plain words, in five languages."""
+"""Parsing of prices in five languages."""
 
 from decimal import Decimal
 
@@ -6,12 +6,12 @@ import pytest
 
 from app.retrieval.language import Languages
 from app.retrieval.prices import amount
-from app.retrieval.query_parser import Understanding
+from app.retrieval.query_parser import QueryParser
 
 
 @pytest.fixture(scope="module")
-def understanding(languages: Languages) -> Understanding:
-    return Understanding(languages)
+def parser(languages: Languages) -> QueryParser:
+    return QueryParser(languages)
 
 
 def _bound(value: float | None) -> Decimal | None:
@@ -66,10 +66,10 @@ def _bound(value: float | None) -> Decimal | None:
         ("una lampada tra 20 e 40 euro", 20, 40),
     ],
 )
-def test_a_price_is_understood(
-    understanding: Understanding, text: str, low: float | None, high: float | None
+def test_price_range_is_parsed(
+    parser: QueryParser, text: str, low: float | None, high: float | None
 ) -> None:
-    price = understanding.read(text).price
+    price = parser.parse(text).price
     assert (price.low, price.high) == (_bound(low), _bound(high))
 
 
@@ -94,12 +94,12 @@ def test_a_price_is_understood(
         "a lamp",
     ],
 )
-def test_other_numbers_are_no_prices(understanding: Understanding, text: str) -> None:
-    assert not understanding.read(text).price
+def test_other_numbers_are_not_parsed_as_prices(parser: QueryParser, text: str) -> None:
+    assert not parser.parse(text).price
 
 
-def test_a_price_that_cannot_be_is_noticed(understanding: Understanding) -> None:
-    assert understanding.read("over 100 and under 50").price.impossible
+def test_contradictory_price_range_is_impossible(parser: QueryParser) -> None:
+    assert parser.parse("over 100 and under 50").price.impossible
 
 
 @pytest.mark.parametrize(
@@ -113,5 +113,5 @@ def test_a_price_that_cannot_be_is_noticed(understanding: Understanding) -> None
         ("9" * 40, "9" * 15),
     ],
 )
-def test_an_amount_is_read_as_people_write_it(text: str, value: str) -> None:
+def test_amount_is_parsed_in_common_formats(text: str, value: str) -> None:
     assert amount(text) == Decimal(value)

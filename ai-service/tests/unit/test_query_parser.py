@@ -1,4 +1,4 @@
-"""What is wanted, what is not, in which language, and what a message leaves open."""
+"""Keywords, exclusions, language, intents and follow-up messages."""
 
 import random
 import time
@@ -7,16 +7,16 @@ from decimal import Decimal
 import pytest
 
 from app.retrieval.language import Languages
-from app.retrieval.query_parser import Understanding
+from app.retrieval.query_parser import QueryParser
 
 
 @pytest.fixture(scope="module")
-def understanding(languages: Languages) -> Understanding:
-    return Understanding(languages)
+def parser(languages: Languages) -> QueryParser:
+    return QueryParser(languages)
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted", "unwanted"),
+    ("text", "keywords", "exclusions"),
     [
         ("a scarf, not red", {"scarf"}, {("red",)}),
         ("coffee without a grinder", {"coffee"}, {("grinder",)}),
@@ -31,15 +31,15 @@ def understanding(languages: Languages) -> Understanding:
         ("un regalo, ma non un libro", {"gift"}, {("book",)}),
     ],
 )
-def test_what_is_not_wanted_is_understood(
-    understanding: Understanding,
+def test_exclusions_are_parsed(
+    parser: QueryParser,
     text: str,
-    wanted: set[str],
-    unwanted: set[tuple[str, ...]],
+    keywords: set[str],
+    exclusions: set[tuple[str, ...]],
 ) -> None:
-    wish = understanding.read(text)
-    assert set(wish.wanted) == wanted
-    assert set(wish.unwanted) == unwanted
+    query = parser.parse(text)
+    assert set(query.keywords) == keywords
+    assert set(query.exclusions) == exclusions
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,8 @@ def test_what_is_not_wanted_is_understood(
         ("", "en"),
     ],
 )
-def test_the_language_is_told_from_few_words(
-    understanding: Understanding, text: str, language: str
-) -> None:
-    assert understanding.read(text).language == language
+def test_language_of_short_text_is_detected(parser: QueryParser, text: str, language: str) -> None:
+    assert parser.parse(text).language == language
 
 
 @pytest.mark.parametrize(
@@ -79,42 +77,42 @@ def test_the_language_is_told_from_few_words(
         ("what can you do?", "help"),
     ],
 )
-def test_an_intent_is_understood(understanding: Understanding, text: str, intent: str) -> None:
-    assert intent in understanding.read(text).intents
+def test_intent_is_detected(parser: QueryParser, text: str, intent: str) -> None:
+    assert intent in parser.parse(text).intents
 
 
-def test_ordering_a_thing_is_no_question_about_an_order(understanding: Understanding) -> None:
-    wish = understanding.read("I would like to order a desk lamp")
-    assert wish.wanted == ("desk", "lamp")
-    assert "order" not in wish.intents
+def test_wish_to_order_a_product_is_not_an_order_question(parser: QueryParser) -> None:
+    query = parser.parse("I would like to order a desk lamp")
+    assert query.keywords == ("desk", "lamp")
+    assert "order" not in query.intents
 
 
-def test_what_a_message_leaves_open_comes_from_an_earlier_one(
-    understanding: Understanding,
+def test_message_without_product_takes_keywords_of_earlier_message(
+    parser: QueryParser,
 ) -> None:
-    wish = understanding.converse("and under 30?", ["a lamp, not red", "thanks"])
-    assert (wish.wanted, wish.unwanted) == (("lamp",), (("red",),))
-    assert wish.price.high == 30
+    query = parser.parse_conversation("and under 30?", ["a lamp, not red", "thanks"])
+    assert (query.keywords, query.exclusions) == (("lamp",), (("red",),))
+    assert query.price.high == 30
 
 
-def test_a_new_wish_does_not_drag_the_old_one_along(understanding: Understanding) -> None:
-    wish = understanding.converse("a book under 20", ["a lamp, not red, under 50"])
-    assert (wish.wanted, wish.unwanted, wish.price.high) == (("book",), (), Decimal(20))
+def test_message_with_product_ignores_earlier_messages(parser: QueryParser) -> None:
+    query = parser.parse_conversation("a book under 20", ["a lamp, not red, under 50"])
+    assert (query.keywords, query.exclusions, query.price.high) == (("book",), (), Decimal(20))
 
 
-def test_a_short_message_keeps_the_language_of_the_conversation(
-    understanding: Understanding,
+def test_short_message_keeps_language_of_conversation(
+    parser: QueryParser,
 ) -> None:
-    assert understanding.converse("20 - 40", ["Ich suche ein Geschenk"]).language == "de"
+    assert parser.parse_conversation("20 - 40", ["Ich suche ein Geschenk"]).language == "de"
 
 
-def test_no_text_takes_long_to_read(understanding: Understanding) -> None:
-    """No pattern backtracks: a service that can be stopped by one message is none."""
+def test_parsing_time_of_hostile_text_is_bounded(parser: QueryParser) -> None:
+    """No pattern may backtrack exponentially (regular expression denial of service)."""
     chance = random.Random(3)
     pieces = ["between 1 and ", "not ", "under ", "1.", "€", "0" * 200, "no no ", " - ", "a" * 400]
     texts = ["".join(chance.choices(pieces, k=120))[:2_000] for _ in range(40)]
     texts += [piece * (2_000 // len(piece)) for piece in pieces]
     for text in texts:
-        began = time.perf_counter()
-        understanding.read(text)
-        assert time.perf_counter() - began < 0.25, text[:60]
+        started = time.perf_counter()
+        parser.parse(text)
+        assert time.perf_counter() - started < 0.25, text[:60]

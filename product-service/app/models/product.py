@@ -16,21 +16,21 @@ ID_FORM = "[0-9a-fA-F]{24}"
 
 
 def now() -> datetime:
-    """The time in UTC, to the millisecond: MongoDB keeps no more, and an answer that showed more
-    would differ from the next read."""
+    """Return the time in UTC with millisecond precision, as MongoDB stores it, so that the response
+    to a write equals the next read."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
 
 
 def product_id_of(text: str) -> ObjectId | None:
-    """The id that a text names; None if it cannot be one of this catalogue's."""
+    """Parse a product id. Return None if the text is not a valid id."""
     return ObjectId(text) if re.fullmatch(ID_FORM, text) else None
 
 
 def product_id_like(text: str) -> ObjectId | None:
-    """Return the id that a text names in any spelling, such as with a space or full-width digits.
+    """Parse a product id in any spelling, such as with a space or full-width digits.
 
-    For prices: a spelling that reads like a product's id is not sold at another price.
+    Used for prices, so that a variant of a product id cannot be sold at another price.
     """
     try:
         plain = unicodedata.normalize("NFKC", canonical_id(text))
@@ -41,7 +41,7 @@ def product_id_like(text: str) -> ObjectId | None:
 
 @dataclass(frozen=True, slots=True)
 class ListPrice:
-    """The price and the name at which a product is for sale."""
+    """Current price and name of a product."""
 
     price: Decimal
     name: str
@@ -49,7 +49,7 @@ class ListPrice:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The catalogue's answer about one id; `price` and `name` of a listed product only."""
+    """Result of a price lookup for one id; only listed products have `price` and `name`."""
 
     product_id: str
     state: Literal["listed", "deleted", "unknown"]
@@ -59,7 +59,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """One state of a product; `revision` counts its states and guards concurrent edits."""
+    """A revision of a product; `revision` is used for optimistic locking."""
 
     id: ObjectId = field(default_factory=ObjectId)
     name: str
@@ -79,7 +79,7 @@ class Product:
         return f'"{self.revision}"'
 
     def edited(self, changes: Mapping[str, Any], at: datetime) -> Self:
-        """The next state, with `changes` applied."""
-        # A clock behind that of another replica must not make time run backwards.
+        """Return the next revision with `changes` applied."""
+        # `updated_at` must not decrease if another replica's clock is ahead.
         at = max(at, self.updated_at)
         return replace(self, **changes, updated_at=at, revision=self.revision + 1)

@@ -1,7 +1,7 @@
-"""Search without a text index: how text is folded, and how good a match is. Pure functions.
+"""Search without a text index: text folding and ranking. Pure functions.
 
-The database only proposes candidates (see MongoProductRepository); the order is decided here, so
-it is the same on every server that speaks MongoDB's protocol.
+The database only returns candidates (see MongoProductRepository). They are ranked here, so the
+order is the same on every server with MongoDB's protocol.
 """
 
 import re
@@ -16,14 +16,14 @@ from chassis.text_folding import fold_letters
 
 MAX_WORDS = 12
 FOLDING = 2
-"""The version of `fold`. Raise it with each change: the folded texts of stored products are then
-computed again (`refold` in product_repository.py)."""
+"""The version of `fold`. Increase it with each change, so that the folded texts of stored products
+are recomputed (`refold` in product_repository.py)."""
 
 _ALPHANUMERIC = re.compile(r"\w+")
 
 
 class Place(IntEnum):
-    """Where a word of the query was found, the best place last."""
+    """Place of a query word in a product, the best one last."""
 
     NOWHERE = 0
     TAG_PART = 1
@@ -34,7 +34,7 @@ class Place(IntEnum):
 
 
 class Tier(IntEnum):
-    """How well a product as a whole answers the query, best first."""
+    """Quality of a match, the best one first."""
 
     NAME_IS_QUERY = 0
     NAME_STARTS_WITH_QUERY = 1
@@ -45,18 +45,18 @@ class Tier(IntEnum):
 
 @lru_cache(maxsize=1_024)
 def fold(text: str) -> str:
-    """Text as it is compared: without case, accents or the kind and number of spaces."""
+    """Fold case, accents and white space for comparison."""
     return " ".join(fold_letters(text).split())
 
 
 def whole_words(folded: str) -> frozenset[str]:
-    """The words of a folded text; "wi-fi" is one word, and so are its halves."""
+    """Return the words of a folded text; "wi-fi" gives "wi-fi", "wi" and "fi"."""
     return frozenset(folded.split()) | frozenset(_ALPHANUMERIC.findall(folded))
 
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """What was asked for, folded. Regex characters are text like any other."""
+    """A folded query. Regular expression characters have no special meaning."""
 
     phrase: str
     words: tuple[str, ...]
@@ -70,7 +70,7 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class SearchEntry:
-    """What the search knows of one product; all of it folded."""
+    """The folded search fields of one product."""
 
     id: ObjectId
     name: str
@@ -104,7 +104,7 @@ def _tier(query: SearchQuery, entry: SearchEntry, places: list[Place]) -> Tier:
 def _sort_key(query: SearchQuery, entry: SearchEntry) -> tuple[int, int, int, int, str, ObjectId]:
     name_words = whole_words(entry.name)
     places = [_place(word, entry, name_words) for word in query.words]
-    if query.phrase in entry.tags:  # a tag of several words, asked for as it is written
+    if query.phrase in entry.tags:  # the query equals a tag of several words
         places = [max(place, Place.TAG) for place in places]
     found = sum(place is not Place.NOWHERE for place in places)
     tier = _tier(query, entry, places)
@@ -112,6 +112,6 @@ def _sort_key(query: SearchQuery, entry: SearchEntry) -> tuple[int, int, int, in
 
 
 def rank(query: SearchQuery, entries: Iterable[SearchEntry]) -> list[ObjectId]:
-    """The ids of the entries, best match first; equal matches by shorter name, name and id."""
+    """Return the ids, best match first; equal matches by shorter name, name and id."""
     ordered = sorted(entries, key=lambda entry: _sort_key(query, entry))
     return [entry.id for entry in ordered]

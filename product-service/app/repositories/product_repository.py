@@ -1,4 +1,4 @@
-"""Where products are kept: the interface that the service sees, and its MongoDB form."""
+"""The product repository: its interface and its MongoDB implementation."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,12 +17,12 @@ from app.repositories.term_index import Vocabulary
 from chassis.field_types import CENT
 from chassis.request_coalescing import GatheredAnswers, SharedAnswers
 
-# More than any page of results, so what is cut off is never part of a good answer; few enough
-# that ranking them takes milliseconds.
+# More than any page of results, so that no good match is cut off; few enough to be ranked in
+# milliseconds.
 NAMED = 200
 MENTIONED = 1_000
 _MANY_TERMS = 500
-_TOGETHER = 1_000  # products that one query asks for
+_TOGETHER = 1_000  # products per query
 _LAST = "\U0010ffff"
 _WITHOUT_SEARCH = {"search": False}
 _PRICE_AND_NAME = {"price": True, "name": True}
@@ -31,7 +31,7 @@ _SORT_FIELDS = {"price": "price", "name": "search.name", "created_at": "created_
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which products, in which order. `sort` is a field's name, with `-` for descending."""
+    """Filters and order of a list. `sort` is a field name, with `-` for descending."""
 
     page: int = 1
     page_size: int = 10
@@ -47,37 +47,37 @@ class ProductRepository(Protocol):
     async def get(self, product_id: ObjectId) -> Product | None: ...
 
     async def get_many(self, product_ids: Sequence[ObjectId]) -> list[Product]:
-        """The products that exist, in the order of the ids."""
+        """Return the existing products in the order of the ids."""
 
     async def replace(self, product: Product) -> bool:
-        """Store the next state; False when its predecessor is no longer the stored one."""
+        """Store the next revision. Return False if the stored revision is not its predecessor."""
 
     async def remove(self, product: Product, at: datetime) -> bool:
-        """Delete this state and leave a tombstone; False when it is no longer the stored one."""
+        """Delete this revision and write a tombstone. Return False if it is not the stored one."""
 
     async def list_prices(
         self, product_ids: Collection[ObjectId]
     ) -> dict[ObjectId, ListPrice | None]:
-        """Price and name of each listed product, None for a deleted one; others are left out."""
+        """Return price and name of each listed product, and None for each deleted one."""
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
-        """One page, and the number of products on all pages."""
+        """Return one page and the total number of products."""
 
     async def named(self, query: SearchQuery) -> list[SearchEntry]:
-        """Whose name begins with the phrase or has all its words as whole words."""
+        """Return products whose name begins with the phrase or has all its whole words."""
 
     async def mentioning(self, words: Sequence[str], *, every: bool) -> list[SearchEntry]:
-        """Whose name, category or tags contain every word, or any of them."""
+        """Return products whose name, category or tags contain every word, or any of them."""
 
 
 class MongoProductRepository:
-    """Products in one collection; in a second one the ids of the deleted.
+    """Products in one collection, tombstones of deleted products in a second one.
 
-    Two collections rather than a `deleted_at` field: every index, count and query of the first is
-    about living products without saying so.
+    With two collections instead of a `deleted_at` field, indexes, counts and queries of products
+    need no filter.
 
     Args:
-        seconds: for one answer, the wait for others' included.
+        seconds: deadline of a read, including the wait for coalesced reads.
     """
 
     def __init__(self, database: AsyncDatabase[Document], seconds: float) -> None:
@@ -116,8 +116,8 @@ class MongoProductRepository:
         return result.matched_count == 1
 
     async def remove(self, product: Product, at: datetime) -> bool:
-        # The tombstone first: a crash in between leaves a product that still lives, which a
-        # lookup prefers to its tombstone, and never a deleted product that nobody remembers.
+        # Tombstone first: a crash in between leaves an existing product, which a lookup prefers to
+        # its tombstone, and never a deleted product without a tombstone.
         tombstone = {"name": product.name, "deleted_at": at}
         one = {"_id": product.id}
         guard = {**one, "revision": product.revision}
@@ -155,23 +155,23 @@ class MongoProductRepository:
             return await self._entries(await self._mention(words, every=every), MENTIONED)
 
     async def _mention(self, words: Sequence[str], *, every: bool) -> Document:
-        asked = [max(words, key=len)] if every else words
-        terms = set().union(*[await self._vocabulary.containing(word) for word in asked])
-        others = [word for word in words if word not in asked]
+        requested = [max(words, key=len)] if every else words
+        terms = set().union(*[await self._vocabulary.containing(word) for word in requested])
+        others = [word for word in words if word not in requested]
         if len(terms) > _MANY_TERMS:  # nearly all products have one of them
             return _contain(words, every=every)
         return {"search.terms": {"$in": list(terms)}, **_contain(others, every=True)}
 
     async def _read(self, product_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
-        """The documents as they are: one that cannot be understood is its own reader's trouble."""
+        """Return raw documents, so that an invalid one fails only the requests that need it."""
         cursor = self._products.find(_any_of(product_ids), _WITHOUT_SEARCH)
         return {document["_id"]: document for document in await cursor.to_list()}
 
     async def _read_prices(
         self, product_ids: Collection[ObjectId]
     ) -> dict[ObjectId, Document | None]:
-        # The living first: a product that is not among them was deleted before, so its tombstone
-        # is there by now. The other way round one that is deleted meanwhile would be in neither.
+        # Read products before tombstones: a missing product was deleted earlier, so its tombstone
+        # exists. In the other order a product deleted in between would be found in neither.
         living = self._products.find(_any_of(product_ids), _PRICE_AND_NAME)
         prices: dict[ObjectId, Document | None] = {
             document["_id"]: document for document in await living.to_list()
@@ -188,11 +188,11 @@ class MongoProductRepository:
         direction = -1 if request.sort.startswith("-") else 1
         field = _SORT_FIELDS[request.sort.removeprefix("-")]
         cursor = self._products.find(_filter(request), _WITHOUT_SEARCH)
-        # _id decides between equals, so that no product stands on two pages or on none.
+        # _id breaks ties, so that every product is on exactly one page.
         cursor.sort([(field, direction), ("_id", direction)])
         cursor.skip((request.page - 1) * request.page_size).limit(request.page_size)
         products = [_to_product(document) for document in await cursor.to_list()]
-        return products, await self._totals.answer(_whole(request), self._seconds)
+        return products, await self._totals.answer(_without_page(request), self._seconds)
 
     async def _count(self, request: PageRequest) -> int:
         return await self._products.count_documents(_filter(request))
@@ -207,10 +207,10 @@ class MongoProductRepository:
 
 
 async def refold(database: AsyncDatabase[Document]) -> None:
-    """Compute the search fields of products again that an earlier version of `fold` has stored.
+    """Recompute search fields that an earlier version of `fold` has stored.
 
-    Can be repeated, and run by several replicas at once. A product that is edited meanwhile is
-    left out: the edit stores the search fields itself.
+    Idempotent, and safe with several replicas. A concurrently edited product is skipped, because
+    the edit stores its search fields.
     """
     products = database[PRODUCTS]
     outdated = {"search.folding": {"$ne": FOLDING}}
@@ -224,8 +224,8 @@ def _any_of(product_ids: Iterable[ObjectId]) -> Document:
     return {"_id": {"$in": list(product_ids)}}
 
 
-def _whole(request: PageRequest) -> PageRequest:
-    """What all pages of a list have in common."""
+def _without_page(request: PageRequest) -> PageRequest:
+    """Return the request without the page, as the key for counting."""
     return replace(request, page=1, page_size=1, sort="-created_at")
 
 
@@ -268,14 +268,14 @@ def _to_document(product: Product) -> Document:
 
 
 def _search(product: Product) -> Document:
-    """The fields that a search reads: derived from the product, stored with each state of it."""
+    """Return the search fields derived from a product, stored with each revision."""
     name, category, *tags = map(fold, (product.name, product.category, *product.tags))
     return {
         "name": name,
         "category": category,
         "words": sorted(whole_words(name)),
         "terms": sorted(whole_words(" ".join([name, category, *tags]))),
-        # Folding removes line breaks, so they can part the pieces of `text`.
+        # Folded texts contain no line breaks, so these can separate the parts of `text`.
         "text": "\n".join([name, category, *tags]),
         "folding": FOLDING,
     }

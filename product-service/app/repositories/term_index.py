@@ -1,7 +1,7 @@
-"""All words of the catalogue, which tell whose words have something in the midst of them.
+"""All words of the catalogue, for searches by a part of a word.
 
-No index finds "amp" in "lamp". But there are far fewer words than products, and they are looked
-through here; products are then found by whole words, which have an index.
+No database index finds "amp" in "lamp". There are far fewer words than products, so the words are
+scanned here, and the products are then found by whole words, which are indexed.
 """
 
 import math
@@ -10,15 +10,15 @@ from collections.abc import Awaitable, Callable, Collection
 
 from chassis.request_coalescing import SharedAnswers
 
-_FRESH = 5.0  # seconds after which words that came by other replicas are known, too
+_FRESH = 5.0  # seconds until words stored by other replicas are read
 
 
 class Vocabulary:
-    """What `read` said a short while ago, and what this process has stored since.
+    """A TTL cache of all words, plus the words that this process has stored since the last read.
 
     Args:
-        read: all words that some product has.
-        seconds: for reading them, after which `containing` raises TimeoutError.
+        read: returns the words of all products.
+        seconds: timeout of a read, after which `containing` raises TimeoutError.
     """
 
     def __init__(
@@ -30,26 +30,26 @@ class Vocabulary:
         self._read = read
         self._clock = clock
         self._seconds = seconds
-        self._reading = SharedAnswers(self._read_anew)
+        self._reading = SharedAnswers(self._refresh)
         self._words: Collection[str] = ()
         self._stored: set[str] = set()
         self._read_at = -math.inf
 
     def add(self, words: Collection[str]) -> None:
-        """A product with these words has just been stored."""
+        """Add the words of a stored product."""
         self._stored.update(words)
 
     async def containing(self, part: str) -> set[str]:
-        """The words that have `part` somewhere, itself included where it is one."""
+        """Return the words that contain `part`."""
         if self._clock() - self._read_at > _FRESH:
             await self._reading.answer(None, self._seconds)
         return {word for words in (self._words, self._stored) for word in words if part in word}
 
-    async def _read_anew(self, _: None) -> None:
+    async def _refresh(self, _: None) -> None:
         if self._clock() - self._read_at <= _FRESH:
-            return  # who waited for the reading before has its words, and what was stored meanwhile
+            return  # the previous read, for which this caller waited, is recent enough
         began, before = self._clock(), self._stored
-        self._stored = set()  # what is stored from here on, the answer may not know
+        self._stored = set()  # words stored during the read may be missing in its result
         try:
             self._words = frozenset(await self._read())
         except BaseException:

@@ -1,4 +1,4 @@
-"""Pictures of products, drawn when asked for."""
+"""Generated product images."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ router = APIRouter(prefix="/api/products/images", tags=["images"])
 
 _HEADERS = {
     "Cache-Control": "public, max-age=86400",
-    # Even opened as a page of its own, a picture runs and loads nothing.
+    # An image opened as a page must not run scripts or load resources.
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
 }
@@ -37,7 +37,7 @@ async def image(
         ),
     ],
 ) -> Response:
-    """The same name gives the same picture; no network and no file is needed."""
+    """Draw the image of a name. The same name always gives the same image."""
     if not is_image_name(slug):
         raise InvalidImageName(InvalidImageName.example)
     return Response(draw_product(slug), media_type="image/svg+xml", headers=_HEADERS)

@@ -1,4 +1,4 @@
-"""The catalogue's API. A handler parses, calls the service once, and returns."""
+"""HTTP routes of the catalogue. A handler parses, calls one service method and returns."""
 
 from typing import Annotated, Any
 
@@ -59,14 +59,14 @@ _CHANGES: dict[str, Any] = {
 }
 _ASKED: dict[str, Any] = {
     "basket": {
-        "summary": "A product, and something that only inventory knows",
+        "summary": "A product, and an id that only inventory-service has",
         "value": {"product_ids": ["665f1c2e9b1d4c3a2f8e7d60", "gift-card"]},
     }
 }
 
 
 def _json(view: Any, headers: dict[str, str] | None = None) -> Response:
-    """An answer as it is: FastAPI would validate what was read from the database anew."""
+    """Return a response without validation: FastAPI would validate the stored data again."""
     return Response(to_json(view), media_type="application/json", headers=headers)
 
 
@@ -81,7 +81,7 @@ def _json(view: Any, headers: dict[str, str] | None = None) -> Response:
 async def create(
     new: Annotated[NewProduct, Body(openapi_examples=_NEW)], products: Products, response: Response
 ) -> Product:
-    """Put a product into the catalogue. Its stock is opened at inventory-service."""
+    """Add a product to the catalogue. Its stock is created at inventory-service."""
     product = await products.create(new)
     response.headers["ETag"] = product.entity_tag
     return product
@@ -91,7 +91,7 @@ async def create(
     "", response_model=ProductPageView, summary="List products page by page", responses=_AWAY
 )
 async def browse(query: CatalogueQuery, products: Products) -> Response:
-    """Newest first unless `sort` says otherwise; `total` counts what the filters let through."""
+    """List products, newest first by default; `total` is the number of matching products."""
     page = await products.browse(query)
     views = [product_view(product) for product in page.products]
     rest = {"total": page.total, "page": page.page, "page_size": page.page_size}
@@ -105,12 +105,12 @@ async def search(
         Query(min_length=1, max_length=200, description="words", examples=["desk lamp"]),
     ],
     products: Products,
-    limit: Annotated[int, Query(ge=1, le=100, description="at most so many products")] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="maximum number of products")] = 20,
 ) -> Response:
-    """Best match first, over name, category and tags, without regard to case and accents.
+    """Search name, category and tags, ignoring case and accents. Best match first.
 
-    Exact name, then names that begin with `q`, then names with all its words, then products
-    that have them elsewhere. When no product has all the words, those that have some.
+    Order: exact name, names that begin with `q`, names with all words, products with all words in
+    other fields. If no product has all words, products with some of them.
     """
     return _json([product_view(product) for product in await products.search(q, limit)])
 
@@ -120,14 +120,14 @@ async def search(
     response_model=ListingsView,
     summary="Look up many prices",
     responses=_AWAY,
-    openapi_extra=max_body(131_072),  # a hundred of the longest ids, each character escaped
+    openapi_extra=max_body(131_072),  # a hundred ids of maximum length with escaped characters
 )
 async def prices(
     question: Annotated[PriceQuestion, Body(openapi_examples=_ASKED)], products: Products
 ) -> dict[str, list[Listing]]:
-    """Each id is `listed` with its current price and name, `deleted`, or `unknown`.
+    """Return for each id `listed` with its current price and name, `deleted`, or `unknown`.
 
-    Changes nothing. Whatever is not an id of this catalogue is unknown, not an error.
+    Read-only. Texts that are not ids of this catalogue are `unknown`, not an error.
     """
     return {"prices": await products.listings(question.product_ids)}
 
@@ -139,7 +139,7 @@ async def prices(
     responses={200: WITH_ETAG, 304: NOT_MODIFIED, **_ONE},
 )
 async def read(product_id: ProductId, conditions: Conditions, products: Products) -> Response:
-    """A deleted product is 404, like one that never was.
+    """Return a product; 404 if it is unknown or deleted.
 
     The `ETag` changes with each edit. Send it in `If-Match` with a change or deletion, so that it
     fails with 412 if another client has changed the product since.
@@ -165,7 +165,7 @@ async def edit(
     products: Products,
     response: Response,
 ) -> Product:
-    """Any subset of the fields; what is not sent stays. Only `image_url` may be null.
+    """Change any subset of the fields; others are kept. Only `image_url` may be null.
 
     With `If-Match` the product is changed only if its current `ETag` is listed there; otherwise
     the response is 412.
@@ -177,7 +177,7 @@ async def edit(
 
 @router.delete("/{product_id}", response_model=Deleted, summary="Delete a product", responses=_ONE)
 async def delete(product_id: ProductId, conditions: Conditions, products: Products) -> Deleted:
-    """Its id is never used again, and other services learn that it is gone.
+    """Delete a product. Its id is never reused, and a price lookup returns `deleted`.
 
     With `If-Match` the product is deleted only if its current `ETag` is listed there; otherwise
     the response is 412.

@@ -1,5 +1,5 @@
-"""What callers send and get. Unknown fields are refused; answers are never validated as requests
-are, so a rule that becomes stricter cannot turn an old product into an error."""
+"""Request and response models. Requests with unknown fields are refused. Responses are not
+validated, so that a stricter rule for requests cannot make stored products unreadable."""
 
 import re
 from datetime import datetime
@@ -28,15 +28,15 @@ from chassis.field_types import (
 )
 
 _IMAGE_URL = re.compile(
-    r"https?://[^\s/?#\\<>\"]+[^\s\\<>\"]*"  # an address of the web
-    r"|/(?![/\\])[^\s\\<>\"]*"  # a path on this shop; //host would leave it
+    r"https?://[^\s/?#\\<>\"]+[^\s\\<>\"]*"  # an absolute URL
+    r"|/(?![/\\])[^\s\\<>\"]*"  # a path on this host; //host would be another one
     r"|data:image/[a-z0-9.+-]+[;,].*",
     re.IGNORECASE,
 )
 
 
 def _image_url(value: str) -> str:
-    # No other scheme: this lands in pages, and javascript: would run there.
+    # Other schemes such as javascript: would run in pages that use the URL.
     if not _IMAGE_URL.fullmatch(value):
         raise ValueError("must be an http(s) URL, a path beginning with / or a data:image/ URL")
     return value
@@ -80,7 +80,7 @@ Stock = Annotated[
         strict=True,
         ge=0,
         le=1_000_000_000,
-        description="what the product's page shows; inventory-service knows what can be sold",
+        description="number shown on the product page; inventory-service has the sellable stock",
         examples=[25],
     ),
     ZeroFraction,
@@ -88,7 +88,7 @@ Stock = Annotated[
 
 
 class NewProduct(BaseModel):
-    """A product to be created."""
+    """A product to create."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -103,9 +103,9 @@ class NewProduct(BaseModel):
 
 @with_config(ConfigDict(extra="forbid"))
 class ProductChanges(TypedDict, total=False):
-    """Any subset of a product's fields; what is not sent stays. Only image_url may be null."""
+    """Any subset of a product's fields; others are kept. Only image_url may be null."""
 
-    # A TypedDict holds exactly what was sent, so "not sent" and null stay two things.
+    # A TypedDict contains only the sent fields, so "not sent" differs from null.
     name: Name
     description: Description
     price: Price
@@ -161,7 +161,7 @@ class ProductView(BaseModel):
 
 
 def product_view(product: Product) -> dict[str, Any]:
-    """What `ProductView` says of a product, without validating what the database told."""
+    """Return a product as `ProductView` documents it, without validation."""
     return {
         "id": str(product.id),
         "name": product.name,
@@ -188,7 +188,7 @@ class ProductPageView(BaseModel):
 
 
 class PriceQuestion(BaseModel):
-    """Whose prices are asked for; ids that are not the catalogue's are no error."""
+    """Ids of a price lookup. Unknown ids are not an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -199,7 +199,7 @@ class PriceQuestion(BaseModel):
 
 
 class ListingView(BaseModel):
-    """The catalogue's answer about one id; price and name where the product is for sale."""
+    """Result for one id; price and name if the product is listed."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -210,7 +210,7 @@ class ListingView(BaseModel):
 
 
 class ListingsView(BaseModel):
-    """One row for each id that was asked for, in that order."""
+    """One row for each requested id, in request order."""
 
     prices: list[ListingView]
 

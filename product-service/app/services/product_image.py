@@ -1,4 +1,4 @@
-"""Pictures for a catalogue without photographs: drawn from a name, the same one each time."""
+"""Draw deterministic product images from a name."""
 
 import re
 from hashlib import sha256
@@ -43,7 +43,7 @@ def is_image_name(slug: str) -> bool:
 
 
 def draw_product(slug: str) -> str:
-    """An SVG of 600 by 600 units: a gradient, an emblem with initials, and the name."""
+    """Return an SVG of 600 by 600 units: a gradient, an emblem with initials, and the name."""
     digest = sha256(slug.encode()).digest()
     words = [word for word in slug.split("-") if word] or ["product"]
     hue = digest[0] * 360 // 256

@@ -1,4 +1,4 @@
-"""What can be done with the catalogue. Knows no request and no database."""
+"""Operations of the catalogue, independent of HTTP and the database."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from app.repositories.product_repository import PageRequest, ProductRepository
 from app.schemas.product import NewProduct, ProductChanges
 from chassis.app.conditional_requests import NO_PRECONDITIONS, Preconditions
 
-# Each lost race means that another edit of the same product was stored, so this many in a row
-# is an attack or a fault.
+# Each failed attempt means that another edit of the product was stored, so this many in a row
+# indicate an attack or a fault.
 _WRITE_ATTEMPTS = 50
-_CONTENDED = "Too many edits of this product at the same time; try again."
+_CONTENDED = "Too many concurrent edits of this product; try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,15 @@ class ProductService:
         changes: ProductChanges,
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> Product:
-        """Apply changes; two edits at the same time of different fields both stay.
+        """Apply changes. Concurrent edits of different fields are both kept.
 
-        The preconditions are checked against the state that the edit replaces: the replacement
-        fails if that state is no longer stored, and the next attempt checks the new one.
+        The preconditions are checked against the revision that the edit replaces. The replacement
+        fails if that revision is no longer stored, and the next attempt checks the new one.
 
         Raises:
             ProductNotFound: it does not exist, or was deleted during the edit.
-            PreconditionFailed: the current state is not the one that the caller requires.
-            CatalogueUnavailable: the edit lost against too many others.
+            PreconditionFailed: the current revision is not the one that the caller requires.
+            CatalogueUnavailable: too many concurrent edits were stored first.
         """
         for _ in range(_WRITE_ATTEMPTS):
             product = await self.read(product_id)
@@ -77,7 +77,7 @@ class ProductService:
     async def delete(
         self, product_id: ObjectId, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> Product:
-        """Delete a product; of several deletions at the same time one succeeds.
+        """Delete a product. One of several concurrent deletions succeeds.
 
         Checks the preconditions, and raises, as `edit` does.
         """
@@ -89,19 +89,19 @@ class ProductService:
         raise CatalogueUnavailable(_CONTENDED)
 
     async def listings(self, texts: Sequence[str]) -> list[Listing]:
-        """What the catalogue says of each text, in this order; one that is no id is unknown."""
+        """Return the listing of each id in order; invalid ids are `unknown`."""
         ids = {text: product_id_like(text) for text in texts}
         known = {product_id for product_id in ids.values() if product_id is not None}
         prices = await self._repository.list_prices(known) if known else {}
         return [_listing(text, product_id, prices) for text, product_id in ids.items()]
 
     async def search(self, text: str, limit: int) -> list[Product]:
-        """The best matches for all the words of `text`; where none has all, for any of them."""
+        """Return the best matches for all words of `text`, or for any if no product has all."""
         query = SearchQuery.parse(text)
-        if not query.words:  # nothing but accents
+        if not query.words:  # only accents
             return []
         found = {entry.id: entry for entry in await self._repository.named(query)}
-        # Whatever has its words elsewhere ranks below these: a full page needs no further look.
+        # Products with the words in other fields rank lower, so a full page is complete.
         if len(found) < limit:
             everywhere = await self._repository.mentioning(query.words, every=True)
             found |= {entry.id: entry for entry in everywhere}

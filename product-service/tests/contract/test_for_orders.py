@@ -1,4 +1,4 @@
-"""What order-service relies on, played against the real thing; and what it must never send."""
+"""Contract with order-service: the price lookup, and invalid requests."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).parents[3] / "contracts" / "http" / "prices-for-orders.j
 PRICES = "/api/products/prices"
 
 
-async def test_order_service_can_rely_on_what_the_script_says(
+async def test_responses_match_contract_of_order_service(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     ids = {}
@@ -36,19 +36,19 @@ async def test_order_service_can_rely_on_what_the_script_says(
         {"product_ids": ["x"], "more": 1},
     ],
 )  # fmt: skip
-async def test_a_question_that_cannot_be_is_422(client: httpx2.AsyncClient, question: Any) -> None:
+async def test_invalid_price_request_returns_422(client: httpx2.AsyncClient, question: Any) -> None:
     assert_problem(await client.post(PRICES, json=question), 422)
 
 
-async def test_a_hundred_ids_of_a_hundred_characters_are_answered(
+async def test_hundred_ids_of_hundred_characters_are_accepted(
     client: httpx2.AsyncClient,
 ) -> None:
-    asked = [f"{number:03}" + "漢" * 97 for number in range(100)]
-    answer = await client.post(PRICES, json={"product_ids": asked})
-    assert [row["product_id"] for row in answer.json()["prices"]] == asked
+    requested = [f"{number:03}" + "漢" * 97 for number in range(100)]
+    answer = await client.post(PRICES, json={"product_ids": requested})
+    assert [row["product_id"] for row in answer.json()["prices"]] == requested
 
 
-async def test_a_name_that_was_changed_is_told_at_once(
+async def test_price_lookup_returns_changed_name_at_once(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     product = (await client.post("/api/products", json=body(name="Lamp"))).json()
@@ -57,7 +57,7 @@ async def test_a_name_that_was_changed_is_told_at_once(
     assert answer.json()["prices"][0]["name"] == "Desk lamp"
 
 
-async def test_a_price_that_was_changed_is_told_at_once(
+async def test_price_lookup_returns_changed_price_at_once(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     product = (await client.post("/api/products", json=body(price=10))).json()
@@ -67,6 +67,6 @@ async def test_a_price_that_was_changed_is_told_at_once(
         assert answer.json()["prices"][0]["price"] == price
 
 
-async def test_the_lookup_takes_no_address_from_a_product(client: httpx2.AsyncClient) -> None:
+async def test_path_of_price_lookup_is_not_a_product_id(client: httpx2.AsyncClient) -> None:
     assert_problem(await client.get(PRICES), 400)
     assert_problem(await client.delete(PRICES), 400)

@@ -1,4 +1,4 @@
-"""Promise 53: no input of any kind causes a 5xx. Promise 55: money is exact."""
+"""Promise 53: no input causes a 5xx. Promise 55: money is exact."""
 
 import json
 from decimal import Decimal
@@ -17,7 +17,7 @@ UNKNOWN = "665f1c2e9b1d4c3a2f8e7d60"
 
 
 def body_with(field: str, raw: bytes) -> bytes:
-    """A good body but for one field, whose JSON is given as bytes."""
+    """Return a valid body with one field replaced by raw JSON."""
     good = {
         "name": b'"Lamp"',
         "description": b'""',
@@ -43,7 +43,7 @@ FIELDS = ["name", "description", "price", "category", "tags", "image_url", "stoc
 
 
 @pytest.mark.parametrize("field", FIELDS)
-async def test_promise_53_no_value_of_any_field_causes_a_5xx(
+async def test_promise_53_no_field_value_causes_a_5xx(
     client: httpx2.AsyncClient, field: str
 ) -> None:
     """Promise 53."""
@@ -89,10 +89,10 @@ async def test_promise_53_no_query_causes_a_5xx(
         assert answer.status_code in (200, 422), (query[:80], answer.text)
 
 
-async def test_promise_53_an_object_in_a_query_finds_nothing_it_should_not(
+async def test_promise_53_operators_in_query_are_treated_as_text(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
-    """Promise 53: operators in the place of values are text."""
+    """Promise 53: MongoDB operators in values are treated as text."""
     await client.post(PRODUCTS, json=body())
     for query in ('category={"$ne":""}', "category=$exists", "category=.*"):
         assert (await client.get(f"{PRODUCTS}?{query}")).json()["total"] == 0
@@ -107,7 +107,7 @@ WITH_ONE_APP = settings(
 
 @WITH_ONE_APP
 @given(cents=CENTS)
-async def test_promise_55_an_amount_comes_back_to_the_cent(
+async def test_promise_55_amount_is_returned_exactly(
     client: httpx2.AsyncClient, cents: int
 ) -> None:
     """Promise 55: through JSON, Decimal128 and back, and as a filter."""
@@ -128,7 +128,7 @@ async def test_promise_55_an_amount_comes_back_to_the_cent(
 
 @WITH_ONE_APP
 @given(cents=CENTS, more=st.integers(1, 9))
-async def test_promise_55_more_than_two_places_are_refused_not_rounded(
+async def test_promise_55_more_than_two_decimals_are_refused(
     client: httpx2.AsyncClient, cents: int, more: int
 ) -> None:
     """Promise 55."""

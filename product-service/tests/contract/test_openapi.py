@@ -1,4 +1,4 @@
-"""The API's own description: complete, and true of what the running service answers."""
+"""The OpenAPI document is complete and matches the responses of the running service."""
 
 import socket
 import threading
@@ -35,7 +35,7 @@ CALLS = {
 }
 
 
-async def test_every_call_and_every_error_is_described(client: httpx2.AsyncClient) -> None:
+async def test_every_operation_and_error_is_documented(client: httpx2.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     declared_tags = {tag["name"] for tag in document["tags"]}
     for (path, method), statuses in CALLS.items():
@@ -69,7 +69,7 @@ async def test_every_parameter_and_body_has_an_example(client: httpx2.AsyncClien
 
 @pytest.fixture(scope="module")
 def live(settings: Settings) -> Iterator[str]:
-    """The service as it is run, in a thread with a loop of its own."""
+    """Run the service in a thread with its own event loop."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         config = uvicorn.Config(create_app(settings), http="httptools", log_config=None)
@@ -83,7 +83,7 @@ def live(settings: Settings) -> Iterator[str]:
             thread.join(timeout=10)
 
 
-# From the document itself: schemathesis' loader of fixtures does not know pytest 9.2.
+# Loaded from the document: schemathesis' fixture loader does not support pytest 9.2.
 api = schemathesis.openapi.from_dict(create_app(Settings(environment="test")).openapi())
 
 
@@ -95,10 +95,8 @@ api = schemathesis.openapi.from_dict(create_app(Settings(environment="test")).op
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
-def test_promise_53_whatever_is_sent_the_answer_is_one_that_is_described(
-    case: Any, live: str
-) -> None:
-    """Promise 53, with calls made from the description: good, bad and strange ones."""
+def test_promise_53_every_response_is_documented(case: Any, live: str) -> None:
+    """Promise 53, with requests generated from the document, valid and invalid."""
     case.call_and_validate(
         base_url=live,
         checks=[
@@ -123,8 +121,8 @@ def test_promise_53_whatever_is_sent_the_answer_is_one_that_is_described(
         b"GET //api/products HTTP/1.1",
     ],
 )
-def test_promise_53_bytes_that_no_client_would_send_cause_no_5xx(live: str, line: bytes) -> None:
-    """Promise 53, below HTTP libraries."""
+def test_promise_53_malformed_requests_cause_no_5xx(live: str, line: bytes) -> None:
+    """Promise 53, with raw bytes that HTTP clients cannot send."""
     host, port = live.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -1,6 +1,6 @@
-"""Every call of the contract: its statuses, its shapes, its errors."""
+"""Every operation: status codes, response bodies and errors."""
 
-# ruff: noqa: RUF001  (letters that look like others are the subject)
+# ruff: noqa: RUF001  (confusable characters are intended)
 
 import asyncio
 from datetime import datetime
@@ -28,7 +28,7 @@ async def create(client: httpx2.AsyncClient, **body: Any) -> dict[str, Any]:
     return created
 
 
-async def test_a_created_product_is_201_and_reads_back_the_same(
+async def test_created_product_returns_201_and_is_read_unchanged(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     created = await create(client, **body())
@@ -42,7 +42,7 @@ async def test_a_created_product_is_201_and_reads_back_the_same(
     assert (await client.get(f"{PRODUCTS}/search?q=walnut")).json() == [created]
 
 
-async def test_a_read_right_after_its_201_finds_it_a_hundred_times(
+async def test_product_is_readable_right_after_201(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     for _ in range(100):
@@ -50,7 +50,9 @@ async def test_a_read_right_after_its_201_finds_it_a_hundred_times(
         assert (await client.get(f"{PRODUCTS}/{created['id']}")).json() == created
 
 
-async def test_a_page_says_what_it_is(client: httpx2.AsyncClient, body: NewBody) -> None:
+async def test_page_contains_its_number_size_and_total(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
     created = [await create(client, **body(name=f"Thing {number}")) for number in range(12)]
     newest_first = [one["id"] for one in reversed(created)]
     page = (await client.get(PRODUCTS)).json()
@@ -64,7 +66,7 @@ async def test_a_page_says_what_it_is(client: httpx2.AsyncClient, body: NewBody)
     assert (beyond["products"], beyond["total"]) == ([], 12)
 
 
-async def test_a_list_is_filtered_and_sorted(client: httpx2.AsyncClient, body: NewBody) -> None:
+async def test_list_is_filtered_and_sorted(client: httpx2.AsyncClient, body: NewBody) -> None:
     for name, price, category in [("b", 20, "Home"), ("a", 5.5, "home"), ("c", 100, "Books")]:
         await create(client, **body(name=name, price=price, category=category))
 
@@ -94,11 +96,11 @@ async def test_a_list_is_filtered_and_sorted(client: httpx2.AsyncClient, body: N
         "category=" + "x" * 101,
     ],
 )  # fmt: skip
-async def test_a_bad_list_query_is_422(client: httpx2.AsyncClient, query: str) -> None:
+async def test_invalid_list_query_returns_422(client: httpx2.AsyncClient, query: str) -> None:
     assert_problem(await client.get(f"{PRODUCTS}?{query}"), 422)
 
 
-async def test_search_answers_best_match_first(client: httpx2.AsyncClient, body: NewBody) -> None:
+async def test_search_returns_best_match_first(client: httpx2.AsyncClient, body: NewBody) -> None:
     rows: list[tuple[str, str, list[str]]] = [
         ("Fuse", "Home", ["lamp parts"]),
         ("Bulb", "Lamps", []),
@@ -142,7 +144,7 @@ async def test_search_ignores_accents_and_keeps_voicing_marks(
         assert [one["name"] for one in found] == [name], q
 
 
-async def test_a_search_takes_regex_characters_as_text(
+async def test_search_treats_regex_characters_as_text(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     await create(client, **body(name="C++ (2nd ed.) [new]"))
@@ -157,13 +159,11 @@ async def test_a_search_takes_regex_characters_as_text(
     ["", "q=", "q=%20%20", "q=" + "x" * 201, "q=%00", "q=a&limit=0", "q=a&limit=101",
      "q[$gt]=", "q=a&limit=x"],
 )  # fmt: skip
-async def test_a_bad_search_is_422(client: httpx2.AsyncClient, query: str) -> None:
+async def test_invalid_search_returns_422(client: httpx2.AsyncClient, query: str) -> None:
     assert_problem(await client.get(f"{PRODUCTS}/search?{query}"), 422)
 
 
-async def test_a_put_changes_what_it_names_and_nothing_else(
-    client: httpx2.AsyncClient, body: NewBody
-) -> None:
+async def test_put_changes_only_given_fields(client: httpx2.AsyncClient, body: NewBody) -> None:
     created = await create(client, **body())
     path = f"{PRODUCTS}/{created['id']}"
     changes: list[dict[str, Any]] = [
@@ -185,7 +185,7 @@ async def test_a_put_changes_what_it_names_and_nothing_else(
     assert found == []
 
 
-async def test_an_empty_put_is_200_and_changes_nothing(
+async def test_empty_put_returns_200_and_changes_nothing(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     created = await create(client, **body())
@@ -193,7 +193,7 @@ async def test_an_empty_put_is_200_and_changes_nothing(
     assert (answer.status_code, answer.json()) == (200, created)
 
 
-async def test_a_put_of_null_or_nonsense_is_422_and_changes_nothing(
+async def test_put_with_null_or_invalid_value_returns_422(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     created = await create(client, **body())
@@ -207,7 +207,7 @@ async def test_a_put_of_null_or_nonsense_is_422_and_changes_nothing(
     assert (await client.get(path)).json() == created
 
 
-async def test_a_deleted_product_is_gone_from_every_read(
+async def test_deleted_product_is_absent_from_every_read(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     created = await create(client, **body())
@@ -230,7 +230,7 @@ MALFORMED = ["x", "665f1c2e9b1d4c3a2f8e7d6", UNKNOWN + "0", "z" * 24, "%00", "é
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_every_call_with_an_id_is_400_when_malformed_and_404_when_unknown(
+async def test_malformed_id_returns_400_and_unknown_id_404(
     client: httpx2.AsyncClient, method: str
 ) -> None:
     content = {"price": 1} if method == "PUT" else None
@@ -240,12 +240,12 @@ async def test_every_call_with_an_id_is_400_when_malformed_and_404_when_unknown(
     assert_problem(await client.request(method, f"{PRODUCTS}/{UNKNOWN}", json=content), 404)
 
 
-async def test_an_id_may_be_written_in_capitals(client: httpx2.AsyncClient, body: NewBody) -> None:
+async def test_id_in_upper_case_is_accepted(client: httpx2.AsyncClient, body: NewBody) -> None:
     created = await create(client, **body())
     assert (await client.get(f"{PRODUCTS}/{created['id'].upper()}")).json() == created
 
 
-async def test_a_picture_is_svg_that_may_be_kept_and_can_do_no_harm(
+async def test_image_is_cacheable_svg_with_strict_csp(
     client: httpx2.AsyncClient,
 ) -> None:
     answer = await client.get(f"{PRODUCTS}/images/walnut-desk-lamp.svg")
@@ -271,7 +271,7 @@ async def test_health_metrics_and_documents_are_served(client: httpx2.AsyncClien
     assert (await client.get("/docs")).status_code == 200
 
 
-async def test_promise_54_every_error_is_a_problem(client: httpx2.AsyncClient) -> None:
+async def test_promise_54_every_error_is_a_problem_document(client: httpx2.AsyncClient) -> None:
     """Promise 54."""
     assert_problem(await client.get("/nowhere"), 404)
     assert_problem(await client.get("/api/products/"), 404)
@@ -282,7 +282,7 @@ async def test_promise_54_every_error_is_a_problem(client: httpx2.AsyncClient) -
     assert_problem(await client.post(PRODUCTS, content=b"{}"), 415)
 
 
-async def test_a_hundred_creations_at_once_are_all_there(
+async def test_hundred_concurrent_creations_are_all_stored(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     calls = (create(client, **body(name=f"Thing {number}")) for number in range(100))

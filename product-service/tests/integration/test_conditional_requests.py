@@ -71,7 +71,7 @@ async def test_write_with_stale_tag_returns_412_and_changes_nothing(
 
 
 @pytest.mark.parametrize("listed", ["{}", '"other", {}', '{},"other"', "*"])
-async def test_write_with_current_tag_is_done(
+async def test_write_with_current_tag_succeeds(
     client: httpx2.AsyncClient, lamp: httpx2.Response, listed: str
 ) -> None:
     path = path_of(lamp)
@@ -106,7 +106,7 @@ async def test_precondition_on_unknown_product_returns_404(
         assert_problem(answer, 404)
 
 
-async def test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins(
+async def test_promise_66_one_of_twenty_writers_with_same_tag_succeeds(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     """Promise 66: edits and deletions that are conditional on the same state."""
@@ -134,7 +134,7 @@ async def test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins(
             assert stored.headers["etag"] == winners[0].headers["etag"]
 
 
-async def test_deletion_without_precondition_wins_against_concurrent_edits(
+async def test_deletion_without_precondition_succeeds_despite_concurrent_edits(
     client: httpx2.AsyncClient, lamp: httpx2.Response
 ) -> None:
     path = path_of(lamp)

@@ -1,4 +1,4 @@
-"""The service and its database: indexes, outages, and many callers at the same time."""
+"""The service and its database: indexes, outages and concurrency."""
 
 import asyncio
 import secrets
@@ -23,12 +23,12 @@ UNKNOWN = "665f1c2e9b1d4c3a2f8e7d60"
 
 
 async def plan(app: FastAPI, chosen: dict[str, Any]) -> str:
-    """How the server says that it will look for something."""
+    """Return the server's query plan."""
     explained = await app.state.database.catalogue[PRODUCTS].find(chosen).explain()
     return str(explained["queryPlanner"]["winningPlan"])
 
 
-async def test_the_indexes_are_made_and_are_used(app: FastAPI, client: httpx2.AsyncClient) -> None:
+async def test_indexes_are_created_and_used(app: FastAPI, client: httpx2.AsyncClient) -> None:
     information = await app.state.database.catalogue[PRODUCTS].index_information()
     assert {index.document["name"] for index in INDEXES} <= information.keys()
     for chosen in (
@@ -41,10 +41,10 @@ async def test_the_indexes_are_made_and_are_used(app: FastAPI, client: httpx2.As
         assert "IXSCAN" in await plan(app, chosen)
 
 
-async def test_edits_of_different_fields_at_once_all_stay(
+async def test_concurrent_edits_of_different_fields_are_all_kept(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
-    """No lost update: seven fields, edited five times each, all at the same time."""
+    """No lost update: seven fields, each edited five times, all concurrently."""
     one = (await client.post("/api/products", json=body())).json()
     changes: list[dict[str, Any]] = [
         {"name": "Other"},
@@ -62,12 +62,12 @@ async def test_edits_of_different_fields_at_once_all_stay(
     stored = (await client.get(f"/api/products/{one['id']}")).json()
     for change in changes:
         assert change.items() <= stored.items()
-    # The search sees the last state, too.
+    # The search returns the last revision.
     found = (await client.get("/api/products/search", params={"q": "other garden changed"})).json()
     assert found == [stored]
 
 
-async def test_of_many_deletions_at_once_exactly_one_succeeds(
+async def test_one_of_many_concurrent_deletions_succeeds(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     one = (await client.post("/api/products", json=body())).json()
@@ -76,7 +76,7 @@ async def test_of_many_deletions_at_once_exactly_one_succeeds(
     assert sorted(answer.status_code for answer in answers) == [200] + [404] * 19
 
 
-async def test_an_edit_never_revives_a_product_that_is_deleted_meanwhile(
+async def test_concurrent_edit_does_not_restore_deleted_product(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     for _ in range(5):
@@ -87,10 +87,10 @@ async def test_an_edit_never_revives_a_product_that_is_deleted_meanwhile(
         assert_problem(await client.get(path), 404)
 
 
-async def test_a_price_asked_for_while_its_product_is_deleted_is_never_of_an_unknown_product(
+async def test_price_lookup_during_deletion_never_returns_unknown(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
-    """Unknown would let an order pass at any price."""
+    """With `unknown`, an order would be accepted at any price."""
 
     async def states(product_id: str) -> set[str]:
         seen = {"listed"}
@@ -107,10 +107,10 @@ async def test_a_price_asked_for_while_its_product_is_deleted_is_never_of_an_unk
         }
 
 
-async def test_a_deletion_that_dies_in_between_leaves_the_price_and_can_be_repeated(
+async def test_interrupted_deletion_keeps_price_and_can_be_repeated(
     app: FastAPI, client: httpx2.AsyncClient, body: NewBody
 ) -> None:
-    """The tombstone was written, the product still lives: nobody has been told that it is gone."""
+    """The tombstone was written, but the product still exists and no client received 200."""
     one = (await client.post("/api/products", json=body())).json()
     tombstone = {"_id": ObjectId(one["id"]), "name": one["name"]}
     await app.state.database.catalogue[TOMBSTONES].insert_one(tombstone)
@@ -124,7 +124,7 @@ async def listed_as(client: httpx2.AsyncClient, product_id: str) -> str:
     return str(answer.json()["prices"][0]["state"])
 
 
-# --- The database is away -------------------------------------------------------------------
+# --- Database unavailable -------------------------------------------------------------------
 
 CALLS: list[tuple[str, str, Any]] = [
     ("POST", "/api/products", True),
@@ -139,11 +139,11 @@ CALLS: list[tuple[str, str, Any]] = [
 
 @pytest.fixture(scope="module")
 async def alone() -> AsyncIterator[httpx2.AsyncClient]:
-    """The service with a database that nobody serves."""
+    """The service without a database server."""
     nowhere = Settings(
         environment="test",
         log_level="ERROR",
-        # kingfisher:ignore  made up, so that a test can look for it in logs
+        # kingfisher:ignore  a fake password that a test searches in logs
         mongodb_url="mongodb://user:secret-word@127.0.0.1:9/?directConnection=true",
         mongodb_timeout_ms=200,
     )
@@ -151,7 +151,7 @@ async def alone() -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-async def test_promise_59_without_its_database_the_service_lives_and_is_not_ready(
+async def test_promise_59_service_without_database_is_alive_and_not_ready(
     alone: httpx2.AsyncClient,
 ) -> None:
     """Promise 59."""
@@ -164,7 +164,7 @@ async def test_promise_59_without_its_database_the_service_lives_and_is_not_read
 
 
 @pytest.mark.parametrize(("method", "path", "content"), CALLS)
-async def test_without_its_database_every_call_is_a_503_that_says_when_to_retry(
+async def test_request_without_database_returns_503_with_retry_after(
     alone: httpx2.AsyncClient, body: NewBody, method: str, path: str, content: Any
 ) -> None:
     content = body() if content is True else content
@@ -173,15 +173,15 @@ async def test_without_its_database_every_call_is_a_503_that_says_when_to_retry(
     assert int(answer.headers["retry-after"]) >= 1
 
 
-async def test_malformed_calls_are_refused_as_usual_without_a_database(
+async def test_invalid_request_without_database_is_refused_as_usual(
     alone: httpx2.AsyncClient,
 ) -> None:
     assert_problem(await alone.get("/api/products/malformed"), 400)
     assert_problem(await alone.get("/api/products?page=0"), 422)
 
 
-async def test_a_service_whose_database_is_away_stops_promptly(settings: Settings) -> None:
-    """PyMongo may swallow the cancellation of what waits for a server; the service stops anyway."""
+async def test_service_without_database_stops_promptly(settings: Settings) -> None:
+    """PyMongo may swallow a cancellation during server selection; the service still stops."""
     nowhere = {"mongodb_url": "mongodb://127.0.0.1:9/?directConnection=true"}
     away = settings.model_copy(update=nowhere | {"mongodb_timeout_ms": 30})
     for _ in range(4):
@@ -195,7 +195,7 @@ async def ready(client: httpx2.AsyncClient) -> bool:
     return (await client.get("/health/ready")).status_code == 200
 
 
-async def test_a_service_that_starts_before_its_database_recovers_by_itself(
+async def test_service_started_before_database_becomes_ready(
     settings: Settings, mongo_server: Runner[MongoServer], body: NewBody
 ) -> None:
     name = f"product_test_{secrets.token_hex(6)}"
@@ -215,10 +215,10 @@ async def test_a_service_that_starts_before_its_database_recovers_by_itself(
             mongo_server.start()
 
 
-async def test_promise_59_a_database_that_hangs_shows_within_5_seconds_and_heals(
+async def test_promise_59_hanging_database_shows_in_readiness_within_5_seconds(
     client: httpx2.AsyncClient, mongo_server: Runner[MongoServer]
 ) -> None:
-    """Promise 59. A paused server accepts connections and says nothing: only deadlines help."""
+    """Promise 59. A paused server accepts connections without answering: only deadlines help."""
     mongo_server.pause()
     began = time.monotonic()
     try:
@@ -234,7 +234,7 @@ async def test_promise_59_a_database_that_hangs_shows_within_5_seconds_and_heals
     assert (await client.get("/api/products")).status_code == 200
 
 
-async def test_the_use_of_the_pool_is_shown_and_returns_to_none(
+async def test_pool_usage_metric_returns_to_zero(
     client: httpx2.AsyncClient,
 ) -> None:
     await asyncio.gather(*(client.get("/api/products") for _ in range(20)))

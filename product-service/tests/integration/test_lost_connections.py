@@ -17,7 +17,7 @@ from tests.support import assert_problem, running
 async def test_lost_database_connection_is_answered_with_503(
     settings: Settings, body: NewBody
 ) -> None:
-    """Reads and writes, each cut somewhere: success or 503, never 500."""
+    """Reads and writes with cut connections return success or 503, never 500."""
     address = urlsplit(settings.mongodb_url)
     assert address.port is not None
     async with CuttingProxy(address.port, seed=72, longest=5_000) as proxy:
@@ -41,7 +41,7 @@ async def test_lost_database_connection_is_answered_with_503(
 async def call_until(
     over: Callable[[], bool], client: httpx2.AsyncClient, body: NewBody
 ) -> set[int]:
-    """List, search and create until `over`; return the statuses of the answers."""
+    """List, search and create until `over` is set. Return the status codes."""
     statuses = set()
     while not over():
         for answer in (

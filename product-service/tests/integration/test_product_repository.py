@@ -1,4 +1,4 @@
-"""The repository on a real server, and the fake beside it: what one does, the other does."""
+"""Tests of the repository on a real server and of its fake."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -56,7 +56,7 @@ async def names(repository: ProductRepository, **request: Any) -> list[str]:
     return [one.name for one in products]
 
 
-async def test_a_product_is_read_back_as_it_was_stored(repository: ProductRepository) -> None:
+async def test_product_is_read_as_stored(repository: ProductRepository) -> None:
     stored = product(
         "Café", "9999999999.99", tags=["a", "b"], image_url="/x", description="\n\t漢😀"
     )
@@ -65,7 +65,7 @@ async def test_a_product_is_read_back_as_it_was_stored(repository: ProductReposi
     assert await repository.get(ObjectId()) is None
 
 
-async def test_many_products_come_in_the_order_that_was_asked_for(
+async def test_get_many_returns_products_in_order_of_ids(
     repository: ProductRepository,
 ) -> None:
     one, two = product("one"), product("two")
@@ -73,7 +73,7 @@ async def test_many_products_come_in_the_order_that_was_asked_for(
     assert await repository.get_many([two.id, ObjectId(), one.id]) == [two, one]
 
 
-async def test_a_state_is_replaced_only_by_its_successor(repository: ProductRepository) -> None:
+async def test_replace_succeeds_only_for_next_revision(repository: ProductRepository) -> None:
     first = product()
     await repository.add(first)
     second = first.edited({"name": "Second"}, NOON + timedelta(seconds=1))
@@ -83,7 +83,7 @@ async def test_a_state_is_replaced_only_by_its_successor(repository: ProductRepo
     assert not await repository.replace(product().edited({"name": "Unknown"}, NOON))
 
 
-async def test_what_was_removed_is_gone_but_remembered(repository: ProductRepository) -> None:
+async def test_removed_product_leaves_tombstone(repository: ProductRepository) -> None:
     gone, alive = product("gone"), product("alive")
     await add(repository, gone, alive)
     assert await repository.remove(gone, NOON)
@@ -92,14 +92,14 @@ async def test_what_was_removed_is_gone_but_remembered(repository: ProductReposi
     assert await repository.page(PageRequest()) == ([alive], 1)
     assert await repository.named(SearchQuery.parse("gone")) == []
     assert not await repository.replace(gone.edited({"name": "Zombie"}, NOON))
-    asked = [gone.id, alive.id, ObjectId()]
-    assert await repository.list_prices(asked) == {
+    requested = [gone.id, alive.id, ObjectId()]
+    assert await repository.list_prices(requested) == {
         gone.id: None,
         alive.id: ListPrice(alive.price, "alive"),
     }
 
 
-async def test_pages_are_sorted_as_asked_and_newest_first_by_default(
+async def test_pages_are_sorted_as_requested_and_newest_first_by_default(
     repository: ProductRepository,
 ) -> None:
     later = NOON + timedelta(milliseconds=1)
@@ -120,7 +120,7 @@ async def test_pages_are_sorted_as_asked_and_newest_first_by_default(
 async def test_pages_of_equal_products_never_overlap(
     repository: ProductRepository, sort: str
 ) -> None:
-    # Not stored in the order of their ids, so that only sorting by id can bring it about.
+    # Not stored in the order of the ids, so that only sorting by id gives that order.
     products = [product() for _ in range(25)]
     await add(repository, *products[::2], *products[1::2])
     seen = []
@@ -131,7 +131,7 @@ async def test_pages_of_equal_products_never_overlap(
     assert seen == sorted((one.id for one in products), reverse=sort.startswith("-"))
 
 
-async def test_filters_narrow_the_page_and_its_total(repository: ProductRepository) -> None:
+async def test_filters_apply_to_page_and_total(repository: ProductRepository) -> None:
     await add(
         repository,
         product("cheap", "9.99"),
@@ -148,7 +148,9 @@ async def test_filters_narrow_the_page_and_its_total(repository: ProductReposito
     assert (len(products), total) == (1, 2)
 
 
-async def test_candidates_come_from_name_category_and_tags(repository: ProductRepository) -> None:
+async def test_search_candidates_match_name_category_and_tags(
+    repository: ProductRepository,
+) -> None:
     shade, lamp = product("Lampshade"), product("Desk LAMP")
     torch, bulb = product("Torch", tags=["Lamp parts"]), product("Bulb", category="Lamps")
     await add(repository, shade, lamp, torch, bulb, product("Chair"))
@@ -175,7 +177,7 @@ async def test_regex_characters_are_text(repository: ProductRepository, text: st
     assert [entry.id for entry in found] == [literal.id]
 
 
-async def test_products_are_found_by_parts_of_words_however_common(
+async def test_products_are_found_by_rare_and_common_parts_of_words(
     repository: ProductRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lamp, torch = product("Desk lamp"), product("Torch", tags=["Headlamps"])
@@ -193,7 +195,7 @@ async def test_products_are_found_by_parts_of_words_however_common(
             assert {entry.id for entry in found} == expected, (many, words, every)
 
 
-async def test_a_new_name_is_found_by_its_parts_and_the_old_one_is_not(
+async def test_changed_name_is_found_by_parts_and_old_name_is_not(
     repository: ProductRepository,
 ) -> None:
     lamp = product("Lamp")
@@ -204,10 +206,10 @@ async def test_a_new_name_is_found_by_its_parts_and_the_old_one_is_not(
     assert await repository.mentioning(["am"], every=True) == []
 
 
-async def test_products_of_an_earlier_version_are_folded_again_at_start(
+async def test_products_of_earlier_version_are_refolded_at_start(
     app: FastAPI, settings: Settings, client: httpx2.AsyncClient
 ) -> None:
-    """Their stored search fields are those of the version that made them."""
+    """Stored search fields are those of the version that wrote them."""
     catalogue = app.state.database.catalogue
     real = MongoProductRepository(catalogue, seconds=2.5)
     bread, tea = product("Smørrebrød Kniv", category="Køkken"), product("バス時刻表")

@@ -103,7 +103,7 @@ async def assert_same_pages(both: Catalogues, requests: Sequence[PageRequest]) -
 
 
 async def test_lists_with_every_filter_and_order(catalogues: Catalogues) -> None:
-    """Each bound is met exactly by some products, and lies just beside the others."""
+    """Each bound equals the price of some products and is next to that of others."""
     bounds = [None, *PRICES, *(price + CENT for price in PRICES[1:3])]
     filters = [
         (category, low, high)
@@ -142,7 +142,7 @@ def ids(entries: Collection[SearchEntry]) -> list[ObjectId]:
 
 
 async def test_search_candidates(catalogues: Catalogues, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an index of words, and with a regular expression for parts of very many words."""
+    """With the word index, and with a regular expression for parts of very many words."""
     parts = ["lamp", "la", "mp", "e", "re", "ハ", "バ", "c++", "(2", "wi-fi", "fi", "none", "home"]
     texts = [*parts, *(" ".join(catalogues.random.sample(parts, k=2)) for _ in range(30))]
     for text in texts:
@@ -160,15 +160,15 @@ async def test_lookups_by_id(catalogues: Catalogues) -> None:
     real, oracle, pick = catalogues.real, catalogues.oracle, catalogues.random
     every = [one.id for one in (*catalogues.living, *catalogues.removed)]
     for size in (1, 2, 10, 100):
-        asked = [*pick.sample(every, k=min(size, len(every))), ObjectId()]
-        assert await real.get_many(asked) == await oracle.get_many(asked)
-        assert await real.list_prices(asked) == await oracle.list_prices(asked)
-        for product_id in asked[:10]:
+        requested = [*pick.sample(every, k=min(size, len(every))), ObjectId()]
+        assert await real.get_many(requested) == await oracle.get_many(requested)
+        assert await real.list_prices(requested) == await oracle.list_prices(requested)
+        for product_id in requested[:10]:
             assert await real.get(product_id) == await oracle.get(product_id)
 
 
 async def test_guarded_writes(catalogues: Catalogues) -> None:
-    """A write of an outdated state finds nothing, although its id is stored."""
+    """A write of an outdated revision changes nothing, although its id is stored."""
     for product in catalogues.living[:10]:
         for stale in (product, replace(product, revision=product.revision + 5)):
             assert not await catalogues.real.replace(stale)
@@ -176,7 +176,9 @@ async def test_guarded_writes(catalogues: Catalogues) -> None:
         assert await catalogues.real.get(product.id) == product
 
 
-async def test_refolding_finds_exactly_the_outdated(catalogues: Catalogues, app: FastAPI) -> None:
+async def test_refolding_selects_only_outdated_products(
+    catalogues: Catalogues, app: FastAPI
+) -> None:
     stored = app.state.database.catalogue[PRODUCTS]
     before = await stored.find().sort("_id", 1).to_list()
     for number, product in enumerate(catalogues.living[:20]):

@@ -1,4 +1,4 @@
-"""The connections' gauge, told as the driver tells it."""
+"""The gauge of connections in use, with events of the driver."""
 
 from prometheus_client import CollectorRegistry
 from pymongo.monitoring import ConnectionCheckedInEvent, ConnectionCheckedOutEvent
@@ -9,7 +9,7 @@ from app.metrics import PoolUse
 ADDRESS = ("localhost", 27017)
 
 
-def test_connections_count_from_being_taken_to_being_given_back() -> None:
+def test_connections_in_use_are_counted_between_checkout_and_checkin() -> None:
     registry = CollectorRegistry()
     use = PoolUse(Settings(), registry)
     for number in (1, 2):

@@ -1,4 +1,4 @@
-"""The rules of the catalogue, on a catalogue in memory."""
+"""Rules of the catalogue, with the in-memory repository."""
 
 import asyncio
 from collections.abc import Iterator
@@ -32,11 +32,11 @@ def new(body: NewBody) -> NewProduct:
     return NewProduct.model_validate(body())
 
 
-def test_the_time_has_no_more_digits_than_the_database_keeps() -> None:
+def test_now_has_millisecond_precision() -> None:
     assert all(now().microsecond % 1_000 == 0 for _ in range(20))
 
 
-async def test_an_edit_moves_updated_at_and_nothing_that_was_not_named(
+async def test_edit_changes_updated_at_and_given_fields_only(
     repository: FakeProductRepository, new: NewProduct
 ) -> None:
     times: Iterator[datetime] = iter([NOON, NOON + timedelta(seconds=1)])
@@ -48,7 +48,7 @@ async def test_an_edit_moves_updated_at_and_nothing_that_was_not_named(
     assert await service.read(before.id) == after
 
 
-async def test_a_clock_that_is_behind_does_not_turn_updated_at_back(
+async def test_edit_with_clock_behind_does_not_decrease_updated_at(
     repository: FakeProductRepository, new: NewProduct
 ) -> None:
     times = iter([NOON, NOON - timedelta(hours=1)])
@@ -57,19 +57,19 @@ async def test_a_clock_that_is_behind_does_not_turn_updated_at_back(
     assert (await service.edit(product.id, {"name": "Other"})).updated_at == NOON
 
 
-async def test_an_edit_of_nothing_changes_nothing(service: ProductService, new: NewProduct) -> None:
+async def test_empty_edit_changes_nothing(service: ProductService, new: NewProduct) -> None:
     product = await service.create(new)
     assert await service.edit(product.id, {}) == product
 
 
-async def test_an_unknown_product_is_not_found_by_any_call(service: ProductService) -> None:
+async def test_unknown_product_raises_not_found(service: ProductService) -> None:
     unknown = ObjectId()
     for call in (service.read(unknown), service.edit(unknown, {}), service.delete(unknown)):
         with pytest.raises(ProductNotFound):
             await call
 
 
-async def test_of_many_edits_at_once_none_is_lost(service: ProductService, new: NewProduct) -> None:
+async def test_concurrent_edits_are_all_applied(service: ProductService, new: NewProduct) -> None:
     product = await service.create(new)
     await asyncio.gather(
         service.edit(product.id, {"name": "Other"}),
@@ -81,7 +81,7 @@ async def test_of_many_edits_at_once_none_is_lost(service: ProductService, new: 
     assert stored.revision == 4
 
 
-async def test_an_edit_that_always_comes_too_late_gives_up_with_a_503(new: NewProduct) -> None:
+async def test_edit_under_constant_contention_returns_503(new: NewProduct) -> None:
     class Contended(FakeProductRepository):
         async def replace(self, product: Product) -> bool:
             return False
@@ -92,7 +92,7 @@ async def test_an_edit_that_always_comes_too_late_gives_up_with_a_503(new: NewPr
         await service.edit(product.id, {"name": "Other"})
 
 
-async def test_of_two_deletions_at_once_one_succeeds(
+async def test_one_of_two_concurrent_deletions_succeeds(
     service: ProductService, repository: FakeProductRepository, new: NewProduct
 ) -> None:
     product = await service.create(new)
@@ -103,22 +103,22 @@ async def test_of_two_deletions_at_once_one_succeeds(
     assert await repository.list_prices([product.id]) == {product.id: None}
 
 
-async def test_the_price_of_each_id_is_told_and_what_is_no_id_is_unknown(
+async def test_listings_return_price_of_each_id_and_unknown_for_others(
     service: ProductService, body: NewBody
 ) -> None:
     lamp, gone = [await service.create(NewProduct.model_validate(body())) for _ in range(2)]
     await service.delete(gone.id)
     spellings = (str(lamp.id), str(lamp.id).upper(), f" {lamp.id}")
     never = ("gift-card", str(ObjectId()), f"{lamp.id}0", "\u0660" * 24)
-    asked = [*never, str(gone.id), *spellings]
-    assert await service.listings(asked) == [
+    requested = [*never, str(gone.id), *spellings]
+    assert await service.listings(requested) == [
         *(Listing(text, "unknown") for text in never),
         Listing(str(gone.id), "deleted"),
         *(Listing(text, "listed", lamp.price, lamp.name) for text in spellings),
     ]
 
 
-async def test_search_looks_for_any_word_only_when_no_product_has_all(
+async def test_search_matches_any_word_only_if_no_product_has_all(
     service: ProductService, body: NewBody
 ) -> None:
     for name in ("Red lamp", "Red chair", "Blue lamp"):

@@ -1,4 +1,4 @@
-"""What a product may look like, and what is refused."""
+"""Validation of products."""
 
 import json
 from datetime import UTC, datetime
@@ -69,7 +69,7 @@ REFUSED: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), REFUSED)
-def test_a_bad_value_is_refused_in_a_new_product_and_in_a_change(
+def test_invalid_value_is_refused_on_create_and_change(
     body: NewBody, field: str, value: Any
 ) -> None:
     with pytest.raises(ValidationError):
@@ -98,17 +98,17 @@ def test_a_bad_value_is_refused_in_a_new_product_and_in_a_change(
         ("stock_quantity", 0),
     ],
 )
-def test_a_good_value_is_kept_as_it_is(body: NewBody, field: str, value: Any) -> None:
+def test_valid_value_is_unchanged(body: NewBody, field: str, value: Any) -> None:
     assert getattr(NewProduct.model_validate(body(**{field: value})), field) == value
     assert CHANGES.validate_python({field: value}) == {field: value}
 
 
-def test_tags_are_trimmed_and_said_once(body: NewBody) -> None:
+def test_tags_are_trimmed_and_deduplicated(body: NewBody) -> None:
     new = NewProduct.model_validate(body(tags=[" lamp ", "oak", "lamp"]))
     assert new.tags == ["lamp", "oak"]
 
 
-def test_tags_and_image_may_be_left_out_and_nothing_else(body: NewBody) -> None:
+def test_only_tags_and_image_are_optional(body: NewBody) -> None:
     for field in ("tags", "image_url"):
         NewProduct.model_validate({k: v for k, v in body().items() if k != field})
     for field in ("name", "description", "price", "category", "stock_quantity"):
@@ -116,12 +116,12 @@ def test_tags_and_image_may_be_left_out_and_nothing_else(body: NewBody) -> None:
             NewProduct.model_validate({k: v for k, v in body().items() if k != field})
 
 
-def test_a_change_holds_exactly_what_was_sent() -> None:
+def test_change_contains_only_sent_fields() -> None:
     assert CHANGES.validate_python({}) == {}
     assert CHANGES.validate_python({"image_url": None}) == {"image_url": None}
 
 
-def test_a_view_shows_times_to_the_millisecond_and_money_as_a_number(body: NewBody) -> None:
+def test_view_has_millisecond_times_and_numeric_price(body: NewBody) -> None:
     moment = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
     new = NewProduct.model_validate(body(price=Decimal("9999999999.99")))
     product = Product(**new.model_dump(), created_at=moment, updated_at=moment)
@@ -141,7 +141,7 @@ def test_a_view_shows_times_to_the_millisecond_and_money_as_a_number(body: NewBo
         {"description": "Two\nlines\twith a tab"},
     ],
 )
-def test_what_is_written_without_validating_is_what_the_documented_view_says(
+def test_unvalidated_response_equals_documented_view(
     body: NewBody, changes: dict[str, Any]
 ) -> None:
     moment = datetime(2026, 11, 23, 9, 30, 0, 125_000, tzinfo=UTC)

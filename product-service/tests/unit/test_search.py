@@ -1,4 +1,4 @@
-"""How text is compared, and which of two matches is the better one."""
+"""Text folding and ranking."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def assert_ranked(text: str, *best_first: SearchEntry) -> None:
     assert rank(query, reversed(best_first)) == expected
 
 
-def test_the_better_place_of_a_word_wins() -> None:
+def test_better_place_of_word_ranks_first() -> None:
     assert_ranked(
         "lamp",
         entry("Lamp"),
@@ -35,7 +35,7 @@ def test_the_better_place_of_a_word_wins() -> None:
     )
 
 
-def test_a_name_with_all_words_beats_words_scattered_over_the_fields() -> None:
+def test_name_with_all_words_ranks_before_words_in_several_fields() -> None:
     assert_ranked(
         "red lamp",
         entry("Red lamp"),
@@ -46,20 +46,20 @@ def test_a_name_with_all_words_beats_words_scattered_over_the_fields() -> None:
     )
 
 
-def test_more_of_the_words_beat_a_better_place_for_one() -> None:
+def test_more_matching_words_rank_before_better_place() -> None:
     assert_ranked(
         "red desk zeppelin", entry("Torch", "desks", "infrared"), entry("Red"), entry("Something")
     )
 
 
-def test_a_tag_of_several_words_counts_as_a_tag() -> None:
+def test_tag_of_several_words_matches_as_tag() -> None:
     query = "noise cancelling"
     assert_ranked(
         query, entry("Buds", "x", "noise cancelling"), entry("Fan", "x", "noise", "cancelling fan")
     )
 
 
-def test_equal_matches_stand_in_a_fixed_order_shorter_names_first() -> None:
+def test_equal_matches_are_ordered_by_shorter_name() -> None:
     assert_ranked("lamp", entry("Oak lamp"), entry("Desk lamp"), entry("Wall lamp"))
 
 
@@ -80,27 +80,27 @@ def test_equal_matches_stand_in_a_fixed_order_shorter_names_first() -> None:
         ("ﾊﾞｽ", "バス"),
     ],
 )
-def test_case_accents_and_kinds_of_space_do_not_matter(one: str, other: str) -> None:
+def test_fold_ignores_case_accents_and_kind_of_space(one: str, other: str) -> None:
     assert fold(one) == fold(other)
 
 
 @pytest.mark.parametrize(("one", "other"), [("バス", "ハス"), ("한", "하"), ("קָמץ", "קמץ")])
-def test_letters_of_other_scripts_keep_their_marks(one: str, other: str) -> None:
+def test_fold_keeps_marks_of_other_scripts(one: str, other: str) -> None:
     assert fold(one) != fold(other)
     assert not fold(one).startswith(fold(other))
 
 
 @given(st.text(max_size=60))
-def test_folding_twice_is_folding_once(text: str) -> None:
+def test_fold_is_idempotent(text: str) -> None:
     assert fold(fold(text)) == fold(text)
     assert "\n" not in fold(text)
 
 
-def test_words_with_a_hyphen_are_one_word_and_its_halves() -> None:
+def test_hyphenated_word_gives_word_and_its_parts() -> None:
     assert whole_words("wi-fi (dual)") == {"wi-fi", "(dual)", "wi", "fi", "dual"}
 
 
-def test_a_query_is_split_into_few_words_without_repetition() -> None:
+def test_query_has_bounded_number_of_distinct_words() -> None:
     assert SearchQuery.parse(" Red,  red LAMP ").words == ("red", "lamp")
     assert SearchQuery.parse(", ;").words == (",", ";")
     assert len(SearchQuery.parse(" ".join(map(str, range(90)))).words) == MAX_WORDS
@@ -111,7 +111,7 @@ TEXT: Any = st.text(alphabet="abAB é.*+\\", min_size=1, max_size=8)
 
 
 @given(st.lists(st.tuples(TEXT, TEXT, TEXT), max_size=8), TEXT.filter(str.strip))
-def test_ranking_loses_and_adds_nothing(rows: list[tuple[str, str, str]], text: str) -> None:
+def test_rank_returns_each_entry_once(rows: list[tuple[str, str, str]], text: str) -> None:
     entries = [entry(*row) for row in rows]
     ranked = rank(SearchQuery.parse(text), entries)
     assert sorted(ranked) == sorted(one.id for one in entries)

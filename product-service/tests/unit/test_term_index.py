@@ -1,4 +1,4 @@
-"""Which words have something in the midst of them, and how soon a new word is known."""
+"""Searching words by their parts, and refreshing the word list."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from app.repositories.term_index import _FRESH, Vocabulary
 
 
 class Catalogue:
-    """Words that a test changes, and a clock that it moves."""
+    """A fake catalogue with words and a clock that the test controls."""
 
     def __init__(self) -> None:
         self.words = {"lamp", "lampshade", "chair"}
@@ -38,7 +38,7 @@ def vocabulary(catalogue: Catalogue) -> Vocabulary:
 
 
 async def being_read(vocabulary: Vocabulary, catalogue: Catalogue) -> asyncio.Task[set[str]]:
-    """A question that waits for the words, which the catalogue has told and not yet sent."""
+    """Start a search whose read has been answered but not returned yet."""
     catalogue.open.clear()
     asking = asyncio.create_task(vocabulary.containing("lamp"))
     async with asyncio.timeout(5):
@@ -47,13 +47,13 @@ async def being_read(vocabulary: Vocabulary, catalogue: Catalogue) -> asyncio.Ta
     return asking
 
 
-async def test_words_are_found_by_any_part(vocabulary: Vocabulary) -> None:
+async def test_words_are_found_by_part(vocabulary: Vocabulary) -> None:
     assert await vocabulary.containing("amp") == {"lamp", "lampshade"}
     assert await vocabulary.containing("chair") == {"chair"}
     assert await vocabulary.containing("sofa") == set()
 
 
-async def test_what_others_stored_is_known_a_little_later(
+async def test_words_of_other_replicas_are_found_after_refresh(
     vocabulary: Vocabulary, catalogue: Catalogue
 ) -> None:
     await vocabulary.containing("lamp")
@@ -65,40 +65,36 @@ async def test_what_others_stored_is_known_a_little_later(
     assert "headlamp" in await vocabulary.containing("lamp")
 
 
-async def test_what_was_stored_here_is_known_at_once(
-    vocabulary: Vocabulary, catalogue: Catalogue
-) -> None:
+async def test_own_words_are_found_at_once(vocabulary: Vocabulary, catalogue: Catalogue) -> None:
     await vocabulary.containing("lamp")
     vocabulary.add(["headlamp"])
     assert "headlamp" in await vocabulary.containing("lamp")
     assert catalogue.reads == 1
-    catalogue.time += _FRESH + 1  # its product has been deleted since, let us say
+    catalogue.time += _FRESH + 1  # as if its product had been deleted
     assert "headlamp" not in await vocabulary.containing("lamp")
 
 
-async def test_what_is_stored_while_words_are_read_is_not_lost(
+async def test_words_added_during_read_are_kept(
     vocabulary: Vocabulary, catalogue: Catalogue
 ) -> None:
     asking = await being_read(vocabulary, catalogue)
-    vocabulary.add(["headlamp"])  # too late for the answer that is under way
+    vocabulary.add(["headlamp"])  # too late for the read in progress
     catalogue.open.set()
     assert "headlamp" in await asking
 
 
-async def test_a_failure_loses_no_word(vocabulary: Vocabulary, catalogue: Catalogue) -> None:
+async def test_failed_read_keeps_words(vocabulary: Vocabulary, catalogue: Catalogue) -> None:
     await vocabulary.containing("lamp")
     vocabulary.add(["headlamp"])
     catalogue.time += _FRESH + 1
     catalogue.fails = True
     with pytest.raises(ConnectionError):
         await vocabulary.containing("lamp")
-    catalogue.time -= _FRESH + 1  # what was read before is still good
+    catalogue.time -= _FRESH + 1  # the previous read is still fresh
     assert "headlamp" in await vocabulary.containing("lamp")
 
 
-async def test_who_waited_for_a_reading_does_not_read_again(
-    vocabulary: Vocabulary, catalogue: Catalogue
-) -> None:
+async def test_waiting_callers_share_one_read(vocabulary: Vocabulary, catalogue: Catalogue) -> None:
     first = await being_read(vocabulary, catalogue)
     second = asyncio.create_task(vocabulary.containing("lamp"))
     await asyncio.sleep(0)

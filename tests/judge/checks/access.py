@@ -1,13 +1,13 @@
-"""Who saw what."""
+"""Checks of authorization."""
 
-from tests.judge.checks.trial import Finding, Trial
+from tests.judge.checks.run_data import Finding, RunData
 from tests.judge.history import Kind
 
 
-def nobody_saw_anothers(trial: Trial) -> Finding:
-    """Promise 48, under faults: lists and orders show the caller's own, and spies see nothing."""
+def no_foreign_orders_visible(run_data: RunData) -> Finding:
+    """Promise 48, under faults: customers read only their own orders."""
     found = Finding()
-    for attempt in trial.history.of(Kind.LIST, Kind.READ, Kind.SPY):
+    for attempt in run_data.history.by_kind(Kind.LIST, Kind.READ, Kind.SPY):
         own = {f"{attempt.caller}@example.com"}
         found.require(
             set(attempt.owners) <= own, f"{attempt.caller} saw orders of {attempt.owners}"
@@ -17,9 +17,9 @@ def nobody_saw_anothers(trial: Trial) -> Finding:
     return found
 
 
-def no_valid_token_refused(trial: Trial) -> Finding:
-    """Promise 42, under faults: everybody here has a good token."""
+def no_valid_token_refused(run_data: RunData) -> Finding:
+    """Promise 42, under faults: all requests have a valid token."""
     found = Finding()
-    for attempt in trial.history.attempts:
-        found.require(attempt.status != 401, f"a good token was refused: {attempt.kind}")
+    for attempt in run_data.history.attempts:
+        found.require(attempt.status != 401, f"a valid token was refused: {attempt.kind}")
     return found

@@ -1,22 +1,23 @@
-"""Events: a committed order is on its topic, an order that never stood is not."""
+"""Checks of events: every committed event is on its topic, and no other."""
 
 from collections import Counter, defaultdict
 
-from tests.judge.checks.trial import Finding, Trial
+from tests.judge.checks.run_data import Finding, RunData
 from tests.judge.evidence import EVENTS, Record
 
 _OF_ORDERS = ("order-placed", "order-cancelled")
 
 
-def committed_if_and_only_if_published(trial: Trial) -> Finding:
-    """Promise 16: outbox and topic hold the same events, and each standing order has its own."""
-    found, state = Finding(), trial.state
+def committed_if_and_only_if_published(run_data: RunData) -> Finding:
+    """Promise 16: outbox and topic contain the same events, and each confirmed order has one."""
+    found, state = Finding(), run_data.state
     published = {(record.topic, record.event_id) for record in state.records if record.event_id}
     written = {(row.topic, row.event_id) for row in state.outbox}
     for row in state.outbox:
         found.require(row.published, f"{row.topic} {row.event_id} is not published")
         found.require(
-            (row.topic, row.event_id) in published, f"{row.topic} {row.event_id} is not there"
+            (row.topic, row.event_id) in published,
+            f"{row.topic} {row.event_id} is not on the topic",
         )
     for topic, event_id in published:
         if topic in (*_OF_ORDERS, "inventory-low"):
@@ -25,15 +26,15 @@ def committed_if_and_only_if_published(trial: Trial) -> Finding:
     for order in state.orders:
         if order.stands:
             count = placed[order.id]
-            found.require(count == 1, f"order {order.id} stands, with {count} order-placed events")
+            found.require(count == 1, f"confirmed order {order.id} has {count} order-placed events")
     return found
 
 
-def in_order_for_each_aggregate(trial: Trial) -> Finding:
-    """Promise 19: on each partition the first deliveries of a key's events are in their order."""
+def in_order_for_each_aggregate(run_data: RunData) -> Finding:
+    """Promise 19: the first deliveries of a key's events are on one partition and in order."""
     found = Finding()
-    written = {(row.topic, row.event_id): row.seq for row in trial.state.outbox}
-    for records in _by_aggregate(trial).values():
+    written = {(row.topic, row.event_id): row.seq for row in run_data.state.outbox}
+    for records in _by_aggregate(run_data).values():
         partitions = {record.partition for record in records}
         found.require(len(partitions) == 1, f"{records[0].key} is on partitions {partitions}")
         sequence: list[int] = []
@@ -47,26 +48,26 @@ def in_order_for_each_aggregate(trial: Trial) -> Finding:
     return found
 
 
-def _by_aggregate(trial: Trial) -> dict[tuple[str, str], list[Record]]:
+def _by_aggregate(run_data: RunData) -> dict[tuple[str, str], list[Record]]:
     found: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in trial.state.records:
+    for record in run_data.state.records:
         if record.topic in EVENTS and record.event_id:
             found[(record.topic, record.key)].append(record)
     return found
 
 
-def dead_letters_are_explained(trial: Trial) -> Finding:
-    """Promises 25 and 64: an unreadable message is a dead letter. So is an event whose mail the
-    mail server refused for its content, and no other event."""
-    found = Finding(looked_at=1)  # that nothing else was put aside
-    letters = [record for record in trial.state.records if record.topic.endswith(".dlq")]
-    values = {record.value for record in letters}
-    for value in trial.poison:
-        found.require(value in values, f"{value!r} is no dead letter")
-    for record in letters:
-        refused = bool(record.event_id) and trial.may_be_undeliverable(record.key)
+def dead_letters_are_explained(run_data: RunData) -> Finding:
+    """Promises 25 and 64: invalid messages are dead-lettered, and of the valid events only those
+    whose mail the server refused because of its content."""
+    found = Finding(looked_at=1)  # no unexplained dead letter
+    dead_letters = [record for record in run_data.state.records if record.topic.endswith(".dlq")]
+    values = {record.value for record in dead_letters}
+    for value in run_data.poison:
+        found.require(value in values, f"{value!r} is not a dead letter")
+    for record in dead_letters:
+        refused = bool(record.event_id) and run_data.may_be_undeliverable(record.key)
         found.require(
-            record.value in trial.poison or refused,
-            f"a good event is a dead letter: {record.value[:200]!r}",
+            record.value in run_data.poison or refused,
+            f"a valid event is a dead letter: {record.value[:200]!r}",
         )
     return found

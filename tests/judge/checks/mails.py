@@ -1,45 +1,45 @@
-"""Mails: one for each event. Some may be doubled, as SMTP cannot rule out; they are counted."""
+"""Checks of mails: one per event. Duplicates are counted, because SMTP cannot exclude them."""
 
 from collections import Counter
 
-from tests.judge.checks.trial import Finding, Trial
+from tests.judge.checks.run_data import Finding, RunData
 from tests.judge.evidence import MAILED_AS
 
 
-def one_confirmation_each(trial: Trial) -> Finding:
-    """Promises 23 and 24: every order that was ever confirmed has its mail, and one."""
-    return _one_each(trial, "confirmation", "order-placed")
+def one_confirmation_each(run_data: RunData) -> Finding:
+    """Promises 23 and 24: every order that was confirmed has exactly one confirmation mail."""
+    return _one_each(run_data, "confirmation", "order-placed")
 
 
-def one_cancellation_each(trial: Trial) -> Finding:
-    """The same of orders that were cancelled after they had stood."""
-    return _one_each(trial, "cancellation", "order-cancelled")
+def one_cancellation_each(run_data: RunData) -> Finding:
+    """Every order that was cancelled after its confirmation has exactly one cancellation mail."""
+    return _one_each(run_data, "cancellation", "order-cancelled")
 
 
-def one_follow_up_each(trial: Trial) -> Finding:
-    """Promise 29: the personal mail too, whatever became of ai-service meanwhile."""
-    return _one_each(trial, "follow-up", "order-placed")
+def one_follow_up_each(run_data: RunData) -> Finding:
+    """Promise 29: every order has one follow-up mail, despite faults of ai-service."""
+    return _one_each(run_data, "follow-up", "order-placed")
 
 
-def doubled(trial: Trial) -> int:
-    """Mails of all kinds that came more than once."""
+def doubled(run_data: RunData) -> int:
+    """Return the number of duplicate mails of all kinds."""
     counts = Counter(
-        (mail.kind, mail.order_number) for mail in trial.state.mails if mail.order_number
+        (mail.kind, mail.order_number) for mail in run_data.state.mails if mail.order_number
     )
     return sum(count - 1 for count in counts.values())
 
 
-def _one_each(trial: Trial, kind: str, topic: str) -> Finding:
-    """A mail of this kind for each event of the topic; or a dead letter, if it was refused."""
+def _one_each(run_data: RunData, kind: str, topic: str) -> Finding:
+    """Each event of the topic has one mail of this kind, or a dead letter if it was refused."""
     found = Finding()
-    wanted = {row.key for row in trial.state.outbox if row.topic == topic}
-    orders = {order.number: order for order in trial.state.orders if order.id in wanted}
-    mails = [mail for mail in trial.state.mails if mail.kind == kind]
+    expected = {row.key for row in run_data.state.outbox if row.topic == topic}
+    orders = {order.number: order for order in run_data.state.orders if order.id in expected}
+    mails = [mail for mail in run_data.state.mails if mail.kind == kind]
     counts = Counter(mail.order_number for mail in mails)
     refused = {
         record.key
-        for record in trial.state.records
-        if record.topic == f"{MAILED_AS[kind]}.dlq" and trial.may_be_undeliverable(record.key)
+        for record in run_data.state.records
+        if record.topic == f"{MAILED_AS[kind]}.dlq" and run_data.may_be_undeliverable(record.key)
     }
     for number, order in orders.items():
         arrived = counts[number] >= 1 or order.id in refused
@@ -49,12 +49,12 @@ def _one_each(trial: Trial, kind: str, topic: str) -> Finding:
         recipient = order_or_none.email if order_or_none else "nobody"
         found.require(
             mail.recipient == recipient,
-            f"the {kind} of {mail.order_number} is for {recipient} and went to {mail.recipient}",
+            f"the {kind} of {mail.order_number} for {recipient} was sent to {mail.recipient}",
         )
     extra = sum(count - 1 for count in counts.values())
-    if doubled(trial) > trial.smtp_windows and extra:
+    if doubled(run_data) > run_data.smtp_windows and extra:
         found.violations.append(
-            f"{extra} {kind} mails came twice; all kinds together {doubled(trial)},"
-            f" and the faults explain {trial.smtp_windows}"
+            f"{extra} {kind} duplicate mails; in total {doubled(run_data)},"
+            f" of at most {run_data.smtp_windows}"
         )
     return found

@@ -1,4 +1,4 @@
-"""What the checks are given, and what they give back."""
+"""Input and output of the checks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from tests.judge.plan import MARKER
 
 
 @dataclass(slots=True)
-class Trial:
-    """One run, when it is over.
+class RunData:
+    """Data of a finished run.
 
     Attributes:
-        initial: pieces of each product at the beginning.
-        faults: what was broken, and when.
-        smtp_windows: how many mails may be doubled (docs/order-flow.md).
-        poison: values put on topics that nobody can read.
+        initial: initial stock of each product.
+        faults: injected faults.
+        smtp_windows: number of mails that may be duplicates (docs/order-flow.md).
+        poison: invalid messages that were published.
         refuses_content: the mail server refused mails with the marker word for some time.
-        unsettled: what was still to be done when waiting ended; empty if nothing was.
+        unsettled: remaining work at the timeout; empty if all was finished.
     """
 
     history: History
@@ -33,19 +33,19 @@ class Trial:
 
     def may_be_undeliverable(self, order_id: str) -> bool:
         """Return True if the mail server may have refused the order's mails permanently."""
-        marked = {order.id for order in self.state.orders if MARKER in order.wish}
+        marked = {order.id for order in self.state.orders if MARKER in order.intent}
         return self.refuses_content and order_id in marked
 
 
 @dataclass(slots=True)
 class Finding:
-    """How many things a check has looked at, and what is wrong with which."""
+    """Number of checked items, and the violations found."""
 
     looked_at: int = 0
     violations: list[str] = field(default_factory=list)
 
     def require(self, true: bool, violation: str) -> None:
-        """Count one thing, and note the violation unless it is true."""
+        """Count one checked item, and record the violation if it is not true."""
         self.looked_at += 1
         if not true:
             self.violations.append(violation)

@@ -1,4 +1,4 @@
-"""Promise 61: one trial with a fixed seed, a minute long, on a fleet of its own."""
+"""Promise 61: one run of a minute with a fixed seed, on its own fleet."""
 
 from tests.judge.report import summary
 from tests.judge.run import Options, run
@@ -7,7 +7,7 @@ from tests.judge.target import EmbeddedFleet
 SEED = 7
 
 
-async def test_promise_61_a_minute_of_faults_leaves_everything_right() -> None:
+async def test_promise_61_one_minute_of_faults_leaves_correct_state() -> None:
     target = EmbeddedFleet(SEED)
     try:
         await target.up()
@@ -16,4 +16,4 @@ async def test_promise_61_a_minute_of_faults_leaves_everything_right() -> None:
         await target.remove()
     print(summary(result))
     assert result.passed, summary(result)
-    assert sum(done.hit for done in result.trial.faults) >= 10
+    assert sum(done.hit for done in result.run_data.faults) >= 10

@@ -147,7 +147,7 @@ def domain_words(source: str) -> Iterator[str]:
         for text in _texts(node):
             if text in foreign:
                 continue
-            words = {word.lower() for word in _WORD.findall(text.replace("ORDER BY", ""))}
+            words = {word.lower() for word in _WORD.findall(re.sub(r"ORDER BY|order_by", "", text))}
             for word in sorted(words & DOMAIN):
                 yield f"{getattr(node, 'lineno', 0)}: {word} in {text!r}"
 

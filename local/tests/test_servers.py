@@ -22,7 +22,7 @@ from fleet.processes.program import run_async
 from fleet.processes.runner import Runner
 from fleet.servers.kafka import KafkaServer
 from fleet.servers.mongo import MongoServer
-from fleet.servers.postgres import PostgresServer
+from fleet.servers.postgres import PostgresServer, ensure_databases
 from fleet.servers.tansu_workaround import Connection, text
 from fleet.servers.valkey import ValkeyServer
 from fleet.topics import TOPICS
@@ -43,7 +43,8 @@ def test_postgres_url_is_an_empty_database(postgres_url: str) -> None:
 def test_postgres_keeps_committed_rows_after_kill(
     postgres_server: Runner[PostgresServer],
 ) -> None:
-    url = postgres_server.program.create_database("kept")
+    run_async(ensure_databases(postgres_server.program.url("postgres"), ["kept"]))
+    url = postgres_server.program.url("kept")
 
     async def execute(statement: str) -> object:
         connection = await asyncpg.connect(url)
@@ -64,7 +65,7 @@ def test_postgres_keeps_committed_rows_after_kill(
 def test_postgres_starts_despite_stale_lock_file(
     postgres_server: Runner[PostgresServer],
 ) -> None:
-    """Its parent has not yet collected it: a zombie has the pid that the lock file names."""
+    """The lock file names the pid of a zombie, which its parent has not reaped."""
     killed = postgres_server.identity
     assert killed is not None
     family = killed.signal_family(signal.SIGKILL)
@@ -72,7 +73,7 @@ def test_postgres_starts_despite_stale_lock_file(
     while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
         pass
     again = Runner(postgres_server.program, postgres_server.log.parents[1])
-    again.spawn()  # without asking whether the old one lives, which would collect it
+    again.spawn()  # without a check of the old process, which would reap it
     again.wait_ready()
 
 

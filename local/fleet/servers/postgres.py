@@ -105,15 +105,6 @@ class PostgresServer(Program):
         """Create the missing databases."""
         run_async(ensure_databases(self.url("postgres"), self._databases))
 
-    def create_database(self, name: str) -> str:
-        """Create a database if it is missing; return its URL."""
-        run_async(ensure_databases(self.url("postgres"), [name]))
-        return self.url(name)
-
-    def drop_database(self, name: str) -> None:
-        """Drop a database and terminate its connections."""
-        run_async(drop_database(self.url("postgres"), name))
-
     def _as_account(self, argv: list[str]) -> Command:
         env = {
             "PATH": os.environ.get("PATH", os.defpath),

@@ -91,8 +91,11 @@ def wrk(
     said = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:
         raise FleetError(f"{url} did not answer all requests:\n{said}")
+    count = int(_found(r"(\d+) requests in", said))
+    if not count:
+        raise FleetError(f"{url} answered no request within {seconds:g} s")
     return Load(
-        count=int(_found(r"(\d+) requests in", said)),
+        count=count,
         rate=float(_found(r"Requests/sec:\s+([\d.]+)", said)),
         p50=_milliseconds(_found(r"\n +50% +(\S+)", said)),
         p95=_milliseconds(_found(r"\n +90% +(\S+)", said)),  # wrk prints no 95th

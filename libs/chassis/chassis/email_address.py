@@ -6,7 +6,7 @@ import idna
 
 MAX_ADDRESS = 254
 # The address syntax of HTML's <input type=email> (WHATWG): plain ASCII, no comments, no quoting,
-# nothing that a header could trip over; reserved domains such as example.com are welcome.
+# nothing that is special in a header; reserved domains such as example.com are valid.
 _LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _ADDRESS = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 
@@ -18,7 +18,7 @@ def ascii_address(text: str) -> str:
     need SMTPUTF8 (RFC 6531), which few servers accept.
 
     Raises:
-        ValueError: this is no address, with a sentence that says why.
+        ValueError: the text is not an address; the message names the rule.
     """
     local, _, domain = text[: MAX_ADDRESS + 1].rpartition("@")
     if not local.isascii():

@@ -1,11 +1,11 @@
-"""Named places where a test makes the process die. They exist only where FAILPOINTS names a folder.
+"""Failpoints: named places where a test crashes or stops the process.
 
-A test arms a place by a file of its name in that folder, whose text says what happens there: `kill`
-(SIGKILL, as a crash) or `stop` (SIGSTOP, as a long pause). Whoever reaches the place first takes
-the file away, so that one file is one death, however many replicas share the folder.
+`FAILPOINTS` names a folder. A test arms a failpoint with a file of its name in that folder, which
+contains the action: `kill` (SIGKILL, like a crash) or `stop` (SIGSTOP, like a long pause). The
+first process that reaches the failpoint removes the file, so that one file has one effect, however
+many replicas share the folder.
 
-The variable is read here and in no `Settings`: it is no setting of a service. Without it `reach`
-costs one call; in production it is never looked at.
+The variable is for tests only and therefore in no `Settings`. It is ignored in production.
 """
 
 import os
@@ -25,10 +25,10 @@ def _folder() -> Path | None:
 
 
 def reach(place: str) -> None:
-    """Die or stop here if a test has asked for it.
+    """Crash or stop here if a test has armed this failpoint.
 
     Args:
-        place: `what.step`, such as `relay.sent`: what has just been done and what follows has not.
+        place: `component.step`, such as `relay.sent`; the step has just been done.
     """
     folder = _folder()
     if folder is None:

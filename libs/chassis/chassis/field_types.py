@@ -1,4 +1,4 @@
-"""Value types that requests, answers and events share."""
+"""Field types that requests, responses and events share."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ MAX_MONEY = Decimal("9999999999.99")
 MAX_WHOLE = 10**15
 
 # No control characters (PostgreSQL refuses NUL, logs and mail headers fear line breaks); the
-# pattern also makes pydantic refuse lone surrogates, which no store and no UTF-8 answer can hold.
+# pattern also makes pydantic refuse lone surrogates, which no store and no UTF-8 text can hold.
 _LINE = r"[^\x00-\x1f\x7f]*"
 _LINES = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*"
 # A visible character: no space, control, format character or mark without a base, and none of the
@@ -87,7 +87,7 @@ Money = Annotated[Decimal, _amount(ge=0), _json_number(ge=0), _IN_CENTS, _AS_NUM
 """An exact amount with two places; a JSON number outside. More places are refused, not rounded."""
 
 PositiveMoney = Annotated[Decimal, _amount(gt=0), _json_number(gt=0), _IN_CENTS, _AS_NUMBER]
-"""As `Money`, and not nothing."""
+"""As `Money`, and above zero."""
 
 MoneyParameter = Annotated[Decimal, _amount(ge=0)]
 """The same in a query string, where every value arrives as text."""

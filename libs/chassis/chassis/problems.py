@@ -1,6 +1,6 @@
-"""Errors are nouns with a status, rendered in one place as `application/problem+json` (RFC 9457).
+"""Errors with a status, rendered in one place as `application/problem+json` (RFC 9457).
 
-A service derives its own errors from `Problem` in its errors.py and raises them anywhere; a route
+A service derives its errors from `Problem` in its errors.py and raises them in any layer; a route
 declares them with `responses=problem_responses(OutOfStock, OrderNotFound)`.
 """
 
@@ -26,16 +26,16 @@ MAX_ERRORS = 20
 MAX_NAME = 100
 MAX_MESSAGE = 500
 _RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
-"""By RFC 9110; Python has the new names from 3.13 on, and an answer should not depend on that."""
+"""RFC 9110 names. Python has them from 3.13 on; a response does not depend on its version."""
 
 
 def phrase_of(status: int) -> str:
-    """What a status is called, the same with every Python."""
+    """Return the reason phrase of a status, the same with every version of Python."""
     return _RENAMED.get(status, HTTPStatus(status).phrase)
 
 
 class Problem(Exception):
-    """An error that a caller may see.
+    """An error that the caller may see.
 
     Args:
         detail: a sentence for the caller, without internals.
@@ -46,7 +46,7 @@ class Problem(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "about:blank"
     title: ClassVar[str | None] = None
-    example: ClassVar[str] = "What went wrong, in one sentence."
+    example: ClassVar[str] = "The cause, in one sentence."
     example_members: ClassVar[Mapping[str, object]] = {}  # as `extensions`, for the document
 
     def __init__(
@@ -63,7 +63,7 @@ class Problem(Exception):
 
 
 class ServiceUnavailable(Problem):
-    """Something this service needs is away for a while; the same call may pass later."""
+    """A dependency of the service is unavailable; the same request may succeed later."""
 
     status = 503
     example = "The service is busy or starting; try again shortly."
@@ -79,7 +79,7 @@ class UnsupportedMediaType(Problem):
 
 
 class ValidationProblem(Problem):
-    """Only for the OpenAPI document: 422 answers are made by FastAPI and rendered below."""
+    """For the OpenAPI document only: FastAPI raises validation errors itself."""
 
     status = 422
     example = "An array of {loc, msg, type}, one for each field that was refused."
@@ -95,7 +95,7 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
     extensions: Mapping[str, object] | None = None,
 ) -> Response:
-    """Render one problem document. ASCII-escaped JSON, so that no text whatever can break it."""
+    """Render one problem document, as ASCII-escaped JSON, which can hold any text."""
     document = {
         "type": type_,
         "title": title or phrase_of(status),
@@ -110,13 +110,13 @@ def problem_response(
 
 
 def instance_of(scope: Scope) -> str:
-    """The path that was called, as it came and of bounded length: a problem's `instance`."""
+    """Return a problem's `instance`: the path as it was sent, up to 2,000 characters."""
     raw = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
     return str(raw.decode("ascii", "replace"))[:2_000]
 
 
 def render(error: Problem, instance: str) -> Response:
-    """The answer that tells of this error; for middleware, which no handler stands around."""
+    """Return the response for an error; for middleware, which runs outside the error handlers."""
     return problem_response(
         error.status,
         error.detail,
@@ -206,7 +206,7 @@ def _bounded(error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def internal_error(instance: str) -> Response:
-    """The answer to an exception that nobody expected: no word about what it was."""
+    """Return the response to an unexpected exception, without its details."""
     return problem_response(
         500, "Something went wrong on our side; the log has it by trace_id.", instance=instance
     )
@@ -215,7 +215,7 @@ def internal_error(instance: str) -> Response:
 def install_problem_handlers(
     app: FastAPI, problems: Mapping[type[Exception], type[Problem]] | None = None
 ) -> None:
-    """Render every error of `app` as a problem, and describe them so in its OpenAPI document.
+    """Render every error of `app` as a problem, and describe it in the OpenAPI document.
 
     Args:
         problems: errors of other layers, and the problem that each of them is rendered as.
@@ -229,7 +229,7 @@ def install_problem_handlers(
 
 
 def problem_responses(*errors: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` argument of a route: its problems by status, each with an example."""
+    """Return the `responses` argument of a route: its problems by status, each with an example."""
     by_status: dict[int | str, list[type[Problem]]] = {}
     declared: list[type[Problem]] = [*errors, ValidationProblem]
     for error in declared:

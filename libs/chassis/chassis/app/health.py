@@ -1,7 +1,7 @@
 """Liveness and readiness.
 
-Liveness does no I/O: a database that is away must not get the process restarted. Readiness is about
-what the service alone cannot do without; all else that is away shows as DEGRADED, with 200.
+Liveness does no I/O: an unavailable database must not restart the process. Readiness is 503 only if
+a critical dependency is down; other dependencies that are down show as DEGRADED, with 200.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ PROBE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """Something the service needs.
+    """A dependency of the service.
 
     Args:
-        name: its row in the table.
-        probe: returns when it answers, raises when it does not; cut off after 2 s.
-        critical: true only for what the service cannot do anything without.
+        name: its key in the response.
+        probe: returns if the dependency is available, else raises; cancelled after 2 s.
+        critical: True only if the service cannot do anything without it.
     """
 
     name: str
@@ -73,10 +73,10 @@ def health_router(
     dependencies: Sequence[Dependency] = (),
     facts: Mapping[str, bool | str] | None = None,
 ) -> APIRouter:
-    """`GET /health` and `GET /health/ready` of a service.
+    """Return the routes `GET /health` and `GET /health/ready` of a service.
 
     Args:
-        facts: further members of the answer of `/health`, fixed when the service starts.
+        facts: further members of the response of `/health`.
     """
     alive = Health.model_validate({"status": "UP", "service": service, **(facts or {})})
     router = APIRouter(prefix="/health", tags=["operations"])

@@ -1,7 +1,7 @@
-"""Request metrics (rate, errors, duration) by route template, on a registry of the app's own.
+"""Prometheus metrics: the registry of an app, request durations, and the endpoint `/metrics`.
 
-A registry for each app, not the global one: tests build many apps in one process. Labels come from
-closed sets only, so the number of series does not grow with traffic.
+Each app has its own registry, because tests build several apps in one process. Labels come from
+closed sets, so that the number of series does not grow with traffic.
 """
 
 from fastapi import APIRouter, Request, Response
@@ -19,7 +19,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 
 def new_registry() -> CollectorRegistry:
-    """A registry that already has the process's own figures (memory, CPU, open files)."""
+    """Return a registry with the metrics of the process (memory, CPU, open files)."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -28,10 +28,10 @@ def new_registry() -> CollectorRegistry:
 
 
 def request_histogram(registry: CollectorRegistry) -> Histogram:
-    """`http_request_duration_seconds` by method, route template and status code."""
+    """Return `http_request_duration_seconds` by method, route template and status code."""
     return Histogram(
         "http_request_duration_seconds",
-        "Time from the request's first byte to the answer's last, in seconds",
+        "Time from the start of the request to the end of the response, in seconds",
         ["method", "route", "status"],
         buckets=BUCKETS,
         registry=registry,
@@ -39,15 +39,15 @@ def request_histogram(registry: CollectorRegistry) -> Histogram:
 
 
 def pool_gauges(registry: CollectorRegistry) -> tuple[Gauge, Gauge]:
-    """How many connections to the database are in use, and how many there may be."""
+    """Return the gauges of a connection pool: connections in use, and their limit."""
     return (
-        Gauge("database_connections_in_use", "Connections that somebody has", registry=registry),
-        Gauge("database_connections_limit", "Connections of the pool at most", registry=registry),
+        Gauge("database_connections_in_use", "Connections in use", registry=registry),
+        Gauge("database_connections_limit", "Size limit of the pool", registry=registry),
     )
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> Response:
-    """All series, in the format that the scraper accepts; OpenMetrics shows trace ids as well."""
+    """Return all series in the format that the scraper accepts; OpenMetrics has exemplars."""
     encoder, media_type = choose_encoder(accept)
     return Response(encoder(registry), media_type=media_type)
 

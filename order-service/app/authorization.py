@@ -1,4 +1,4 @@
-"""Who is calling, and what they may do with whose orders."""
+"""Authorization of the caller."""
 
 from dataclasses import dataclass
 
@@ -10,47 +10,47 @@ ADMIN = "admin"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The bearer of a verified token, or, where AUTH_REQUIRED is false, somebody without one.
+    """The bearer of a verified token, or a caller without one if AUTH_REQUIRED is false.
 
-    Without a token nothing is enforced: that is for the service's own port on one machine. With
-    one, everybody but an admin is held to the orders of their own e-mail address.
+    Without a token nothing is enforced, for use on one machine. With a token, only an admin may
+    access the orders of another e-mail address.
     """
 
     identity: Identity | None = None
 
     @property
-    def _free(self) -> bool:
+    def _unrestricted(self) -> bool:
         return self.identity is None or ADMIN in self.identity.roles
 
     def require_admin(self) -> None:
-        if not self._free:
-            raise Forbidden("This needs the role admin.")
+        if not self._unrestricted:
+            raise Forbidden("This call needs the role admin.")
 
     def require_own(self, email: str) -> None:
-        """Refuse whoever is neither an admin nor the owner of this address.
+        """Refuse a caller who is neither an admin nor the owner of the address.
 
-        The token's is in lower case already, A to Z alone: lowered once more, one with a Kelvin
-        sign would be that of somebody with a `k`.
+        The token's address has A to Z in lower case already. It is not lowered again: str.lower()
+        would turn a Kelvin sign into the `k` of another person's address.
 
         Args:
-            email: an order's, ASCII in any case.
+            email: an order's address, ASCII in any case.
         """
-        if self._free:
+        if self._unrestricted:
             return
-        assert self.identity is not None  # noqa: S101  else free
+        assert self.identity is not None  # noqa: S101  else unrestricted
         if self.identity.email != email.lower():
-            raise Forbidden("This order is somebody else's.")
+            raise Forbidden("This order belongs to another customer.")
 
     def require_email(self) -> str:
-        """The caller's own address, for what is about the caller alone."""
+        """Return the caller's address."""
         if self.identity is None:
             raise Unauthenticated(Unauthenticated.example)
         if not self.identity.email:
-            raise Forbidden("The token names no verified e-mail address.")
+            raise Forbidden("The token has no verified e-mail address.")
         return self.identity.email
 
     def principal(self, email: str) -> str:
-        """Whose Idempotency-Key this is: the token's subject, else the order's address."""
+        """Return the owner of an Idempotency-Key: the token's subject, else the address."""
         if self.identity is not None:
             return f"sub:{self.identity.subject}"
         return f"email:{email.lower()}"

@@ -1,4 +1,4 @@
-"""order-service's settings; each field is an environment variable of its name."""
+"""Settings of order-service. Each field is an environment variable of the same name."""
 
 import logging
 from typing import Literal
@@ -28,26 +28,16 @@ class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
 
     price_check: Literal["known", "strict"] = Field(
         default="known",
-        description="known: what only inventory has passes at any price; strict: it is refused too",
+        description="known: what only inventory has is sold at any price; strict: it is refused",
     )
-    price_memory_seconds: float = Field(
+    price_cache_ttl_seconds: float = Field(
         default=600.0,
         ge=0,
         le=600,
-        description="how long the catalogue's word counts while it is away",
+        description="how long a cached price is valid while product-service is unavailable",
     )
-    price_memory_products: int = Field(
-        default=10_000, gt=0, description="of how many products it is remembered"
-    )
-
-    stock_memory_seconds: float = Field(
-        default=1.0,
-        ge=0,
-        le=10,
-        description="how long inventory is not asked again for a little of what it has plenty of",
-    )
-    stock_memory_products: int = Field(
-        default=10_000, gt=0, description="of how many products it is remembered"
+    price_cache_products: int = Field(
+        default=10_000, gt=0, description="number of products in the price cache"
     )
 
     place_deadline: float = Field(
@@ -56,18 +46,18 @@ class Settings(ServiceSettings, DatabaseSettings, KafkaSettings, AuthSettings):
     place_concurrency: int = Field(
         default=16,
         gt=0,
-        description="orders placed at once; the others wait their turn inside their deadline",
+        description="orders placed concurrently; others wait within their deadline",
     )
     lease_seconds: float = Field(
         default=15.0, gt=0, description="how long a PENDING order belongs to its request"
     )
     recovery_interval: float = Field(
-        default=1.0, gt=0, description="seconds between two looks for orders left half done"
+        default=1.0, gt=0, description="seconds between two runs of the recovery loop"
     )
     idempotency_hours: float = Field(default=24.0, gt=0, description="how long a key is kept")
 
     def warn_if_open(self) -> None:
-        """Say at every start that whoever reaches the port may see every order."""
+        """Log a warning if calls without a token are served."""
         if not self.auth_required:
             logging.getLogger(__name__).warning(
                 "AUTH_REQUIRED is false: calls without a token are served. Keep this port on one"

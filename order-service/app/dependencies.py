@@ -1,7 +1,6 @@
-"""What routes ask for, each as an annotated type.
+"""Dependencies of the routes, each as an annotated type.
 
-All are async, though few await anything: FastAPI runs a plain dependency in a thread, which costs
-more than the dependency itself.
+All are async, because FastAPI runs a plain function in a thread, which costs more than these do.
 """
 
 import logging
@@ -14,11 +13,10 @@ from fastapi import Depends, Path, Query, Request
 
 from app.authorization import Caller
 from app.config import Settings
-from app.errors import IdentityProviderAway, MalformedId, Unauthenticated
+from app.errors import IdentityProviderUnavailable, MalformedId, Unauthenticated
 from app.models.order import OrderStatus
 from app.repositories.order_repository import Place
-from app.services.order_service import OrderCancelling
-from app.services.placing import OrderPlacing
+from app.services.order_service import OrderService
 from chassis.app.pagination import InvalidCursor, PageLimit, decode_cursor
 from chassis.email_address import comparable_address
 from chassis.security.token_verifier import (
@@ -39,7 +37,9 @@ async def _caller(request: Request) -> Caller:
         if token is not None:
             return Caller(await verifier.verify(token))
     except UnverifiableToken:
-        raise IdentityProviderAway(IdentityProviderAway.example, retry_after=3) from None
+        raise IdentityProviderUnavailable(
+            IdentityProviderUnavailable.example, retry_after=3
+        ) from None
     except InvalidToken as error:
         log.info("token refused", extra={"reason": error.reason})
         raise Unauthenticated(error.detail) from error
@@ -75,12 +75,12 @@ async def _customer_email(
 
 
 CustomerEmail = Annotated[str, Depends(_customer_email)]
-"""In the form in which addresses are compared, as a token's is."""
+"""Normalised for comparison, like the address in a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list: how many, from where on, and of which status."""
+    """Parameters of one page of a list."""
 
     limit: int
     after: Place | None
@@ -111,15 +111,9 @@ def _place(cursor: str) -> Place:
 PageQuery = Annotated[Page, Depends(_page)]
 
 
-async def _placing(request: Request) -> OrderPlacing:
-    placing: OrderPlacing = request.app.state.placing
-    return placing
+async def _order_service(request: Request) -> OrderService:
+    orders: OrderService = request.app.state.orders
+    return orders
 
 
-async def _cancelling(request: Request) -> OrderCancelling:
-    cancelling: OrderCancelling = request.app.state.cancelling
-    return cancelling
-
-
-Placing = Annotated[OrderPlacing, Depends(_placing)]
-Cancelling = Annotated[OrderCancelling, Depends(_cancelling)]
+Orders = Annotated[OrderService, Depends(_order_service)]

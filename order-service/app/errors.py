@@ -1,4 +1,4 @@
-"""What can go wrong with an order, each with its status."""
+"""Problems of orders, each with its status."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -76,7 +76,7 @@ class Busy(ServiceUnavailable):
 
 
 class PlacingInterrupted(ServiceUnavailable):
-    """The order was cancelled under its own request, which had taken too long."""
+    """The recovery loop cancelled the order because its request took too long."""
 
     type = "/problems/placing-interrupted"
     title = "Placing interrupted"
@@ -134,11 +134,11 @@ class Unauthenticated(Problem):
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-class IdentityProviderAway(ServiceUnavailable):
+class IdentityProviderUnavailable(ServiceUnavailable):
     example = "Tokens cannot be verified: the identity provider has not given its keys yet."
 
 
 class Forbidden(Problem):
     status = 403
     title = "Forbidden"
-    example = "This order is somebody else's."
+    example = "This order belongs to another customer."

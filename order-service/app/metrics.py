@@ -1,4 +1,4 @@
-"""What order-service counts beside requests and calls."""
+"""Metrics of orders."""
 
 from decimal import Decimal
 
@@ -23,13 +23,12 @@ OUTCOMES = (
 )
 PRICE_OUTCOMES = (
     "current",
-    "remembered",
+    "cached",
     "not_catalogued",
     "changed",
     "unavailable",
     "catalogue_down",
 )
-STOCK_CHECKS = ("asked", "remembered")
 
 
 class OrderMetrics:
@@ -44,17 +43,11 @@ class OrderMetrics:
             "order_value", "Sum of the confirmed orders' totals", registry=registry
         )
         self._recovered = Counter(
-            "order_recoveries", "What the recovery loop did", ["action"], registry=registry
+            "order_recoveries", "Actions of the recovery loop", ["action"], registry=registry
         )
         self._prices = Counter(
             "order_price_checks",
-            "Items whose price was held against the catalogue's, by outcome",
-            ["outcome"],
-            registry=registry,
-        )
-        self._stock = Counter(
-            "order_stock_checks",
-            "Items whose stock was looked at before placing, by whether inventory was asked",
+            "Items whose price was compared with the catalogue's, by outcome",
             ["outcome"],
             registry=registry,
         )
@@ -62,24 +55,18 @@ class OrderMetrics:
             self._placings.labels(outcome)
         for outcome in PRICE_OUTCOMES:
             self._prices.labels(outcome)
-        for outcome in STOCK_CHECKS:
-            self._stock.labels(outcome)
 
     def count_placing(self, outcome: str) -> None:
         self._placings.labels(outcome if outcome in OUTCOMES else "other").inc()
 
     def count_price(self, outcome: str) -> None:
-        """One item; an outcome of PRICE_OUTCOMES."""
+        """Count one item, by an outcome of PRICE_OUTCOMES."""
         self._prices.labels(outcome).inc()
 
-    def count_stock_check(self, outcome: str) -> None:
-        """One item; an outcome of STOCK_CHECKS."""
-        self._stock.labels(outcome).inc()
-
     def count_value(self, total: Decimal) -> None:
-        """An order was confirmed. A float, as all metrics are: for graphs, not for the books."""
+        """Add the total of a confirmed order. Metrics are floats: for graphs, not for accounts."""
         self._value.inc(float(total))
 
     def count_recovery(self, action: str) -> None:
-        """`cancelled` (an order left PENDING), `reversed` (a debt paid) or `failed`."""
+        """Count `cancelled` (a PENDING order), `reversed` (a stock debt) or `failed`."""
         self._recovered.labels(action).inc()

@@ -10,6 +10,7 @@ import asyncio
 import json
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,6 @@ from tests.upgrade.stores import (
 )
 
 EMAIL = "alice@example.com"
-SETTINGS = {
-    "STOCK_MEMORY_SECONDS": "10"
-}  # so that an order passes the pre-check while inventory-service is paused
 PENDING = "SELECT 1 FROM orders WHERE status = 'PENDING'"
 
 
@@ -86,7 +84,7 @@ async def published(fleet: Fleet, shop: Shop) -> list[dict[str, Any]]:
     return messages
 
 
-async def record(fleet: Fleet, folder: Path) -> None:
+async def record(fleet: Fleet, folder: Path, failpoints: Path) -> None:
     shop = Shop(fleet)
     call = Recorder(fleet, shop)
     lamp = {"name": "Walnut desk lamp", "description": "Warm light.", "price": 49.9}
@@ -131,7 +129,7 @@ async def record(fleet: Fleet, folder: Path) -> None:
     await call("product-service", f"GET /api/products/{product}")
     write_json(folder / "exchanges.json", call.exchanges)
 
-    fleet("pause", "inventory-service")  # the next order stays PENDING
+    (failpoints / "placing.saved").write_text("stop")  # the next order stays PENDING
     headers = {"Idempotency-Key": "order-pending"}
     body = order_of(product, "Lamp", 5)
     pending = asyncio.create_task(shop.http.post(shop.orders, json=body, headers=headers))
@@ -144,9 +142,9 @@ async def record(fleet: Fleet, folder: Path) -> None:
         dump = await asyncio.to_thread(dump_database, database_url(fleet.ports, database))
         (folder / f"{database}.sql").write_text(dump, encoding="utf-8")
     (folder / "products.json").write_text(await dump_products(fleet.ports) + "\n", "utf-8")
-    for name in ("inventory-service", "kafka"):
+    for name in ("order-service", "kafka"):
         fleet("resume", name)
-    await pending
+    await asyncio.gather(pending, return_exceptions=True)  # its client may have given up
     await shop.http.aclose()
 
 
@@ -170,9 +168,10 @@ def main(version: str) -> None:
     draft.mkdir(parents=True)
     fleet = Fleet()
     try:
-        with fleet.settings(SETTINGS):
-            fleet("up")
-        asyncio.run(record(fleet, draft))
+        with tempfile.TemporaryDirectory() as failpoints:
+            with fleet.settings({"FAILPOINTS": failpoints}):
+                fleet("up")
+            asyncio.run(record(fleet, draft, Path(failpoints)))
     finally:
         fleet.remove()
     record_contracts(draft)

@@ -1,8 +1,8 @@
-"""One question for all who ask it at the same time: to a database, or to another service.
+"""Coalesce concurrent reads of the same data into one query.
 
-Nobody is given the answer to a question that was put before they came: who finds one under way
-waits until it is over, and shares the next one. So an answer is never older than its request,
-whoever wrote what in between.
+A caller never joins a query that started before its own request. It waits for the next one, and
+shares that with every caller that arrived meanwhile. A result is therefore never older than the
+request that receives it, even when another client writes in between.
 """
 
 import asyncio
@@ -13,86 +13,94 @@ from typing import Any, Generic, TypeVar
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-_PATIENCE = 0.05  # seconds: a question that is answered slowly does not keep everybody
+MAX_BATCH_WAIT = 0.05  # seconds that a batch waits for the one before; a slow query delays no more
 
 
-class SharedAnswers(Generic[Key, Value]):
-    """The same question, put once for all who wait; different ones do not wait for each other.
+class QueryCoalescer(Generic[Key, Value]):
+    """Runs one query for all concurrent callers with the same key. Keys do not wait for each other.
 
     Args:
-        ask: puts the question.
+        query: reads the value of a key.
     """
 
-    def __init__(self, ask: Callable[[Key], Awaitable[Value]]) -> None:
-        self._ask = ask
-        self._asked: dict[Key, asyncio.Task[Value]] = {}
+    def __init__(self, query: Callable[[Key], Awaitable[Value]]) -> None:
+        self._query = query
+        self._running: dict[Key, asyncio.Task[Value]] = {}
         self._next: dict[Key, asyncio.Task[Value]] = {}
 
-    async def answer(self, key: Key, seconds: float) -> Value:
-        """Its answer; TimeoutError after so many seconds."""
-        if (turn := self._next.get(key)) is None:
-            turn = self._next[key] = _begun(self._turn(key))
-        return await _within(seconds, turn)
+    async def get(self, key: Key, timeout: float) -> Value:
+        """Return the value of `key`.
 
-    async def _turn(self, key: Key) -> Value:
-        if (before := self._asked.get(key)) is not None:
-            await asyncio.wait({before})
-        self._asked[key] = self._next.pop(key)
+        Raises:
+            TimeoutError: there is none after `timeout` seconds.
+        """
+        if (task := self._next.get(key)) is None:
+            task = self._next[key] = _start(self._run(key))
+        return await _shared(task, timeout)
+
+    async def _run(self, key: Key) -> Value:
+        if (running := self._running.get(key)) is not None:
+            await asyncio.wait({running})
+        self._running[key] = self._next.pop(key)
         try:
-            return await self._ask(key)
+            return await self._query(key)
         finally:
-            del self._asked[key]
+            del self._running[key]
 
 
-class GatheredAnswers(Generic[Key, Value]):
-    """One question about all the keys that somebody waits for.
+class BatchLoader(Generic[Key, Value]):
+    """Runs one query for the keys of all concurrent callers.
 
     Args:
-        ask: puts it; what it does not know is missing in its answer.
-        most: keys of one question, but for those of somebody who has more.
+        query: reads several keys; an unknown key is missing from its result.
+        max_keys: keys of one query, unless a single caller has more.
     """
 
     def __init__(
-        self, ask: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]], most: int
+        self, query: Callable[[Collection[Key]], Awaitable[Mapping[Key, Value]]], max_keys: int
     ) -> None:
-        self._ask = ask
-        self._most = most
+        self._query = query
+        self._max_keys = max_keys
         self._last: _Batch[Key, Value] | None = None
 
-    async def answers(self, keys: Collection[Key], seconds: float) -> Mapping[Key, Value]:
-        """What is known of `keys`, among others'; TimeoutError after so many seconds."""
-        batch = self._last
-        if batch is None or batch.asked or len(batch.keys.union(keys)) > self._most:
-            before = batch.turn if batch else None
-            batch = self._last = _Batch()
-            batch.turn = _begun(self._turn(batch, before))
-        batch.keys.update(keys)
-        return await _within(seconds, batch.turn)
+    async def load(self, keys: Collection[Key], timeout: float) -> Mapping[Key, Value]:
+        """Return the values of `keys`; the result may contain other keys.
 
-    async def _turn(
+        Raises:
+            TimeoutError: there is no result after `timeout` seconds.
+        """
+        batch = self._last
+        if batch is None or batch.started or len(batch.keys.union(keys)) > self._max_keys:
+            before = batch.task if batch else None
+            batch = self._last = _Batch()
+            batch.task = _start(self._run(batch, before))
+        batch.keys.update(keys)
+        return await _shared(batch.task, timeout)
+
+    async def _run(
         self, batch: "_Batch[Key, Value]", before: asyncio.Task[Any] | None
     ) -> Mapping[Key, Value]:
         if before is not None and not before.done():
-            await asyncio.wait({before}, timeout=_PATIENCE)
-        batch.asked = True
-        return await self._ask(batch.keys)
+            await asyncio.wait({before}, timeout=MAX_BATCH_WAIT)
+        batch.started = True
+        return await self._query(batch.keys)
 
 
 @dataclass(slots=True)
 class _Batch(Generic[Key, Value]):
     keys: set[Key] = field(default_factory=set)
-    asked: bool = False
-    turn: asyncio.Task[Mapping[Key, Value]] = field(init=False)
+    started: bool = False
+    task: asyncio.Task[Mapping[Key, Value]] = field(init=False)
 
 
-def _begun(turn: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:
-    task = asyncio.create_task(turn)
-    # asyncio would log the failure of a question for whose answer nobody has waited to the end.
+def _start(query: Coroutine[Any, Any, Value]) -> asyncio.Task[Value]:
+    task = asyncio.create_task(query)
+    # Retrieve the exception: asyncio would log it if all callers have been cancelled.
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     return task
 
 
-async def _within(seconds: float, turn: asyncio.Task[Value]) -> Value:
-    """Who gives up or goes away takes nothing from the others."""
-    async with asyncio.timeout(seconds):
-        return await asyncio.shield(turn)
+async def _shared(task: asyncio.Task[Value], timeout: float) -> Value:
+    """Wait for a task that others wait for too: a cancelled caller does not cancel it."""
+    async with asyncio.timeout(timeout):
+        return await asyncio.shield(task)

@@ -1,12 +1,11 @@
-"""inventory-service as order-service sees it. Transport trouble becomes a domain error here."""
+"""Client of inventory-service. It turns transport errors into domain errors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.errors import InventoryUnavailable, OutOfStock, ProductUnknown
 from chassis.http_client.breaker import BreakerPolicy
@@ -21,10 +20,9 @@ from chassis.http_client.deadline import Deadline
 
 REVERSED = "/problems/movement-reversed"
 
-# Every call here is safe to repeat: a check reads, a reduction and its reverse carry the order's id
-# as key. Retries are for dropped connections and restarts. A read may take most of the deadline and
-# the circuit opens late and for short: a rush that makes inventory slow is no outage, and refusing
-# everybody for seconds would make it one.
+# Every call is safe to repeat: a check only reads, and a reduction and its reversal carry the
+# order's id as key. Reads may take most of the deadline, and the circuit opens late and briefly: a
+# rush that slows inventory down is no outage, and refusing all orders would make it one (ADR 1).
 POLICY = ClientPolicy(
     read_timeout=2.0,
     pool_timeout=3.0,
@@ -34,14 +32,9 @@ POLICY = ClientPolicy(
 
 
 class Availability(BaseModel):
-    """Inventory's answer to `check`; fields that are not used here are ignored."""
+    """Response to `check`. Other fields are ignored."""
 
     in_stock: bool
-    available_qty: int
-
-
-class _Left(BaseModel):
-    product_id: str
     available_qty: int
 
 
@@ -50,33 +43,32 @@ class _Problem(BaseModel):
     detail: str
 
 
-_reduced = TypeAdapter(list[_Left])
-
 T = TypeVar("T", bound=BaseModel)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Inventory said no, for good.
+class ReductionRefused(Exception):
+    """Inventory refused a reduction.
 
     Attributes:
-        problem: what the customer is told.
-        maybe_taken: an earlier try of the same reduction went unanswered and may still run.
+        problem: the response to the customer.
+        maybe_reduced: an earlier attempt of the same reduction was not answered and may still run.
     """
 
-    problem: OutOfStock | ProductUnknown
-    maybe_taken: bool
+    def __init__(self, problem: OutOfStock | ProductUnknown, *, maybe_reduced: bool) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.maybe_reduced = maybe_reduced
 
 
-class AlreadyReversed(Exception):
-    """The reduction's key was reversed meanwhile: somebody else has ended this order."""
+class ReductionReversed(Exception):
+    """The reduction's key was reversed before: another process has cancelled the order."""
 
 
 class InventoryClient:
-    """The three calls that placing and cancelling need.
+    """Checks, reduces and returns stock.
 
-    Every method raises InventoryUnavailable when there was no answer to work with; whether the
-    call ran is then not known.
+    Every method raises InventoryUnavailable if there was no usable response. Whether the call ran
+    is then unknown.
     """
 
     def __init__(
@@ -91,7 +83,7 @@ class InventoryClient:
         await self._request("GET", "/health", deadline=Deadline.after(1.0))
 
     async def check(self, product_id: str, quantity: int, deadline: Deadline) -> Availability:
-        """How much there is of a product. Advice only: another order may take it meanwhile.
+        """Return the stock of a product. Another order may take it before this one does.
 
         Raises:
             ProductUnknown: inventory has no such product.
@@ -104,16 +96,12 @@ class InventoryClient:
             raise InventoryUnavailable(InventoryUnavailable.example)
         return _parse(Availability, reply)
 
-    async def reduce(
-        self, order_id: UUID, pieces: Mapping[str, int], deadline: Deadline
-    ) -> dict[str, int] | Refused:
-        """Take all pieces or none, under the order's id.
-
-        Returns:
-            What is left of each product, as far as it was told: they are taken.
+    async def reduce(self, order_id: UUID, pieces: Mapping[str, int], deadline: Deadline) -> None:
+        """Take all pieces or none. The order's id is the idempotency key.
 
         Raises:
-            AlreadyReversed: the order's key was reversed before.
+            ReductionRefused: a product is unknown or short; nothing was taken by this attempt.
+            ReductionReversed: the key was reversed before.
         """
         items = [{"product_id": product, "quantity": count} for product, count in pieces.items()]
         reply = await self._request(
@@ -124,19 +112,19 @@ class InventoryClient:
             deadline=deadline,
         )
         if reply.status == 200:
-            return _left(reply)
+            return
         problem = _parse(_Problem, reply)
         if reply.status == 409 and problem.type == REVERSED:
-            raise AlreadyReversed
-        maybe_taken = reply.unanswered_attempts > 0
+            raise ReductionReversed
+        maybe_reduced = reply.unanswered_attempts > 0
         if reply.status == 400 and problem.detail.startswith("Insufficient stock"):
-            return Refused(OutOfStock(problem.detail), maybe_taken)
+            raise ReductionRefused(OutOfStock(problem.detail), maybe_reduced=maybe_reduced)
         if reply.status == 404:
-            return Refused(ProductUnknown(problem.detail), maybe_taken)
+            raise ReductionRefused(ProductUnknown(problem.detail), maybe_reduced=maybe_reduced)
         raise InventoryUnavailable(InventoryUnavailable.example)
 
     async def reverse(self, order_id: UUID, deadline: Deadline) -> None:
-        """Give back what the order's key took, or see to it that it can never take anything."""
+        """Return what the order's key took. A reduction with this key is refused from then on."""
         path = f"/api/inventory/movements/{order_id}/reverse"
         reply = await self._request("POST", path, idempotent=True, deadline=deadline)
         if reply.status != 200:
@@ -167,15 +155,6 @@ class InventoryClient:
             raise InventoryUnavailable(
                 InventoryUnavailable.example, retry_after=error.retry_after or 1.0
             ) from error
-
-
-def _left(reply: Reply) -> dict[str, int]:
-    """The stock was taken whatever the answer's body says; what it says is advice."""
-    try:
-        items = _reduced.validate_json(reply.content)
-    except ValidationError:
-        return {}
-    return {item.product_id: item.available_qty for item in items}
 
 
 def _parse(model: type[T], reply: Reply) -> T:

@@ -1,4 +1,4 @@
-"""product-service as order-service sees it: what the catalogue says of many products at once."""
+"""Client of product-service. It turns transport errors into domain errors."""
 
 from collections.abc import Collection
 from typing import Literal, Self
@@ -11,12 +11,9 @@ from chassis.field_types import Money
 from chassis.http_client.breaker import BreakerPolicy
 from chassis.http_client.client import ClientPolicy, ResilientClient, UpstreamUnavailable
 from chassis.http_client.deadline import Deadline
-from chassis.http_client.retry import RETRIED_STATUSES
-from chassis.request_coalescing import GatheredAnswers
 
-# A lookup only reads. It is cut off early, for a price that is remembered may still count, and
-# then there must be time left to place the order; and a rush that makes the catalogue slow is no
-# outage: the circuit opens for short.
+# A lookup only reads. It times out early: a cached price may still be valid, and then there must be
+# time left to place the order. The circuit opens briefly: a slow catalogue is not an outage.
 POLICY = ClientPolicy(
     read_timeout=1.0,
     pool_timeout=1.5,
@@ -25,15 +22,12 @@ POLICY = ClientPolicy(
 )
 
 
-MOST = 100  # products of one lookup
-
-
 class Listing(BaseModel):
-    """The catalogue's word on a product; fields that are not used here are ignored.
+    """A product in the catalogue. Other fields of the response are ignored.
 
     Attributes:
-        state: for sale at `price`, deleted (for ever: ids are not used again), or never heard of.
-        name: None also where product-service is of a release that does not tell it.
+        state: for sale at `price`, deleted (for ever: ids are not reused), or unknown.
+        name: None also if product-service is of a release that does not send it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,28 +38,23 @@ class Listing(BaseModel):
     name: str | None = None
 
     @model_validator(mode="after")
-    def _priced_if_listed(self) -> Self:
+    def _price_if_listed(self) -> Self:
         if (self.state == "listed") != bool(self.price):
-            raise ValueError("a price belongs to what is listed, and to nothing else")
+            raise ValueError("a listed product has a price, any other has none")
         return self
 
 
-class _Answer(BaseModel):
+class _Listings(BaseModel):
     prices: list[Listing]
 
 
-class _NoAnswer(Exception):
-    """It answered, and not what was asked."""
-
-
 class ProductClient:
-    """The one call that placing needs: one for all orders that wait for it at the same time."""
+    """Looks up prices and names of products."""
 
     def __init__(
         self, base_url: str, registry: CollectorRegistry, policy: ClientPolicy = POLICY
     ) -> None:
         self._http = ResilientClient(base_url, "product", registry=registry, policy=policy)
-        self._together = GatheredAnswers(self._look_up_together, MOST)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -76,54 +65,28 @@ class ProductClient:
     async def listings(
         self, product_ids: Collection[str], deadline: Deadline
     ) -> dict[str, Listing]:
-        """What the catalogue says of each product; at most 100 of them.
+        """Return the listing of each product; at most 100 products.
 
         Raises:
-            CatalogueUnavailable: no answer, or none that speaks of every product.
+            CatalogueUnavailable: no response, or one that lacks a product or is malformed.
         """
         try:
-            return await self._told(product_ids, deadline)
+            reply = await self._http.request(
+                "POST",
+                "/api/products/prices",
+                json={"product_ids": list(product_ids)},
+                idempotent=True,
+                deadline=deadline,
+            )
+            document = reply.json() if reply.status == 200 else None
+            listings = _Listings.model_validate(document).prices
         except UpstreamUnavailable as error:
             raise CatalogueUnavailable(
                 CatalogueUnavailable.example, retry_after=error.retry_after or 1.0
             ) from error
-        except (TimeoutError, _NoAnswer) as error:
-            raise CatalogueUnavailable(CatalogueUnavailable.example) from error
-
-    async def _told(self, product_ids: Collection[str], deadline: Deadline) -> dict[str, Listing]:
-        try:
-            found = await self._together.answers(product_ids, deadline.remaining())
-        except (UpstreamUnavailable, _NoAnswer) as error:
-            if _is_about_all(error):
-                raise
-            return await self._look_up(product_ids, deadline)  # somebody else's may be at fault
-        return {one: found[one] for one in product_ids}
-
-    async def _look_up_together(self, product_ids: Collection[str]) -> dict[str, Listing]:
-        return await self._look_up(product_ids, Deadline.after(POLICY.total_timeout))
-
-    async def _look_up(
-        self, product_ids: Collection[str], deadline: Deadline
-    ) -> dict[str, Listing]:
-        reply = await self._http.request(
-            "POST",
-            "/api/products/prices",
-            json={"product_ids": list(product_ids)},
-            idempotent=True,
-            deadline=deadline,
-        )
-        try:
-            answer = _Answer.model_validate(reply.json() if reply.status == 200 else None)
         except ValidationError as error:
-            raise _NoAnswer from error
-        told = {listing.product_id: listing for listing in answer.prices}
-        if not told.keys() >= set(product_ids):
-            raise _NoAnswer
-        return told
-
-
-def _is_about_all(error: UpstreamUnavailable | _NoAnswer) -> bool:
-    """Whether the catalogue is away, rather than at a loss with a product."""
-    if isinstance(error, _NoAnswer):
-        return False
-    return error.status is None or error.status in RETRIED_STATUSES
+            raise CatalogueUnavailable(CatalogueUnavailable.example) from error
+        found = {listing.product_id: listing for listing in listings}
+        if not found.keys() >= set(product_ids):
+            raise CatalogueUnavailable(CatalogueUnavailable.example)
+        return found

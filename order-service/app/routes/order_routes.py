@@ -1,16 +1,15 @@
-"""The orders' HTTP edge: parse, call one service method, answer."""
+"""HTTP routes of orders: parse, call one service method, respond."""
 
 from fastapi import APIRouter, Request, Response
 
 from app.database import Reading, Transaction
 from app.dependencies import (
-    Cancelling,
     CurrentCaller,
     CustomerEmail,
     OrderId,
+    Orders,
     Page,
     PageQuery,
-    Placing,
 )
 from app.errors import (
     Busy,
@@ -18,7 +17,7 @@ from app.errors import (
     CatalogueUnavailable,
     Forbidden,
     IdempotencyKeyReused,
-    IdentityProviderAway,
+    IdentityProviderUnavailable,
     InvalidTransition,
     InventoryUnavailable,
     MalformedId,
@@ -35,8 +34,7 @@ from app.errors import (
 )
 from app.models.order import Order
 from app.schemas.order import CancelIn, OrderIn, OrderOut, StatusIn
-from app.services.order_service import advance_order, get_order, orders_page
-from app.services.placing import CallerKey
+from app.services.order_service import CallerKey
 from chassis.app.database_errors import DatabaseUnavailable
 from chassis.app.idempotency import (
     REPLAYABLE,
@@ -53,7 +51,7 @@ router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=ExactJsonR
 MAX_ORDER_BYTES = 262_144
 """A hundred items with the longest names, each character escaped (`\\u65e5`)."""
 
-COMMON = (Unauthenticated, Forbidden, IdentityProviderAway, DatabaseUnavailable)
+COMMON = (Unauthenticated, Forbidden, IdentityProviderUnavailable, DatabaseUnavailable)
 
 
 @router.post(
@@ -81,7 +79,7 @@ COMMON = (Unauthenticated, Forbidden, IdentityProviderAway, DatabaseUnavailable)
     | {201: REPLAYABLE},
 )
 async def place_order(
-    order: OrderIn, key: IdempotencyKey, caller: CurrentCaller, placing: Placing
+    order: OrderIn, key: IdempotencyKey, caller: CurrentCaller, orders: Orders
 ) -> Response:
     """Take the stock, confirm the order and have it announced.
 
@@ -95,8 +93,8 @@ async def place_order(
     kept for 24 hours.
     """
     caller.require_own(order.customer_email)
-    whose = CallerKey(caller.principal(order.customer_email), key) if key else None
-    placed = await placing.place(order, whose)
+    caller_key = CallerKey(caller.principal(order.customer_email), key) if key else None
+    placed = await orders.place(order, caller_key)
     headers = replay_headers(replayed=placed.replayed)
     return Response(placed.body, 201, headers, "application/json")
 
@@ -110,13 +108,14 @@ async def place_order(
 async def list_orders(
     page: PageQuery,
     caller: CurrentCaller,
+    orders: Orders,
     connection: Reading,
     request: Request,
     response: Response,
 ) -> list[Order]:
     """Newest first; the next page is in the `Link` header. Customers may not see this list."""
     caller.require_admin()
-    return await _page(connection, page, request, response)
+    return await _page(orders, connection, page, request, response)
 
 
 @router.get(
@@ -128,12 +127,13 @@ async def list_orders(
 async def my_orders(
     page: PageQuery,
     caller: CurrentCaller,
+    orders: Orders,
     connection: Reading,
     request: Request,
     response: Response,
 ) -> list[Order]:
     """The orders of the token's e-mail address, newest first."""
-    return await _page(connection, page, request, response, caller.require_email())
+    return await _page(orders, connection, page, request, response, caller.require_email())
 
 
 @router.get(
@@ -146,13 +146,14 @@ async def orders_of_customer(
     email: CustomerEmail,
     page: PageQuery,
     caller: CurrentCaller,
+    orders: Orders,
     connection: Reading,
     request: Request,
     response: Response,
 ) -> list[Order]:
     """Newest first; upper and lower case are the same in an address."""
     caller.require_own(email)
-    return await _page(connection, page, request, response, email)
+    return await _page(orders, connection, page, request, response, email)
 
 
 @router.get(
@@ -161,9 +162,11 @@ async def orders_of_customer(
     summary="One order",
     responses=problem_responses(*COMMON, MalformedId, OrderNotFound),
 )
-async def read_order(order_id: OrderId, caller: CurrentCaller, connection: Reading) -> Order:
+async def read_order(
+    order_id: OrderId, caller: CurrentCaller, orders: Orders, connection: Reading
+) -> Order:
     """The order as it stands; a customer sees their own."""
-    return await get_order(connection, order_id, caller)
+    return await orders.get(connection, order_id, caller)
 
 
 @router.patch(
@@ -173,10 +176,14 @@ async def read_order(order_id: OrderId, caller: CurrentCaller, connection: Readi
     responses=problem_responses(*COMMON, MalformedId, InvalidTransition, OrderNotFound),
 )
 async def change_status(
-    order_id: OrderId, change: StatusIn, caller: CurrentCaller, connection: Transaction
+    order_id: OrderId,
+    change: StatusIn,
+    caller: CurrentCaller,
+    orders: Orders,
+    connection: Transaction,
 ) -> Order:
     """CONFIRMED → SHIPPED → DELIVERED, a step at a time. Cancelling has a call of its own."""
-    return await advance_order(connection, order_id, change.status, caller)
+    return await orders.advance(connection, order_id, change.status, caller)
 
 
 @router.patch(
@@ -188,18 +195,23 @@ async def change_status(
 async def cancel_order(
     order_id: OrderId,
     caller: CurrentCaller,
-    cancelling: Cancelling,
+    orders: Orders,
     cancellation: CancelIn | None = None,
 ) -> OrderOut:
     """Cancel, and give the stock back. Doing it twice is the same as doing it once."""
     reason = cancellation.reason if cancellation else None
-    return await cancelling.cancel(order_id, reason, caller)
+    return await orders.cancel(order_id, reason, caller)
 
 
 async def _page(
-    connection: Reading, page: Page, request: Request, response: Response, email: str | None = None
+    orders: Orders,
+    connection: Reading,
+    page: Page,
+    request: Request,
+    response: Response,
+    email: str | None = None,
 ) -> list[Order]:
-    shown, more = await orders_page(connection, page.limit, page.after, page.status, email)
+    shown, more = await orders.page(connection, page.limit, page.after, page.status, email)
     if more:
         last = shown[-1]
         cursor = encode_cursor(last.created_at.isoformat(), str(last.id))

@@ -1,8 +1,7 @@
-"""The recovery loop: finishes what a crash, a pause or a lost reply left half done.
+"""Recovery loop: cancels orders that a crash, a pause or a lost reply left unfinished.
 
-One runs in every replica. It claims orders by a lease that it commits, then acts with no
-transaction open. It only ever cancels: an order that it could confirm may already have been
-refused to its customer.
+Every replica runs one. It leases orders in a transaction of its own, then acts with no transaction
+open. It only cancels: an order that it could confirm may already have been refused to its customer.
 """
 
 import asyncio
@@ -43,7 +42,7 @@ class RecoveryLoop:
         self._task = asyncio.create_task(self._run(), name="recovery")
 
     async def stop(self) -> None:
-        """Stop at once: whatever is in hand is claimed again when its lease has run out."""
+        """Stop at once. Orders in progress are claimed again when their lease expires."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -53,16 +52,16 @@ class RecoveryLoop:
             try:
                 full = await self.recover() == BATCH
                 if not full:
-                    await self._forget_old_keys()
+                    await self._delete_expired_keys()
             except DatabaseUnavailable:
                 full = False
             except Exception:
-                log.exception("recovery failed; it goes on")
+                log.exception("recovery failed, continuing")
                 full = False
             await asyncio.sleep(0 if full else self._settings.recovery_interval)
 
     async def recover(self) -> int:
-        """One look: claim what is due and deal with it. How many orders that were."""
+        """Claim and settle orders whose lease has expired; return their number."""
         async with self._database.connection() as connection:
             orders = OrderRepository(connection)
             claimed = await orders.claim_unfinished(BATCH, self._settings.lease_seconds)
@@ -80,10 +79,10 @@ class RecoveryLoop:
 
     async def _settle(self, order: Claimed) -> None:
         if order.status == OrderStatus.PENDING and not await self._cancel(order):
-            return  # its own request was faster after all
+            return  # its own request was faster
         reach("recovery.cancelled")
-        # The lease outlasts this call, so that no second recovery works on the same debt; if one
-        # does, the reverse is idempotent.
+        # The lease outlasts this call, so that no other replica works on the same order. If one
+        # does, the reversal is idempotent.
         await self._inventory.reverse(order.id, Deadline.after(self._settings.place_deadline))
         reach("recovery.reversed")
         async with self._database.connection() as connection:
@@ -103,10 +102,10 @@ class RecoveryLoop:
                 await IdempotencyRepository(connection, hours).release(order.id)
         if done:
             self._metrics.count_recovery("cancelled")
-            log.warning("order left half done was cancelled", extra={"order_id": str(order.id)})
+            log.warning("cancelled unfinished order", extra={"order_id": str(order.id)})
         return done
 
-    async def _forget_old_keys(self) -> None:
+    async def _delete_expired_keys(self) -> None:
         async with self._database.connection() as connection:
             hours = self._settings.idempotency_hours
             await IdempotencyRepository(connection, hours).delete_expired()

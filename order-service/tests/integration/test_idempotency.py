@@ -13,7 +13,7 @@ import pytest
 from app.config import Settings
 from app.main import create_app
 from app.schemas.order import OrderIn
-from app.services.placing import CallerKey
+from app.services.order_service import CallerKey
 from tests.conftest import order_of, running
 from tests.fakes import FakeInventory
 

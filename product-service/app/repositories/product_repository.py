@@ -13,16 +13,16 @@ from pymongo.asynchronous.database import AsyncDatabase
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
 from app.models.product import ListPrice, Product
 from app.models.search import FOLDING, SearchEntry, SearchQuery, fold, whole_words
-from app.repositories.term_index import Vocabulary
+from app.repositories.term_index import TermIndex
 from chassis.field_types import CENT
-from chassis.request_coalescing import GatheredAnswers, SharedAnswers
+from chassis.request_coalescing import BatchLoader, QueryCoalescer
 
 # More than any page of results, so that no good match is cut off; few enough to be ranked in
 # milliseconds.
 NAMED = 200
 MENTIONED = 1_000
 _MANY_TERMS = 500
-_TOGETHER = 1_000  # products per query
+_BATCH_SIZE = 1_000  # products per query
 _LAST = "\U0010ffff"
 _WITHOUT_SEARCH = {"search": False}
 _PRICE_AND_NAME = {"price": True, "name": True}
@@ -77,24 +77,24 @@ class MongoProductRepository:
     need no filter.
 
     Args:
-        seconds: deadline of a read, including the wait for coalesced reads.
+        timeout: seconds for a read, including the wait for coalesced reads.
     """
 
-    def __init__(self, database: AsyncDatabase[Document], seconds: float) -> None:
+    def __init__(self, database: AsyncDatabase[Document], timeout: float) -> None:
         self._products = database[PRODUCTS]
         self._tombstones = database[TOMBSTONES]
-        self._seconds = seconds
-        self._pages = SharedAnswers(self._read_page)
-        self._totals = SharedAnswers(self._count)
-        self._vocabulary = Vocabulary(self._read_terms, seconds)
-        self._living = GatheredAnswers(self._read, _TOGETHER)
-        self._prices = GatheredAnswers(self._read_prices, _TOGETHER)
+        self._timeout = timeout
+        self._pages = QueryCoalescer(self._read_page)
+        self._totals = QueryCoalescer(self._count)
+        self._terms = TermIndex(self._read_terms, timeout)
+        self._living = BatchLoader(self._read, _BATCH_SIZE)
+        self._prices = BatchLoader(self._read_prices, _BATCH_SIZE)
 
     async def add(self, product: Product) -> None:
         document = _to_document(product)
         with answering():
             await self._products.insert_one(document)
-        self._vocabulary.add(document["search"]["terms"])
+        self._terms.add(document["search"]["terms"])
 
     async def get(self, product_id: ObjectId) -> Product | None:
         return next(iter(await self.get_many([product_id])), None)
@@ -103,7 +103,7 @@ class MongoProductRepository:
         if not product_ids:
             return []
         with answering():
-            found = await self._living.answers(product_ids, self._seconds)
+            found = await self._living.load(product_ids, self._timeout)
         return [_to_product(found[one]) for one in product_ids if one in found]
 
     async def replace(self, product: Product) -> bool:
@@ -112,7 +112,7 @@ class MongoProductRepository:
         document = _to_document(product)
         with answering():
             result = await self._products.replace_one(guard, document)
-        self._vocabulary.add(document["search"]["terms"])
+        self._terms.add(document["search"]["terms"])
         return result.matched_count == 1
 
     async def remove(self, product: Product, at: datetime) -> bool:
@@ -130,12 +130,12 @@ class MongoProductRepository:
         self, product_ids: Collection[ObjectId]
     ) -> dict[ObjectId, ListPrice | None]:
         with answering():
-            found = await self._prices.answers(product_ids, self._seconds)
+            found = await self._prices.load(product_ids, self._timeout)
         return {one: _to_list_price(found[one]) for one in product_ids if one in found}
 
     async def page(self, request: PageRequest) -> tuple[list[Product], int]:
         with answering():
-            return await self._pages.answer(request, self._seconds)
+            return await self._pages.get(request, self._timeout)
 
     async def named(self, query: SearchQuery) -> list[SearchEntry]:
         # Range and equality, which use their index on every server; an anchored regex, $all and
@@ -156,7 +156,7 @@ class MongoProductRepository:
 
     async def _mention(self, words: Sequence[str], *, every: bool) -> Document:
         requested = [max(words, key=len)] if every else words
-        terms = set().union(*[await self._vocabulary.containing(word) for word in requested])
+        terms = set().union(*[await self._terms.containing(word) for word in requested])
         others = [word for word in words if word not in requested]
         if len(terms) > _MANY_TERMS:  # nearly all products have one of them
             return _contain(words, every=every)
@@ -192,7 +192,7 @@ class MongoProductRepository:
         cursor.sort([(field, direction), ("_id", direction)])
         cursor.skip((request.page - 1) * request.page_size).limit(request.page_size)
         products = [_to_product(document) for document in await cursor.to_list()]
-        return products, await self._totals.answer(_without_page(request), self._seconds)
+        return products, await self._totals.get(_without_page(request), self._timeout)
 
     async def _count(self, request: PageRequest) -> int:
         return await self._products.count_documents(_filter(request))

@@ -30,7 +30,7 @@ NOON = datetime(2026, 11, 23, 12, 0, 0, 125_000, tzinfo=UTC)
 async def repository(
     request: pytest.FixtureRequest, app: FastAPI, client: httpx2.AsyncClient
 ) -> ProductRepository:
-    real = MongoProductRepository(app.state.database.catalogue, seconds=2.5)
+    real = MongoProductRepository(app.state.database.catalogue, timeout=2.5)
     return real if request.param == "mongo" else FakeProductRepository()
 
 
@@ -211,7 +211,7 @@ async def test_products_of_earlier_version_are_refolded_at_start(
 ) -> None:
     """Stored search fields are those of the version that wrote them."""
     catalogue = app.state.database.catalogue
-    real = MongoProductRepository(catalogue, seconds=2.5)
+    real = MongoProductRepository(catalogue, timeout=2.5)
     bread, tea = product("Smørrebrød Kniv", category="Køkken"), product("バス時刻表")
     await add(real, bread, tea)
     folded_once = {"name": "smørrebrød kniv", "category": "køkken"}

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chassis.request_coalescing import GatheredAnswers, SharedAnswers
+from chassis.request_coalescing import BatchLoader, QueryCoalescer
 
 
 class Store:
@@ -51,19 +51,19 @@ async def settled() -> None:
 
 
 async def test_one_question_for_all_who_ask_at_once(store: Store) -> None:
-    shared = SharedAnswers(store.ask)
+    coalescer = QueryCoalescer(store.ask)
     store.open.set()
-    answers = await asyncio.gather(*(shared.answer("page", 5) for _ in range(50)))
+    answers = await asyncio.gather(*(coalescer.get("page", 5) for _ in range(50)))
     assert set(answers) == {"page old"}
     assert store.asked == ["page"]
 
 
 async def test_who_comes_later_is_told_what_was_written_before_they_came(store: Store) -> None:
-    shared = SharedAnswers(store.ask)
-    early = begin(shared.answer("page", 5))
+    coalescer = QueryCoalescer(store.ask)
+    early = begin(coalescer.get("page", 5))
     await until(lambda: store.asked)
     store.state = "new"  # somebody's edit is acknowledged, and they look at the page
-    late = [begin(shared.answer("page", 5)) for _ in range(10)]
+    late = [begin(coalescer.get("page", 5)) for _ in range(10)]
     await settled()
     assert store.asked == ["page"]
     store.open.set()
@@ -73,16 +73,16 @@ async def test_who_comes_later_is_told_what_was_written_before_they_came(store: 
 
 
 async def test_different_questions_do_not_wait_for_each_other(store: Store) -> None:
-    shared = SharedAnswers(store.ask)
-    both = [begin(shared.answer(key, 5)) for key in ("page 1", "page 2")]
+    coalescer = QueryCoalescer(store.ask)
+    both = [begin(coalescer.get(key, 5)) for key in ("page 1", "page 2")]
     await until(lambda: len(store.asked) == 2)
     store.open.set()
     assert await asyncio.gather(*both) == ["page 1 old", "page 2 old"]
 
 
 async def test_who_goes_away_takes_nothing_from_the_others(store: Store) -> None:
-    shared = SharedAnswers(store.ask)
-    first, second = begin(shared.answer("page", 5)), begin(shared.answer("page", 5))
+    coalescer = QueryCoalescer(store.ask)
+    first, second = begin(coalescer.get("page", 5)), begin(coalescer.get("page", 5))
     await until(lambda: store.asked)
     first.cancel()
     await settled()
@@ -98,29 +98,29 @@ async def test_a_failure_is_everybodys_and_the_next_question_is_put_anew() -> No
             raise ConnectionError
         return "there"
 
-    shared = SharedAnswers(ask)
+    coalescer = QueryCoalescer(ask)
     failed = await asyncio.gather(
-        *(shared.answer("page", 5) for _ in range(3)), return_exceptions=True
+        *(coalescer.get("page", 5) for _ in range(3)), return_exceptions=True
     )
     assert [type(each) for each in failed] == [ConnectionError] * 3
     away = False
-    assert await shared.answer("page", 5) == "there"
+    assert await coalescer.get("page", 5) == "there"
 
 
 async def test_a_wait_is_bounded_that_for_others_included(store: Store) -> None:
-    shared, gathered = SharedAnswers(store.ask), GatheredAnswers(store.ask_many, most=10)
-    asking = [begin(shared.answer("page", 0.05)), begin(gathered.answers(["lamp"], 0.05))]
+    coalescer, loader = QueryCoalescer(store.ask), BatchLoader(store.ask_many, max_keys=10)
+    asking = [begin(coalescer.get("page", 0.05)), begin(loader.load(["lamp"], 0.05))]
     await until(lambda: len(store.asked) == 2)
-    asking += [begin(shared.answer("page", 0.05)), begin(gathered.answers(["lamp"], 0.05))]
+    asking += [begin(coalescer.get("page", 0.05)), begin(loader.load(["lamp"], 0.05))]
     found = await asyncio.gather(*asking, return_exceptions=True)
     assert [type(each) for each in found] == [TimeoutError] * 4
 
 
 async def test_one_question_about_all_keys_that_are_waited_for(store: Store) -> None:
-    gathered = GatheredAnswers(store.ask_many, most=10)
+    loader = BatchLoader(store.ask_many, max_keys=10)
     store.open.set()
     lamp, both = await asyncio.gather(
-        gathered.answers(["lamp"], 5), gathered.answers(["chair", "unknown"], 5)
+        loader.load(["lamp"], 5), loader.load(["chair", "unknown"], 5)
     )
     assert lamp["lamp"] == "lamp old"
     assert both.get("unknown") is None
@@ -128,11 +128,11 @@ async def test_one_question_about_all_keys_that_are_waited_for(store: Store) -> 
 
 
 async def test_keys_that_come_later_are_asked_about_later(store: Store) -> None:
-    gathered = GatheredAnswers(store.ask_many, most=10)
-    early = begin(gathered.answers(["lamp"], 5))
+    loader = BatchLoader(store.ask_many, max_keys=10)
+    early = begin(loader.load(["lamp"], 5))
     await until(lambda: store.asked)
     store.state = "new"
-    late = [begin(gathered.answers([key], 5)) for key in ("lamp", "chair")]
+    late = [begin(loader.load([key], 5)) for key in ("lamp", "chair")]
     await settled()
     assert store.asked == [["lamp"]]
     store.open.set()
@@ -142,10 +142,10 @@ async def test_keys_that_come_later_are_asked_about_later(store: Store) -> None:
 
 
 async def test_a_slow_answer_does_not_keep_everybody(store: Store) -> None:
-    gathered = GatheredAnswers(store.ask_many, most=10)
-    slow = begin(gathered.answers(["lamp"], 5))
+    loader = BatchLoader(store.ask_many, max_keys=10)
+    slow = begin(loader.load(["lamp"], 5))
     await until(lambda: store.asked)
-    others = [begin(gathered.answers([key], 5)) for key in ("chair", "desk")]
+    others = [begin(loader.load([key], 5)) for key in ("chair", "desk")]
     await until(lambda: len(store.asked) == 2)  # though the first is not answered
     assert not slow.done()
     assert store.asked == [["lamp"], ["chair", "desk"]]
@@ -154,13 +154,13 @@ async def test_a_slow_answer_does_not_keep_everybody(store: Store) -> None:
 
 
 async def test_a_question_has_so_many_keys_at_most(store: Store) -> None:
-    gathered = GatheredAnswers(store.ask_many, most=3)
+    loader = BatchLoader(store.ask_many, max_keys=3)
     store.open.set()
     told = await asyncio.gather(
-        gathered.answers(["a", "b"], 5),
-        gathered.answers(["b", "c"], 5),
-        gathered.answers(["d"], 5),
-        gathered.answers(["e", "f", "g", "h"], 5),  # somebody who has more
+        loader.load(["a", "b"], 5),
+        loader.load(["b", "c"], 5),
+        loader.load(["d"], 5),
+        loader.load(["e", "f", "g", "h"], 5),  # somebody who has more
     )
     assert store.asked == [["a", "b", "c"], ["d"], ["e", "f", "g", "h"]]
     assert [sorted(each) for each in told] == [["a", "b", "c"]] * 2 + [["d"], ["e", "f", "g", "h"]]
@@ -175,8 +175,8 @@ async def test_a_failure_that_nobody_waited_for_is_not_reported(store: Store) ->
         await store.open.wait()
         raise ConnectionError
 
-    shared = SharedAnswers(fail)
-    asking = begin(shared.answer("page", 5))
+    coalescer = QueryCoalescer(fail)
+    asking = begin(coalescer.get("page", 5))
     await settled()
     asking.cancel()
     await settled()

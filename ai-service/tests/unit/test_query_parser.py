@@ -113,6 +113,6 @@ def test_parsing_time_of_hostile_text_is_bounded(parser: QueryParser) -> None:
     texts = ["".join(chance.choices(pieces, k=120))[:2_000] for _ in range(40)]
     texts += [piece * (2_000 // len(piece)) for piece in pieces]
     for text in texts:
-        started = time.perf_counter()
+        started = time.process_time()
         parser.parse(text)
-        assert time.perf_counter() - started < 0.25, text[:60]
+        assert time.process_time() - started < 0.25, text[:60]

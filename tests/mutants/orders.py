@@ -2,8 +2,7 @@
 
 from tests.mutants.mutant import Edit, Mutant
 
-_PLACING = "order-service/app/services/placing.py"
-_FOLLOWING = "order-service/app/services/order_service.py"
+_SERVICE = "order-service/app/services/order_service.py"
 _RECOVERY = "order-service/app/services/recovery.py"
 _ORDERS = "order-service/app/repositories/order_repository.py"
 _SCHEMAS = "order-service/app/schemas/order.py"
@@ -71,9 +70,9 @@ ORDERS = [
         (13, 15),
         f"{_KEYS}::test_an_order_refused_at_the_reduction_lets_its_key_go",
         Edit(
-            _PLACING,
+            _SERVICE,
             """\
-            if done:
+            if cancelled:
                 await self._keys(connection).release(order_id)
 """,
             "",
@@ -115,9 +114,9 @@ ORDERS = [
         (6,),
         f"{_PLACE}::test_promise_6_when_every_reply_is_lost_the_stock_comes_back",
         Edit(
-            _PLACING,
-            "if await self._cancel(order_id, stock_debt=True):",
-            "if await self._cancel(order_id, stock_debt=False):",
+            _SERVICE,
+            "if await self._cancel_pending(order_id, stock_debt=True):",
+            "if await self._cancel_pending(order_id, stock_debt=False):",
         ),
     ),
     _mutant(
@@ -135,16 +134,16 @@ ORDERS = [
         "cancels-without-locking-the-order",
         (9,),
         f"{_PLACE}::test_promise_9_of_a_cancellation_and_a_shipment_exactly_one_wins",
-        Edit(_FOLLOWING, "get(order_id, for_update=True)", "get(order_id)"),
+        Edit(_SERVICE, "order_id, for_update=True)", "order_id)"),
     ),
     _mutant(
         "anybody-reads-an-order",
         (48,),
         f"{_OWN}::test_promise_48_nobody_reaches_anothers_order",
         Edit(
-            _FOLLOWING,
-            "    caller.require_own(order.customer_email)\n    return order\n",
-            "    return order\n",
+            _SERVICE,
+            "        caller.require_own(order.customer_email)\n        return order\n",
+            "        return order\n",
         ),
     ),
     _mutant(
@@ -152,7 +151,7 @@ ORDERS = [
         (48,),
         f"{_OWN}::test_promise_48_nobody_reaches_anothers_order",
         Edit(
-            _FOLLOWING,
+            _SERVICE,
             "            caller.require_own(order.customer_email)\n"
             "            if order.status == OrderStatus.CANCELLED:\n",
             "            if order.status == OrderStatus.CANCELLED:\n",
@@ -182,8 +181,8 @@ ORDERS = [
         "::test_promise_8_a_price_that_is_not_the_catalogues_is_409_with_the_current_one",
         Edit(
             _CHECK,
-            "refusals = [self._prices.refusal(request.items, quote), _short(pieces, found)]",
-            "refusals = [_short(pieces, found)]",
+            "refusals = [self._prices.refusal(request.items, quote), _out_of_stock(pieces, stock)]",
+            "refusals = [_out_of_stock(pieces, stock)]",
         ),
     ),
 ]

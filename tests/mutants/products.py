@@ -1,4 +1,4 @@
-"""Defects of product-service."""
+"""Defects of product-service, and of the request coalescing that it uses for prices."""
 
 from tests.mutants.mutant import Edit, Mutant
 
@@ -16,6 +16,19 @@ PRODUCTS = [
                 _PRODUCTS,
                 'guard = {"_id": product.id, "revision": product.revision - 1}',
                 'guard = {"_id": product.id}',
+            ),
+        ),
+    ),
+    Mutant(
+        "price-older-than-the-request-is-served",
+        (8,),
+        "libs/chassis",
+        "tests/unit/test_request_coalescing.py::test_keys_that_come_later_are_asked_about_later",
+        (
+            Edit(
+                "libs/chassis/chassis/request_coalescing.py",
+                "if batch is None or batch.started or",
+                "if batch is None or batch.task.done() or",
             ),
         ),
     ),

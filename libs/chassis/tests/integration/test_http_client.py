@@ -142,6 +142,24 @@ async def test_a_post_on_a_kept_connection_that_is_dropped_is_sent_once(start: S
     assert [seen.method for seen in peer.requests] == ["GET", "POST"]
 
 
+async def test_connections_kept_before_a_restart_of_the_peer_lose_no_request(
+    registry: CollectorRegistry,
+) -> None:
+    """The peer closes ten kept connections and restarts on its port."""
+    async with scripted_peer(lambda _: Answer()) as peer:
+        client = ResilientClient(peer.url, "peer", registry=registry, policy=QUICK)
+        await asyncio.gather(*(client.request("GET", "/a") for _ in range(10)))
+    port = int(peer.url.rpartition(":")[2])
+    async with scripted_peer(lambda _: Answer(), port=port) as restarted:
+        replies = await asyncio.gather(
+            *(client.request("GET", "/a") for _ in range(10)),
+            *(client.request("POST", "/a", headers=KEY) for _ in range(10)),
+        )
+        await client.aclose()
+    assert {reply.status for reply in replies} == {200}
+    assert len(restarted.requests) == 20
+
+
 async def test_with_an_idempotency_key_a_dropped_post_is_sent_again(start: Start) -> None:
     """Promise 33, and step 4 of docs/order-flow.md: the reply tells of the unanswered attempt."""
     peer, client = await start(in_turn(Drop(), Answer(400)))

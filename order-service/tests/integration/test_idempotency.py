@@ -171,7 +171,7 @@ async def test_key_of_the_last_release_replays_after_an_optional_field_was_added
         key = CallerKey("email:alice@example.com", "k")
         for more in ({}, {"note": None}):
             request = OrderWithNote.model_validate({**order_of(("p", 1)), **more})
-            again = await app.state.placing.place(request, key)
+            again = await app.state.orders.place(request, key)
             assert (again.body, again.replayed) == (first.text, True)
     assert await sql.fetchval("SELECT count(*) FROM orders") == 1
 

@@ -27,7 +27,7 @@ class Caller:
             raise Forbidden("This call needs the role admin.")
 
     def require_own(self, email: str) -> None:
-        """Refuse a caller who is neither an admin nor the owner of the address.
+        """Raise Forbidden unless the caller is an admin or owns the address.
 
         The token's address has A to Z in lower case already. It is not lowered again: str.lower()
         would turn a Kelvin sign into the `k` of another person's address.

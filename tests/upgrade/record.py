@@ -144,7 +144,7 @@ async def record(fleet: Fleet, folder: Path, failpoints: Path) -> None:
     (folder / "products.json").write_text(await dump_products(fleet.ports) + "\n", "utf-8")
     for name in ("order-service", "kafka"):
         fleet("resume", name)
-    await asyncio.gather(pending, return_exceptions=True)  # its client may have given up
+    await asyncio.gather(pending, return_exceptions=True)  # its client may have timed out
     await shop.http.aclose()
 
 

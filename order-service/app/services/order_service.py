@@ -241,7 +241,7 @@ class OrderService:
         attempt = 0
         while attempt < KEY_ATTEMPTS:
             if deadline.expired:
-                # The client has given up and may already have retried: store nothing.
+                # The client may have timed out and sent its retry already: store nothing.
                 raise PlacingInterrupted(PlacingInterrupted.example)
             try:
                 saved_at = await self._insert(order, request, key)

@@ -48,7 +48,7 @@ BOB = Caller(Identity("bob", "bob@example.com", frozenset(), 0))
 
 @dataclass
 class Store:
-    """What a database would hold, and the faults of the next statements."""
+    """State of a database in memory, and faults of the next statements."""
 
     orders: dict[UUID, Order] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[str, UUID]] = field(default_factory=dict)

@@ -160,7 +160,7 @@ async def test_a_question_has_so_many_keys_at_most(store: Store) -> None:
         loader.load(["a", "b"], 5),
         loader.load(["b", "c"], 5),
         loader.load(["d"], 5),
-        loader.load(["e", "f", "g", "h"], 5),  # somebody who has more
+        loader.load(["e", "f", "g", "h"], 5),  # a caller with more keys
     )
     assert store.asked == [["a", "b", "c"], ["d"], ["e", "f", "g", "h"]]
     assert [sorted(each) for each in told] == [["a", "b", "c"]] * 2 + [["d"], ["e", "f", "g", "h"]]

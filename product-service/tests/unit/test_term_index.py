@@ -74,9 +74,7 @@ async def test_own_words_are_found_at_once(terms: TermIndex, catalogue: Catalogu
     assert "headlamp" not in await terms.containing("lamp")
 
 
-async def test_words_added_during_read_are_kept(
-    terms: TermIndex, catalogue: Catalogue
-) -> None:
+async def test_words_added_during_read_are_kept(terms: TermIndex, catalogue: Catalogue) -> None:
     asking = await being_read(terms, catalogue)
     terms.add(["headlamp"])  # too late for the read in progress
     catalogue.open.set()

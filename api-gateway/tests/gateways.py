@@ -19,7 +19,7 @@ import httpx2
 import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.__main__ import server_config
+from app.__main__ import bind, server_config
 from app.config import Settings
 from app.main import create_app
 
@@ -156,9 +156,9 @@ def _chunks(raw: bytes) -> tuple[bytes, bytes]:
 @contextmanager
 def serving(settings: Settings) -> Iterator[Gateway]:
     """The gateway in a thread of this process, on a free port."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    config = server_config(settings, "127.0.0.1", 0, app=create_app(settings))
+    listener = bind(config)
     port = listener.getsockname()[1]
-    config = server_config(settings, "127.0.0.1", port, app=create_app(settings))
     # An idle connection stays open for its keep-alive time (chassis.app.graceful_shutdown).
     config.timeout_keep_alive, config.timeout_graceful_shutdown = 1, 2
     server = uvicorn.Server(config)

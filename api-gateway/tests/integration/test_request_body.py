@@ -3,12 +3,14 @@
 import asyncio
 import hashlib
 import random
+import socket
 import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
+from app.__main__ import bind, server_config
 from fleet.processes.ports import free_port
 from tests.conftest import MakeGateway, MakeSettings
 from tests.fakes import FakeProvider, FakeUpstream, Seen, Wire, hang
@@ -254,19 +256,27 @@ async def test_slow_uploads_hold_no_slot_of_the_service(
     await asyncio.gather(*uploads)
 
 
+def test_promise_63_connection_receives_at_most_64_kib_at_a_time(
+    settings_of: MakeSettings,
+) -> None:
+    """Linux reports the doubled value; accepted connections inherit it from the listener."""
+    with bind(server_config(settings_of(), "127.0.0.1", 0)) as listener:
+        assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 65_536
+
+
 async def test_large_bodies_stream_both_ways_in_constant_memory(
     in_a_process: tuple[Gateway, psutil.Process], upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     gateway, process = in_a_process
     block = random.Random(1).randbytes(1_000_000)
-    size = 60 * len(block)
+    size = 30 * len(block)
     digest = hashlib.sha256()
-    for _ in range(60):
+    for _ in range(30):
         digest.update(block)
 
     async def script(seen: Seen, wire: Wire) -> None:
         await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
-        for _ in range(60):
+        for _ in range(30):
             await wire.send(block)
 
     upstream.script = script
@@ -277,7 +287,7 @@ async def test_large_bodies_stream_both_ways_in_constant_memory(
         b"POST /api/orders HTTP/1.1\r\nHost: g\r\nConnection: close\r\nContent-Length: %d\r\n"
         b"Authorization: Bearer %b\r\n\r\n" % (size, provider.token().encode())
     )
-    for _ in range(60):
+    for _ in range(30):
         writer.write(block)
         await writer.drain()
         peak = max(peak, megabytes(process))

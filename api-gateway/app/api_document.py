@@ -1,4 +1,4 @@
-"""The API of all services as one OpenAPI document: what the role table lets through, for whom."""
+"""Merge the services' OpenAPI documents into one, with the operations of the role table."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -6,30 +6,30 @@ from typing import Any
 
 from app.errors import (
     Forbidden,
+    InvalidUpstreamResponse,
     QuotaExceeded,
     Unauthenticated,
-    UpstreamAway,
-    UpstreamBroken,
     UpstreamBusy,
     UpstreamTimeout,
+    UpstreamUnreachable,
 )
 from app.policy import Access, Operation
 from app.service_document import Component, ServiceDocument, references, rewritten
 from chassis.problems import PROBLEM_SCHEMA, Problem, problem_responses
 
-SCOPES = {"openid": "who you are", "email": "your address: your orders are found by it"}
+SCOPES = {"openid": "your identity", "email": "your address, which identifies your orders"}
 
 _GATEWAY = "api-gateway"
 _ABOUT = (
-    "All services, through the gateway. *Authorize* logs you in at the identity provider; "
-    "*Try it out* then calls with your token. Limits hold for each caller and route group; the "
-    "RateLimit headers of every answer say how much is left."
+    "All services, through the gateway. *Authorize* logs in at the identity provider; "
+    "*Try it out* then sends your token. Rate limits apply per caller and route group; the "
+    "RateLimit headers of every response contain the remaining requests."
 )
-_ANYWHERE = (
+_COMMON_PROBLEMS = (
     Unauthenticated,
     QuotaExceeded,
-    UpstreamBroken,
-    UpstreamAway,
+    InvalidUpstreamResponse,
+    UpstreamUnreachable,
     UpstreamBusy,
     UpstreamTimeout,
 )
@@ -41,11 +41,11 @@ _Names = Mapping[str, Callable[[Component], str]]
 def merged_document(
     documents: Mapping[str, ServiceDocument | None], table: Iterable[Operation], issuer: str
 ) -> dict[str, Any]:
-    """One document of many.
+    """Return one document for all services.
 
     Args:
-        documents: by service; None for one whose document was never had.
-        issuer: the identity provider's realm as browsers see it.
+        documents: by service; None if the service's document was never fetched.
+        issuer: the identity provider's realm, at the address that browsers use.
     """
     known = {service: document for service, document in documents.items() if document is not None}
     components = {service: document.components for service, document in known.items()}
@@ -68,7 +68,7 @@ def merged_document(
         "tags": [{"name": service, "description": known[service].about} for service in known],
         "paths": paths,
         "components": {
-            **_gathered(components, names),
+            **_merge_components(components, names),
             "securitySchemes": _security_schemes(issuer),
         },
     }
@@ -77,7 +77,7 @@ def merged_document(
 def _info(absent: list[str]) -> dict[str, str]:
     about = _ABOUT
     if absent:
-        about += f"\n\n**Not shown, since their documents could not be had: {', '.join(absent)}.**"
+        about += f"\n\n**Not shown, because their documents are missing: {', '.join(absent)}.**"
     return {"title": "The shop's API", "version": "1.0.0", "description": about}
 
 
@@ -88,14 +88,14 @@ def _security_schemes(issuer: str) -> dict[str, Any]:
     return {
         "login": {
             "type": "oauth2",
-            "description": "In a browser the authorization code, with PKCE; in scripts a password.",
+            "description": "Authorization code with PKCE in a browser; password in scripts.",
             "flows": {"authorizationCode": code, "password": token},
         },
         "bearer": {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "An access token that you have already.",
+            "description": "An access token.",
         },
     }
 
@@ -107,16 +107,18 @@ def _operation(operation: Operation, offered: dict[str, Any], names: _Names) -> 
     shown["description"] = "\n\n".join(filter(None, [for_whom, shown.get("description")]))
     shown["tags"] = [operation.upstream]
     shown["security"] = [] if public else _LOGIN
-    own: tuple[type[Problem], ...] = _ANYWHERE if public else (*_ANYWHERE, Forbidden)
-    for status, answer in problem_responses(*own).items():
-        if status != 422:  # the service's to say; the gateway reads no bodies
+    problems: tuple[type[Problem], ...] = (
+        _COMMON_PROBLEMS if public else (*_COMMON_PROBLEMS, Forbidden)
+    )
+    for status, answer in problem_responses(*problems).items():
+        if status != 422:  # only services validate bodies
             shown["responses"].setdefault(str(status), rewritten(answer, names[_GATEWAY]))
     shown["responses"] = dict(sorted(shown["responses"].items()))
     return shown
 
 
 def _unused(wanted: str, service: str, taken: set[str]) -> str:
-    """An operationId that no other operation of the document has."""
+    """Return an operationId that is unique in the document."""
     while wanted in taken:
         wanted = f"{service}_{wanted}"
     taken.add(wanted)
@@ -124,7 +126,7 @@ def _unused(wanted: str, service: str, taken: set[str]) -> str:
 
 
 def _names(components: Mapping[str, Mapping[Component, Any]]) -> _Names:
-    """What each service's components are called here: their own names, but for those that differ.
+    """Return each service's component names: unchanged, unless two services' contents differ.
 
     Args:
         components: by service.
@@ -144,18 +146,18 @@ def _names(components: Mapping[str, Mapping[Component, Any]]) -> _Names:
             taken.add((section, new))
             renamed[service, (section, name)] = new
 
-    def of(service: str) -> Callable[[Component], str]:
+    def name_in(service: str) -> Callable[[Component], str]:
         return lambda component: renamed.get((service, component), component[1])
 
-    return {service: of(service) for service in components}
+    return {service: name_in(service) for service in components}
 
 
 def _differing(
     components: Mapping[str, Mapping[Component, Any]], holders: Mapping[Component, list[str]]
 ) -> set[Component]:
-    """Components that two services have and not both alike.
+    """Return the components that two services define differently.
 
-    One differs as soon as something that it refers to does, at whatever distance.
+    A component also differs if one that it refers to, directly or indirectly, differs.
     """
     users: dict[Component, set[Component]] = {}
     found: list[Component] = []
@@ -177,16 +179,16 @@ def _differing(
 
 
 def _text(content: Any) -> str:
-    """For comparing: to Python 1 equals true, in JSON it does not."""
+    """Return JSON to compare by: 1 equals True in Python but not in JSON."""
     return json.dumps(content, sort_keys=True)
 
 
-def _gathered(
+def _merge_components(
     components: Mapping[str, Mapping[Component, Any]], names: _Names
 ) -> dict[str, dict[str, Any]]:
-    gathered: dict[str, dict[str, Any]] = {}
+    merged: dict[str, dict[str, Any]] = {}
     for service, own in components.items():
         for component, content in own.items():
-            section = gathered.setdefault(component[0], {})
+            section = merged.setdefault(component[0], {})
             section[names[service](component)] = rewritten(content, names[service])
-    return {section: dict(sorted(members.items())) for section, members in gathered.items()}
+    return {section: dict(sorted(members.items())) for section, members in merged.items()}

@@ -1,4 +1,4 @@
-"""The gateway's page at `/docs`: the API of all services, tried out with a token of one's own."""
+"""The page at `/docs`: the API of all services, with login to try it out."""
 
 from fastapi import FastAPI, Response
 
@@ -6,14 +6,14 @@ from app.api_document import SCOPES
 from app.document_store import DocumentStore
 from chassis.app.docs import PageLogin, install_docs
 
-CLIENT_ID = "storefront"  # public, with PKCE: a page in a browser keeps no secret
+CLIENT_ID = "storefront"  # a public client with PKCE: a browser cannot keep a secret
 
 
 def install_api_page(app: FastAPI, store: DocumentStore, issuer: str) -> None:
     """Serve `/docs` and the merged `/openapi.json`; the app has `openapi_url=None`.
 
     Args:
-        issuer: the identity provider's realm as browsers see it; the page logs in there.
+        issuer: the identity provider's realm, at the address that browsers use.
     """
     install_docs(app, PageLogin(CLIENT_ID, issuer, tuple(SCOPES)))
 

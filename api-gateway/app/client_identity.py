@@ -1,4 +1,4 @@
-"""Who a request is counted for, and whose token it carries."""
+"""The caller of a request: the address and token that limits and roles apply to."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from chassis.security.token_verifier import Identity
 
 @dataclass(slots=True)
 class Caller:
-    """Somebody at the door.
+    """The client of one request.
 
     Attributes:
-        address: the peer's, or what a trusted proxy says (uvicorn has seen to that).
-        identity, token: None where there is no valid token.
+        address: the peer's, or the one that a trusted proxy reports (uvicorn evaluates it).
+        identity, token: None without a valid token.
     """
 
     address: str
@@ -20,15 +20,15 @@ class Caller:
     token: str | None = None
 
     @property
-    def key(self) -> str:
-        """What they are counted by: the token's subject, else the address."""
+    def rate_limit_key(self) -> str:
+        """The token's subject, else the address."""
         if self.identity is not None:
             return f"sub:{self.identity.subject}"
         return f"ip:{_network(self.address)}"
 
 
 def _network(address: str) -> str:
-    """An IPv6 host has 2**64 addresses to call from: they count as one."""
+    """Return the /64 network of an IPv6 address: one host has all its addresses."""
     if ":" not in address:
         return address
     try:

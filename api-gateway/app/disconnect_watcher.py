@@ -1,7 +1,7 @@
-"""Calls in hand: given up when the client has gone, or when the upstream's answer is late.
+"""Cancel forwarded calls whose client has disconnected or whose upstream is late.
 
-A timer and a task for each request would cost more than all else that is done for it. So one round
-every 50 ms looks at the calls that are in hand just then; a quick answer costs an entry in a set.
+A timer and a task per request would cost more CPU than the rest of the gateway. One loop checks all
+running calls every 50 ms instead; a quick call costs one entry in a set.
 """
 
 import asyncio
@@ -11,44 +11,45 @@ from types import TracebackType
 
 from starlette.types import Receive
 
-from app.request_body import ClientBody
+from app.request_body import RequestBody
 
-_ROUND_SECONDS = 0.05
+_CHECK_INTERVAL_SECONDS = 0.05
 
 
-class Call:
-    """A context manager around the work for one client; ended quietly when the client has gone.
+class WatchedCall:
+    """Context manager around one forwarded call; suppresses the cancellation after a disconnect.
 
     Attributes:
-        since: when the wait for the upstream began, on the loop's clock; time in which the client
-            keeps the upstream waiting does not count.
-        seconds: work that goes on for longer is cancelled.
+        waiting_since: loop time at which the wait for the upstream began. Time that the upstream
+            waits for the client does not count.
+        timeout: seconds after which the call is cancelled.
     """
 
     __slots__ = (
         "_body",
         "_calls",
-        "_gone",
-        "_late",
-        "_looker",
+        "_is_disconnected",
+        "_is_late",
+        "_listener",
         "_receive",
-        "_worker",
-        "seconds",
-        "since",
+        "_task",
+        "timeout",
+        "waiting_since",
     )
 
-    def __init__(self, calls: set["Call"], receive: Receive, body: ClientBody) -> None:
+    def __init__(self, calls: set["WatchedCall"], receive: Receive, body: RequestBody) -> None:
         self._calls = calls
         self._receive = receive
         self._body = body
-        self._worker: asyncio.Task[object] | None = None
-        self._looker: asyncio.Task[None] | None = None
-        self._gone = self._late = False
-        self.since = 0.0
-        self.seconds = math.inf
+        self._task: asyncio.Task[object] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._is_disconnected = False
+        self._is_late = False
+        self.waiting_since = 0.0
+        self.timeout = math.inf
 
-    def __enter__(self) -> "Call":
-        self._worker = asyncio.current_task()
+    def __enter__(self) -> "WatchedCall":
+        self._task = asyncio.current_task()
         self._calls.add(self)
         return self
 
@@ -59,71 +60,78 @@ class Call:
         traceback: TracebackType | None,
     ) -> bool:
         self._calls.discard(self)
-        if self._looker is not None:
-            self._looker.cancel()
-        if self._gone:
+        if self._listener is not None:
+            self._listener.cancel()
+        if self._is_disconnected:
             self._uncancel()
             return kind is not None and issubclass(kind, asyncio.CancelledError)
         return False
 
-    def was_late(self) -> bool:
-        """Whether the cancellation just caught was the deadline's; if so it is over with that."""
-        if self._late:
-            self._late = False
+    def acknowledge_timeout(self) -> bool:
+        """Return whether the timeout caused the CancelledError just caught, and clear it if so."""
+        if self._is_late:
+            self._is_late = False
             self._uncancel()
             return True
         return False
 
-    def look(self, now: float) -> None:
-        """One round's look at this call."""
-        if self._body.is_awaited:
-            self.since = now
-        elif now > self.since + self.seconds and not self._late and not self._gone:
-            self._late = True
+    def check(self, now: float) -> None:
+        """Cancel the call if it is late; begin to listen for a disconnect."""
+        if self._body.is_waiting_for_client:
+            self.waiting_since = now
+        elif (
+            now > self.waiting_since + self.timeout
+            and not self._is_late
+            and not self._is_disconnected
+        ):
+            self._is_late = True
             self._cancel()
-        if self._looker is None and self._body.arrived:  # until then the body reads the channel
-            self._looker = asyncio.create_task(self._until_gone(), name="watch for disconnect")
+        # Until the body is complete, RequestBody is the only reader of the channel.
+        if self._listener is None and self._body.is_complete:
+            self._listener = asyncio.create_task(
+                self._listen_for_disconnect(), name="listen for client disconnect"
+            )
 
-    async def _until_gone(self) -> None:
+    async def _listen_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if not self._late:
-            self._gone = True
+        if not self._is_late:
+            self._is_disconnected = True
             self._cancel()
 
     def _cancel(self) -> None:
-        if self._worker is not None:
-            self._worker.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def _uncancel(self) -> None:
-        if self._worker is not None:
-            self._worker.uncancel()
+        if self._task is not None:
+            self._task.uncancel()
 
 
-class Watch:
-    """Goes round the calls in hand. Started and closed in the app's lifespan."""
+class DisconnectWatcher:
+    """Checks all running calls periodically. Started and closed in the app's lifespan."""
 
     def __init__(self) -> None:
-        self._calls: set[Call] = set()
-        self._rounds: asyncio.Task[None] | None = None
+        self._calls: set[WatchedCall] = set()
+        self._loop_task: asyncio.Task[None] | None = None
 
-    def over(self, receive: Receive, body: ClientBody) -> Call:
-        """The call to put around the work for one client."""
-        return Call(self._calls, receive, body)
+    def watch(self, receive: Receive, body: RequestBody) -> WatchedCall:
+        """Return the context manager for one call."""
+        return WatchedCall(self._calls, receive, body)
 
     def start(self) -> None:
-        self._rounds = asyncio.create_task(self._go_round(), name="watch calls in hand")
+        self._loop_task = asyncio.create_task(self._check_calls(), name="check running calls")
 
     async def aclose(self) -> None:
-        if self._rounds is not None:
-            self._rounds.cancel()
+        if self._loop_task is not None:
+            self._loop_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._rounds
+                await self._loop_task
 
-    async def _go_round(self) -> None:
+    async def _check_calls(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_ROUND_SECONDS)
+            await asyncio.sleep(_CHECK_INTERVAL_SECONDS)
             now = loop.time()
             for call in list(self._calls):
-                call.look(now)
+                call.check(now)

@@ -1,8 +1,8 @@
-"""The services' documents as last seen, and the merged one made of them.
+"""Fetch the services' OpenAPI documents, and merge them into one.
 
-Nothing is fetched until somebody asks; then all at once, at most every 30 s, by one task however
-many ask. A service that is away, or sends nonsense, keeps the last good document. Reading and
-merging, some milliseconds each, is done in a thread: the gateway's loop forwards meanwhile.
+Documents are fetched on request, all at once, by one task, at most every 30 s. The last valid
+document of a service is kept while the service is unavailable or sends an invalid one. Parsing and
+merging take some milliseconds each and run in a thread, so that they do not block the event loop.
 """
 
 import asyncio
@@ -20,30 +20,30 @@ from multidict import CIMultiDict
 from app.api_document import merged_document
 from app.policy import TABLE
 from app.service_document import MalformedDocument, ServiceDocument, read_document
-from app.upstreams import Outgoing, Patience
+from app.upstreams import CallDeadline, UpstreamRequest
 
 log = logging.getLogger(__name__)
 
 REFETCH_SECONDS = 30.0
 FETCH_SECONDS = 3.0
-LARGEST = 500_000
+MAX_DOCUMENT_BYTES = 500_000
 
 
 class DocumentSource(Protocol):
-    """What is needed of an `Upstream`."""
+    """The part of `Upstream` that is used here."""
 
     @property
-    def slots(self) -> contextlib.AbstractContextManager[None]: ...
+    def bulkhead(self) -> contextlib.AbstractContextManager[None]: ...
 
-    async def send(self, outgoing: Outgoing, patience: Patience) -> ClientResponse: ...
+    async def send(self, request: UpstreamRequest, deadline: CallDeadline) -> ClientResponse: ...
 
 
 class DocumentStore:
-    """Built in the app's factory, closed in its lifespan.
+    """Built in `create_app`, closed in the lifespan.
 
     Args:
-        issuer: the identity provider's realm as browsers see it.
-        seconds: that a fetch may take.
+        issuer: the identity provider's realm, at the address that browsers use.
+        timeout: seconds for one fetch.
         clock: monotonic seconds.
     """
 
@@ -52,12 +52,12 @@ class DocumentStore:
         upstreams: Mapping[str, DocumentSource],
         issuer: str,
         *,
-        seconds: float = FETCH_SECONDS,
+        timeout: float = FETCH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._upstreams = upstreams
         self._issuer = issuer
-        self._seconds = seconds
+        self._timeout = timeout
         self._clock = clock
         self._documents: dict[str, ServiceDocument | None] = dict.fromkeys(upstreams)
         self._merged = b""
@@ -65,10 +65,10 @@ class DocumentStore:
         self._task: asyncio.Task[None] | None = None
 
     async def merged(self) -> bytes:
-        """The merged document as JSON; waits for a fetch, a few seconds at most, when one is due.
+        """Return the merged document as JSON; wait for a fetch, a few seconds at most, when due.
 
-        A task of its own, waited for through a shield: a caller who hangs up must not cut off the
-        fetch that others wait for.
+        The fetch is a task behind a shield: a caller that disconnects must not cancel the fetch
+        that others wait for.
         """
         if self._task is None or self._task.done():
             if self._clock() - self._fetched_at < REFETCH_SECONDS:
@@ -93,47 +93,47 @@ class DocumentStore:
     async def _update(self, service: str) -> None:
         wanted = [operation for operation in TABLE if operation.upstream == service]
         try:
-            async with asyncio.timeout(self._seconds):
-                content = await _fetched(self._upstreams[service])
+            async with asyncio.timeout(self._timeout):
+                content = await _fetch(self._upstreams[service])
             self._documents[service] = await asyncio.to_thread(read_document, content, wanted)
-        except Exception as error:  # whatever it is, the other services' documents are shown
+        except Exception as error:  # the other services' documents are still shown
             fields = {"upstream": service, "error": type(error).__name__, "reason": str(error)}
             log.warning("API document not fetched", extra=fields)
 
 
-class _Unhurried:
-    """A call that nobody's departure ends; `asyncio.timeout` bounds it."""
+class _NoDeadline:
+    """No deadline of its own: `asyncio.timeout` bounds the fetch."""
 
-    since = 0.0
-    seconds = math.inf
+    waiting_since = 0.0
+    timeout = math.inf
 
-    def was_late(self) -> bool:
+    def acknowledge_timeout(self) -> bool:
         return False
 
 
 class _NoBody:
-    """Of a GET."""
+    """The absent body of a GET."""
 
-    replayable = True
-    failure = None
+    is_replayable = True
+    client_error = None
 
     def content(self) -> bytes | AsyncIterator[bytes] | None:
         return None
 
 
-async def _fetched(upstream: DocumentSource) -> bytes:
+async def _fetch(upstream: DocumentSource) -> bytes:
     headers = CIMultiDict({"Accept": "application/json", "Accept-Encoding": "identity"})
-    with upstream.slots:
-        outgoing = Outgoing("GET", "/openapi.json", headers, _NoBody())
-        response = await upstream.send(outgoing, _Unhurried())
+    with upstream.bulkhead:
+        request = UpstreamRequest("GET", "/openapi.json", headers, _NoBody())
+        response = await upstream.send(request, _NoDeadline())
         try:
             if response.status != 200:
-                raise MalformedDocument(f"the answer was {response.status}")
+                raise MalformedDocument(f"the status was {response.status}")
             content = bytearray()
             async for chunk in response.content.iter_any():
                 content += chunk
-                if len(content) > LARGEST:
-                    raise MalformedDocument(f"it is larger than {LARGEST} bytes")
+                if len(content) > MAX_DOCUMENT_BYTES:
+                    raise MalformedDocument(f"it is larger than {MAX_DOCUMENT_BYTES} bytes")
             return bytes(content)
         finally:
-            response.close()  # gives a connection back that was read to the end
+            response.close()  # returns a connection that was read to the end to the pool

@@ -1,7 +1,7 @@
-"""At the door: who is it, how often have they asked, and is there such an address at all.
+"""Route, authenticate and rate-limit every request before it is forwarded or served.
 
-Every request passes here but those for /health: a refused one, and one to an address that does not
-exist, count against the limit like any other.
+Every request except `/health`, `/health/ready` and `/metrics` counts against the caller's limit,
+also when it is refused or when its path names no operation.
 """
 
 import logging
@@ -12,11 +12,16 @@ from prometheus_client import CollectorRegistry, Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.client_identity import Caller
-from app.errors import AddressRefused, IdentityProviderAway, QuotaExceeded, Unauthenticated
-from app.headers import RawHeaders, values_of
+from app.errors import (
+    IdentityProviderUnavailable,
+    InvalidAddress,
+    QuotaExceeded,
+    Unauthenticated,
+)
+from app.headers import RawHeaders, header_values
 from app.policy import Access
-from app.rate_limiter import Quota, Standing
-from app.routing import Address, Directory, MalformedAddress, check_query
+from app.rate_limiter import CallerRateLimiter, RateLimitStatus
+from app.routing import MalformedAddress, RouteMatch, RouteTable, check_query
 from chassis.observability.tracing import trace_id
 from chassis.problems import Problem, instance_of, render
 from chassis.security.token_verifier import (
@@ -29,10 +34,9 @@ from chassis.security.token_verifier import (
 log = logging.getLogger(__name__)
 
 GROUPS = frozenset({"products", "orders", "inventory", "ai"})
-_NOWHERE = Address()
-_FREE = frozenset({"/health", "/health/ready", "/metrics"})
+_UNLIMITED = frozenset({"/health", "/health/ready", "/metrics"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
-_HARDENING = (
+_SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -41,145 +45,150 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 @dataclass(slots=True)
-class Visit:
-    """One request at the door: its headers as they came, and what was found out about it."""
+class EdgeRequest:
+    """One request: its headers as received, and what the middleware found out.
+
+    Attributes:
+        problem: the response, if the request is refused.
+    """
 
     headers: RawHeaders
     request_id: str
     caller: Caller
-    address: Address = _NOWHERE
-    refusal: Problem | None = None
+    match: RouteMatch = RouteMatch()
+    problem: Problem | None = None
 
     @property
-    def group(self) -> str:
-        """The route group that it counts in, whether or not its address exists."""
-        return self.address.area if self.address.area in GROUPS else "other"
+    def rate_limit_group(self) -> str:
+        """The route group that the request counts in, whether or not its operation exists."""
+        return self.match.area if self.match.area in GROUPS else "other"
 
     @property
     def is_personal(self) -> bool:
-        """Whether no cache may keep the answer."""
-        operation = self.address.operation
-        public = operation is None or operation.access is Access.PUBLIC
-        return not public or self.caller.token is not None
+        """Whether caches must not store the response."""
+        operation = self.match.operation
+        is_public = operation is None or operation.access is Access.PUBLIC
+        return not is_public or self.caller.token is not None
 
 
-class Admission:
-    """Pure ASGI: in front of the forwarder and of the gateway's own pages.
+class EdgeMiddleware:
+    """ASGI middleware that sends paths below `/api/` to the forwarder, and others to the app.
 
     Args:
-        forwarder: gets what is below /api/.
-        pages: gets all else.
+        app: serves the gateway's own endpoints.
+        forwarder: serves `/api/`; finds the EdgeRequest in `scope["gateway.request"]`.
     """
 
     def __init__(
         self,
-        forwarder: ASGIApp,
-        pages: ASGIApp,
+        app: ASGIApp,
         *,
-        directory: Directory,
+        forwarder: ASGIApp,
+        routes: RouteTable,
         verifier: TokenVerifier,
-        quota: Quota,
+        rate_limiter: CallerRateLimiter,
         registry: CollectorRegistry,
     ) -> None:
+        self._app = app
         self._forwarder = forwarder
-        self._pages = pages
-        self._directory = directory
+        self._routes = routes
         self._verifier = verifier
-        self._quota = quota
+        self._rate_limiter = rate_limiter
         self._limited = Counter(
             "rate_limited", "Requests refused with 429", ["group"], registry=registry
         )
-        self._refused = Counter(
+        self._refused_tokens = Counter(
             "tokens_refused", "Requests whose token was refused", registry=registry
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._pages(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
+        if scope["path"] in _UNLIMITED:
+            await self._app(scope, receive, _with_headers(send, []))
             return
         headers: RawHeaders = list(scope["headers"])
-        if scope["path"] in _FREE:
-            await self._pages(scope, receive, _hardened(send, []))
-            return
-        visit = Visit(headers, _request_id(headers), Caller(_peer(scope)))
-        self._locate(visit, scope)
-        await self._identify(visit)
-        standing = await self._quota.count(visit.group, visit.caller.key)
-        extra = [
-            (b"x-request-id", visit.request_id.encode("ascii")),
-            *standing.headers(visit.group),
-        ]
-        answer = _hardened(send, extra, personal=visit.is_personal)
-        if not standing.allowed:
-            self._limited.labels(visit.group).inc()
-            visit.refusal = _quota_exceeded(standing)
-        if visit.refusal is None:
-            if not visit.address.is_api:
-                await self._pages(scope, receive, answer)
+        request = EdgeRequest(headers, _request_id(headers), Caller(_peer_address(scope)))
+        self._route(request, scope)
+        await self._authenticate(request)
+        group = request.rate_limit_group
+        status = await self._rate_limiter.hit(group, request.caller.rate_limit_key)
+        if not status.allowed:
+            self._limited.labels(group).inc()
+            request.problem = _quota_exceeded(status)
+        own_headers = [(b"x-request-id", request.request_id.encode("ascii"))]
+        own_headers += status.headers(group)
+        send = _with_headers(send, own_headers, is_personal=request.is_personal)
+        if request.problem is None:
+            if not request.match.is_api:
+                await self._app(scope, receive, send)
                 return
-            scope["gateway.visit"] = visit
+            scope["gateway.request"] = request
             try:
-                await self._forwarder(scope, receive, answer)
+                await self._forwarder(scope, receive, send)
             except Problem as problem:
-                visit.refusal = problem
-        if visit.refusal is not None:
-            await render(visit.refusal, instance_of(scope))(scope, receive, answer)
+                request.problem = problem
+        if request.problem is not None:
+            await render(request.problem, instance_of(scope))(scope, receive, send)
 
-    def _locate(self, visit: Visit, scope: Scope) -> None:
+    def _route(self, request: EdgeRequest, scope: Scope) -> None:
         raw_path: bytes = scope.get("raw_path") or b""
         try:
-            visit.address = self._directory.look_up(scope["method"], raw_path)
+            request.match = self._routes.match(scope["method"], raw_path)
             check_query(scope["query_string"])
         except MalformedAddress as error:
             if raw_path != b"/":
-                visit.refusal = AddressRefused(str(error))
-        if visit.address.operation is not None:
-            scope["route"] = visit.address.operation
+                request.problem = InvalidAddress(str(error))
+        if request.match.operation is not None:
+            scope["route"] = request.match.operation
 
-    async def _identify(self, visit: Visit) -> None:
+    async def _authenticate(self, request: EdgeRequest) -> None:
         try:
-            token = bearer_token(values_of(visit.headers, b"authorization"))
+            token = bearer_token(header_values(request.headers, b"authorization"))
             if token is not None:
                 identity = await self._verifier.verify(token)
-                visit.caller = Caller(visit.caller.address, identity, token)
+                request.caller = Caller(request.caller.address, identity, token)
         except UnverifiableToken:
-            visit.refusal = IdentityProviderAway(IdentityProviderAway.example, retry_after=3)
+            request.problem = IdentityProviderUnavailable(
+                IdentityProviderUnavailable.example, retry_after=3
+            )
         except InvalidToken as error:
-            self._refused.inc()
+            self._refused_tokens.inc()
             log.info("token refused", extra={"reason": error.reason})
-            visit.refusal = Unauthenticated(error.detail, invalid=True)
+            request.problem = Unauthenticated(error.detail, invalid=True)
 
 
-def _quota_exceeded(standing: Standing) -> QuotaExceeded:
+def _quota_exceeded(status: RateLimitStatus) -> QuotaExceeded:
     return QuotaExceeded(
-        f"No more than {standing.limit} for each caller; try again in {standing.seconds} seconds."
+        f"No more than {status.limit} for each caller; try again in {status.reset_seconds} seconds."
     )
 
 
-def _peer(scope: Scope) -> str:
+def _peer_address(scope: Scope) -> str:
     client = scope.get("client")
     return client[0] if client else "unknown"
 
 
 def _request_id(headers: RawHeaders) -> str:
-    """The caller's X-Request-ID where it is one, else the trace's id."""
-    given = values_of(headers, b"x-request-id")
+    """Return the caller's X-Request-ID if it is valid, else the trace id."""
+    given = header_values(headers, b"x-request-id")
     if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
         return given[0]
     return trace_id() or "none"
 
 
-def _hardened(send: Send, extra: RawHeaders, *, personal: bool = False) -> Send:
-    """Adds to every answer what browsers and caches must know, and how the caller stands."""
+def _with_headers(send: Send, own_headers: RawHeaders, *, is_personal: bool = False) -> Send:
+    """Add the security headers and the gateway's own headers to the response."""
 
-    async def hardened(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers: RawHeaders = list(message.get("headers", ()))
-            there = {name for name, _ in headers}
-            headers += [pair for pair in _HARDENING if pair[0] not in there]
-            if personal and _NO_STORE[0] not in there:
+            present = {name for name, _ in headers}
+            headers += [pair for pair in _SECURITY_HEADERS if pair[0] not in present]
+            if is_personal and _NO_STORE[0] not in present:
                 headers.append(_NO_STORE)
-            message["headers"] = headers + extra
+            message["headers"] = headers + own_headers
         await send(message)
 
-    return hardened
+    return send_with_headers

@@ -1,36 +1,36 @@
-"""What the gateway itself may answer; what an upstream answers is passed on as it is."""
+"""The gateway's own problem responses. An upstream's response is forwarded unchanged."""
 
 from collections.abc import Collection
 
 from chassis.problems import Problem, ServiceUnavailable, with_head
 
 
-class AddressRefused(Problem):
+class InvalidAddress(Problem):
     status = 400
-    example = "The path holds a dot segment."
+    example = "The path contains a dot segment."
 
 
-class RequestRefused(Problem):
+class InvalidConnectionHeader(Problem):
     status = 400
-    example = "The Connection header names a header that is meant for the service."
+    example = "The Connection header names a header that the service needs."
 
 
-class NothingHere(Problem):
+class ResourceNotFound(Problem):
     status = 404
     example = "There is nothing at this address."
 
 
-class MethodUnknown(Problem):
+class MethodNotAllowed(Problem):
     status = 405
     example = "This address does not know that method."
 
-    def __init__(self, known: Collection[str]) -> None:
-        super().__init__(self.example, headers={"Allow": ", ".join(sorted(with_head(known)))})
+    def __init__(self, allowed: Collection[str]) -> None:
+        super().__init__(self.example, headers={"Allow": ", ".join(sorted(with_head(allowed)))})
 
 
 class Unauthenticated(Problem):
     status = 401
-    example = "This needs an access token: Authorization: Bearer <token>."
+    example = "This operation needs an access token: Authorization: Bearer <token>."
 
     def __init__(self, detail: str = example, *, invalid: bool = False) -> None:
         challenge = 'Bearer error="invalid_token"' if invalid else "Bearer"
@@ -39,12 +39,12 @@ class Unauthenticated(Problem):
 
 class Forbidden(Problem):
     status = 403
-    example = "This is for the role admin."
+    example = "This operation is for the role admin."
 
 
-class SlowRequest(Problem):
+class RequestBodyTimeout(Problem):
     status = 408
-    example = "The request's body did not arrive in time."
+    example = "The request body did not arrive in time."
 
     def __init__(self) -> None:
         super().__init__(self.example, headers={"Connection": "close"})
@@ -62,18 +62,18 @@ class QuotaExceeded(Problem):
     example = "No more than 60 per 1 minute for each caller; try again in 12 seconds."
 
 
-class IdentityProviderAway(ServiceUnavailable):
-    example = "Tokens cannot be verified: the identity provider has not given its keys yet."
+class IdentityProviderUnavailable(ServiceUnavailable):
+    example = "Tokens cannot be verified: the identity provider's keys are not available yet."
 
 
-class UpstreamAway(ServiceUnavailable):
+class UpstreamUnreachable(ServiceUnavailable):
     type = "/problems/upstream-away"
     example = "order-service cannot be reached."
 
 
 class UpstreamBusy(ServiceUnavailable):
     type = "/problems/upstream-busy"
-    example = "order-service has as many calls in hand as it may; try again shortly."
+    example = "order-service has reached its limit of concurrent calls; try again shortly."
 
 
 class UpstreamTimeout(Problem):
@@ -81,6 +81,6 @@ class UpstreamTimeout(Problem):
     example = "order-service did not answer in time. Whether it acted is not known."
 
 
-class UpstreamBroken(Problem):
+class InvalidUpstreamResponse(Problem):
     status = 502
-    example = "order-service broke off its answer. Whether it acted is not known."
+    example = "order-service sent no valid response. Whether it acted is not known."

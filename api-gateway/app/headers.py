@@ -1,7 +1,7 @@
-"""Which headers pass, in each direction: two lists of what may, not of what may not.
+"""Allow-lists of the headers that are forwarded, one for each direction.
 
-Hop-by-hop headers (RFC 9110 7.6.1), identity headers of any spelling, cookies and banners are on
-neither list.
+Hop-by-hop headers (RFC 9110 7.6.1), identity headers of any spelling, cookies and server banners
+are on neither list.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from multidict import CIMultiDict
 
-from app.errors import RequestRefused
+from app.errors import InvalidConnectionHeader
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -28,7 +28,7 @@ FORWARDED = (
     "Prefer",
     "User-Agent",
 )
-"""A client's headers that reach the service."""
+"""Request headers that are forwarded to the service."""
 
 RETURNED = (
     "Accept",
@@ -46,42 +46,43 @@ RETURNED = (
     "Idempotent-Replayed",
     "Last-Modified",
     "Link",
-    "Location",  # only a path: an address of ours means nothing to clients
+    "Location",  # only a path: clients cannot reach an internal host
     "Retry-After",
     "Vary",
     "WWW-Authenticate",
 )
-"""A service's headers that reach the client."""
+"""Response headers that are forwarded to the client."""
 
 _TO_UPSTREAM = {name.lower().encode(): name for name in FORWARDED}
-_NOT_TO_BE_DROPPED = {*_TO_UPSTREAM, b"authorization", b"content-length", b"host"}
+_REQUIRED_BY_UPSTREAM = {*_TO_UPSTREAM, b"authorization", b"content-length", b"host"}
 _TO_CLIENT = frozenset(name.lower().encode() for name in RETURNED)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def values_of(headers: RawHeaders, name: bytes) -> list[str]:
+def header_values(headers: RawHeaders, name: bytes) -> list[str]:
+    """Return every value of a header; `name` is in lower case."""
     return [value.decode("latin-1") for key, value in headers if key == name]
 
 
-def for_upstream(
+def upstream_headers(
     headers: RawHeaders, *, token: str | None, address: str, scheme: str, request_id: str
 ) -> CIMultiDict[str]:
-    """What the upstream is sent: what may pass, and what only the gateway says.
+    """Return the headers for the upstream: allowed ones, and those that only the gateway sets.
 
     Args:
-        token: the verified one; the header is written anew, so that the upstream judges the same.
+        token: the verified token, so that the upstream verifies the same one.
         address: the caller's.
 
     Raises:
-        RequestRefused: `Connection` names a header that must reach the upstream; dropping it would
-            make the request another one (an anonymous one, say).
+        InvalidConnectionHeader: `Connection` names a header that the upstream needs; removing it
+            would change the request, for example into an anonymous one.
     """
     sent: CIMultiDict[str] = CIMultiDict()
     for name, value in headers:
         if name in _TO_UPSTREAM:
             sent.add(_TO_UPSTREAM[name], _text(value))
-        elif name == b"connection" and not _NOT_TO_BE_DROPPED.isdisjoint(_listed(value)):
-            raise RequestRefused(RequestRefused.example)
+        elif name == b"connection" and not _REQUIRED_BY_UPSTREAM.isdisjoint(_listed(value)):
+            raise InvalidConnectionHeader(InvalidConnectionHeader.example)
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
     sent["X-Forwarded-For"] = address
@@ -91,7 +92,7 @@ def for_upstream(
 
 
 def _text(value: bytes) -> str:
-    """As aiohttp will encode it again: what is no UTF-8 is lost either way."""
+    """Decode as UTF-8, because aiohttp encodes headers so; other bytes are replaced."""
     return value.decode("utf-8", "replace")
 
 
@@ -99,8 +100,8 @@ def _listed(value: bytes) -> Iterable[bytes]:
     return (part.strip().lower() for part in value.split(b","))
 
 
-def for_client(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-    """What of an upstream's answer reaches the client."""
+def response_headers(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+    """Return the headers of an upstream's response that are forwarded to the client."""
     return [
         (name, value)
         for key, value in headers
@@ -112,6 +113,6 @@ def _is_path(location: bytes) -> bool:
     return location.startswith(b"/") and not location.startswith((b"//", b"/\\"))
 
 
-def is_clean(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether no value holds a control character, which might end a line for somebody."""
-    return _CONTROL.search(b"".join([value for _, value in headers])) is None
+def has_control_characters(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether a value has a control character, which a parser could take for a line end."""
+    return _CONTROL.search(b"".join([value for _, value in headers])) is not None

@@ -1,7 +1,4 @@
-"""What `/openapi.json` holds when all services are there, made without asking them.
-
-For contracts/openapi, where a change that breaks callers of the gateway is found before it runs.
-"""
+"""Build the merged OpenAPI document from given documents, for the snapshot in contracts/openapi."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +11,7 @@ from app.service_document import read_document
 
 
 def openapi(documents: Mapping[str, Any]) -> dict[str, Any]:
-    """The merged document of these, by service; those that the role table names must be there."""
+    """Merge the documents, by service name; every service of the role table must be included."""
     wanted: dict[str, list[Operation]] = {operation.upstream: [] for operation in TABLE}
     for operation in TABLE:
         wanted[operation.upstream].append(operation)

@@ -1,55 +1,60 @@
-"""What the gateway serves itself: the page of all services, how it is, its metrics."""
+"""The gateway's own endpoints: start page, API documentation, health and metrics."""
 
+import hmac
 from collections.abc import Mapping
+from typing import Annotated
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Header, Response
 from prometheus_client import CollectorRegistry
-from starlette.types import Lifespan
 
 from app.api_page import install_api_page
 from app.config import Settings
 from app.document_store import DocumentStore
-from app.operations import private_metrics_router
-from app.rate_limiter import Quota
+from app.errors import ResourceNotFound
+from app.rate_limiter import CallerRateLimiter
 from app.start_page import install_start_page
 from app.upstreams import Upstream
-from chassis.app.factory import NO_NATIVE_TELEMETRY
 from chassis.app.health import Dependency, health_router
-from chassis.problems import install_problem_handlers
+from chassis.observability.metrics import exposition
 from chassis.security.token_verifier import TokenVerifier
 
 
-def needs_of(
-    upstreams: Mapping[str, Upstream], verifier: TokenVerifier, quota: Quota
+def readiness_dependencies(
+    upstreams: Mapping[str, Upstream], verifier: TokenVerifier, rate_limiter: CallerRateLimiter
 ) -> list[Dependency]:
-    """None is critical: who needs nothing of what is away is served."""
-    needs = [Dependency(name, upstream.probe) for name, upstream in upstreams.items()]
-    needs.append(Dependency("identity-provider", verifier.probe))
-    if quota.shared is not None:
-        needs.append(Dependency("rate-limit-store", quota.shared.probe))
-    return needs
+    """Return what `/health/ready` reports. None is critical: other requests are still served."""
+    dependencies = [Dependency(name, upstream.probe) for name, upstream in upstreams.items()]
+    dependencies.append(Dependency("identity-provider", verifier.probe))
+    if rate_limiter.shared_store is not None:
+        dependencies.append(Dependency("rate-limit-store", rate_limiter.shared_store.probe))
+    return dependencies
 
 
-def pages_of(
+def install_own_endpoints(
+    app: FastAPI,
     settings: Settings,
-    lifespan: Lifespan[FastAPI],
     documents: DocumentStore,
-    needs: list[Dependency],
+    dependencies: list[Dependency],
     registry: CollectorRegistry,
-) -> FastAPI:
-    """The FastAPI app for all that is not below /api/."""
-    pages = FastAPI(
-        title="api-gateway",
-        lifespan=lifespan,
-        redirect_slashes=False,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        telemetry=NO_NATIVE_TELEMETRY,
-    )
-    install_problem_handlers(pages)
-    install_start_page(pages, settings)
-    install_api_page(pages, documents, settings.oidc_issuer)
-    pages.include_router(health_router(settings.service_name, needs, {"auth_enabled": True}))
-    pages.include_router(private_metrics_router(registry, settings.metrics_token))
-    return pages
+) -> None:
+    """Add every endpoint that no upstream serves."""
+    install_start_page(app, settings)
+    install_api_page(app, documents, settings.oidc_issuer)
+    app.include_router(health_router(settings.service_name, dependencies, {"auth_enabled": True}))
+    app.include_router(_metrics_router(registry, settings.metrics_token))
+
+
+def _metrics_router(registry: CollectorRegistry, token: str) -> APIRouter:
+    """`/metrics` for requests with the scrape token; 404 for all others."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/metrics", include_in_schema=False)
+    async def metrics(
+        authorization: Annotated[str, Header()] = "", accept: Annotated[str, Header()] = ""
+    ) -> Response:
+        given = authorization.encode("utf-8", "replace")
+        if not token or not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            raise ResourceNotFound(ResourceNotFound.example)
+        return exposition(registry, accept)
+
+    return router

@@ -1,8 +1,8 @@
-"""Who may do what: the one table. What is not in it is not there (deny by default).
+"""The role table: which operations exist at the gateway and who may call them.
 
-`api_document.py` shows it to people, `forwarding.py` enforces it, and tests/e2e/test_access.py
-compares it with what the services offer. Ownership (whose order?) is order-service's to
-judge, by the same token.
+Anything else is 404 (deny by default). `api_document.py` documents the table, `forwarding.py`
+enforces it, and tests/e2e/test_access.py compares it with the services' OpenAPI documents.
+order-service decides whose order a caller may see, by the same token.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from chassis.security.token_verifier import Identity
 
 
 class Access(StrEnum):
-    """Whom an operation is for; the value says it in words."""
+    """Who may call an operation; the value is the text for error details and documents."""
 
     PUBLIC = "anyone"
     SIGNED_IN = "anyone with a valid token"
@@ -20,7 +20,7 @@ class Access(StrEnum):
     ADMIN = "the role admin"
 
     def allows(self, identity: Identity) -> bool:
-        """Whether the bearer of a verified token may."""
+        """Return whether the bearer of a verified token may call the operation."""
         if self is Access.CUSTOMER:
             return not identity.roles.isdisjoint(("customer", "admin"))
         return self is not Access.ADMIN or "admin" in identity.roles
@@ -28,12 +28,12 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call that the gateway lets through.
+    """One operation that the gateway forwards.
 
     Attributes:
-        path: the template, as the upstream's OpenAPI document has it.
-        upstream: the service that answers.
-        max_body_bytes: what the service allows, as `x-max-body-bytes` in its OpenAPI document.
+        path: the template in the upstream's OpenAPI document.
+        upstream: the service that handles it.
+        max_body_bytes: the service's limit, `x-max-body-bytes` in its OpenAPI document.
     """
 
     method: str

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with the bounds that it lacks.
+"""uvicorn's HTTP protocol with limits on the size and duration of a request head.
 
-As it comes, the parser takes a head of any size for as long as the client likes, and puts trailers
-among the headers of a request that the app may already be looking at.
+uvicorn has neither limit, and adds trailers to the headers of a request that the app may be
+processing already. Used through the public methods of asyncio's protocols and httptools' callbacks.
 """
 
 import asyncio
@@ -9,8 +9,6 @@ import json
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from chassis.app.graceful_shutdown import DrainingProtocol
 
@@ -32,16 +30,16 @@ class _LingeringTransport:
         self.close = close
 
 
-class _Refused(Exception):
-    """Raised in the parser's call-back to stop it."""
+class _InvalidHead(Exception):
+    """Raised in a callback of the parser to stop it."""
 
 
 class BoundedHttpProtocol(DrainingProtocol):
-    """Refuses a head that is too large (431) or too slow (408), drops trailers, cuts off a client
-    that does not read its answer.
+    """Refuses a head that is too large (431) or too slow (408), drops trailers, and disconnects a
+    client that does not read its response.
 
-    After an early answer the rest of the request's body is let in for a few seconds, so that the
-    client can read the answer; then the connection is closed.
+    After an early response the rest of the request's body is read for a few seconds, so that the
+    client can read the response. Then the connection is closed.
     """
 
     max_head_bytes = 32_768
@@ -50,11 +48,11 @@ class BoundedHttpProtocol(DrainingProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._asked = False  # whether there is a `cycle`
+        self._has_request = False  # whether there is a `cycle`
         self._head_done = False
-        self._unread = 0  # bytes since the parser last had a head or a part of a body complete
+        self._unparsed_bytes = 0  # since the last complete head or part of a body
         self._refusal: HTTPStatus | None = None
-        self._is_deaf = False
+        self._discards_input = False
         self._timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
@@ -62,7 +60,7 @@ class BoundedHttpProtocol(DrainingProtocol):
     def bounded(
         cls, *, max_head_bytes: int, head_seconds: float, stall_seconds: float
     ) -> type["BoundedHttpProtocol"]:
-        """The class with other bounds: uvicorn makes the instances."""
+        """Return a subclass with these limits: uvicorn creates the instances."""
         bounds = {
             "max_head_bytes": max_head_bytes,
             "head_seconds": head_seconds,
@@ -80,35 +78,35 @@ class BoundedHttpProtocol(DrainingProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_deaf:
+        if self._discards_input:
             return
-        self._unread += len(data)
+        self._unparsed_bytes += len(data)
         super().data_received(data)
-        if self._unread > self.max_head_bytes:  # trailers and the like grow in the parser, too
+        if self._unparsed_bytes > self.max_head_bytes:  # also trailers, which the parser buffers
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        elif not self._head_done and self._unread and self._timer is None:
+        elif not self._head_done and self._unparsed_bytes and self._timer is None:
             self._close_in(self.head_seconds)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # RequestParser parses this head again
         self._cancel_timer()
-        if self._unread > self.max_head_bytes:  # which may be the body's beginning as well
+        if self._unparsed_bytes > self.max_head_bytes:  # part of which may be the body
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self.max_head_bytes:
                 self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-                raise _Refused
+                raise _InvalidHead
         if b"#" in self.url or self.parser.get_http_version() == "0.9":
-            raise _Refused
+            raise _InvalidHead
         super().on_headers_complete()
-        self._asked = True
+        self._has_request = True
         self.cycle.transport = self._response_transport  # type: ignore[assignment]
         self.headers = []  # trailers go here, out of the request's sight
         self._head_done = True
-        self._unread = 0
+        self._unparsed_bytes = 0
 
     def on_body(self, body: bytes) -> None:
-        self._unread = 0
+        self._unparsed_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -118,11 +116,11 @@ class BoundedHttpProtocol(DrainingProtocol):
             self._cancel_timer()
         super().on_message_complete()
         self._head_done = False
-        self._unread = 0
+        self._unparsed_bytes = 0
 
     def on_response_complete(self) -> None:
         if self._head_done and not self.transport.is_closing():
-            self._close_in(_DRAIN_SECONDS)  # the body still comes in, and nobody wants it
+            self._close_in(_DRAIN_SECONDS)  # the rest of the body is discarded
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -135,34 +133,34 @@ class BoundedHttpProtocol(DrainingProtocol):
             self._stall_timer.cancel()
 
     def send_400_response(self, msg: str) -> None:
-        """What the parser refused, as a problem document like every other refusal."""
+        """Send a problem document for a request that the parser refused."""
         self._refuse(self._refusal or HTTPStatus.BAD_REQUEST)
 
     def _close_in(self, seconds: float) -> None:
         self._cancel_timer()
-        self._timer = self.loop.call_later(seconds, self._time_is_up)
+        self._timer = self.loop.call_later(seconds, self._on_timer)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _time_is_up(self) -> None:
-        if self._unread and not self._head_done and not self._is_deaf:
+    def _on_timer(self) -> None:
+        if self._unparsed_bytes and not self._head_done and not self._discards_input:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         else:
             self.transport.close()
 
     def _refuse(self, status: HTTPStatus) -> None:
-        if self._is_deaf or self.transport.is_closing():
+        if self._discards_input or self.transport.is_closing():
             return
-        if self._owes_an_answer():  # which the refusal would be taken for, or for a part of it
+        if self._response_is_due():  # the client would take the refusal for that response
             self.transport.close()
             return
-        if self._asked:
+        if self._has_request:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.write(_refusal(status, self.max_head_bytes))
+        self.transport.write(_problem_response(status, self.max_head_bytes))
         self._linger()
 
     def _end_after_response(self) -> None:
@@ -172,26 +170,26 @@ class BoundedHttpProtocol(DrainingProtocol):
             self.transport.close()
 
     def _linger(self) -> None:
-        """Close, but let the client read first: closed with bytes unread, it might lose the answer.
+        """Close after a pause in which the client can read the response; discard its input.
 
-        What still comes in is dropped.
+        A connection closed with unread input is reset, and the client can lose the response.
         """
         if not self.transport.is_closing():
-            self._is_deaf = True
+            self._discards_input = True
             self.transport.write_eof()
             self.flow.resume_reading()
             self._close_in(_LINGER_SECONDS)
 
-    def _owes_an_answer(self) -> bool:
-        """Whether an answer has begun, or is due to a request that was complete."""
+    def _response_is_due(self) -> bool:
+        """Return whether a response has begun, or a complete request waits for one."""
         if self.pipeline:
             return True
-        if not self._asked or self.cycle.response_complete:
+        if not self._has_request or self.cycle.response_complete:
             return False
         return self.cycle.response_started or not self.cycle.more_body
 
 
-def _refusal(status: HTTPStatus, max_head_bytes: int) -> bytes:
+def _problem_response(status: HTTPStatus, max_head_bytes: int) -> bytes:
     problem = {
         "type": "about:blank",
         "title": status.phrase,
@@ -202,16 +200,17 @@ def _refusal(status: HTTPStatus, max_head_bytes: int) -> bytes:
     }
     body = json.dumps(problem).encode("ascii")
     head = (
-        b"content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
-        b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        "content-type: application/problem+json\r\nx-content-type-options: nosniff\r\n"
+        f"connection: close\r\ncontent-length: {len(body)}\r\n\r\n"
     )
-    return STATUS_LINE[status.value] + head + body
+    return head.encode("ascii") + body
 
 
 _DETAILS = {
     HTTPStatus.BAD_REQUEST: "This is not a well-formed HTTP request.",
-    HTTPStatus.REQUEST_TIMEOUT: "The request's head did not arrive in time.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request head did not arrive in time.",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
-        "The request's headers, its access token among them, are larger than {} bytes."
+        "The request headers, including the access token, are larger than {} bytes."
     ),
 }

@@ -1,154 +1,162 @@
-"""How often a caller may ask: a sliding window for each caller and route group.
+"""Rate limits per caller and route group: the sliding window counter of the `limits` library.
 
-Counted in memory, or in Redis where several gateways share the count. A store that stalls or is
-away costs no request more than the timeout, and only until the circuit opens; meanwhile this
-gateway counts by itself: never unlimited, never frozen.
+Counters are in this process's memory, or in Redis where several gateways share them. A shared
+store that fails or stalls costs a request at most its timeout, and only until the circuit breaker
+opens. Until the store answers again, this gateway counts in its own memory.
 """
 
+import asyncio
 import contextlib
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from prometheus_client import CollectorRegistry, Counter
 
 from app.config import Settings
-from app.rate_limit import RateLimit
 from chassis.http_client.breaker import AsyncBreaker, BreakerPolicy
 
-_STORE_CIRCUIT = BreakerPolicy(failures_in_a_row=3, reset_timeout=1.0)
+_STORE_BREAKER = BreakerPolicy(failures_in_a_row=3, reset_timeout=1.0)
+_STORE_CONNECTIONS = 64
 
 
-@dataclass(slots=True)
-class Standing:
-    """How a caller stands after this request.
+@dataclass(frozen=True, slots=True)
+class RateLimitStatus:
+    """A caller's state after one request.
 
     Attributes:
-        seconds: until the quota grows again, rounded up.
+        remaining: requests left.
+        reset_seconds: seconds until one more request is allowed, rounded up.
     """
 
     allowed: bool
-    limit: RateLimit
+    limit: RateLimitItem
     remaining: int
-    seconds: int
+    reset_seconds: int
 
     def headers(self, group: str) -> list[tuple[bytes, bytes]]:
         """`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers)."""
-        policy = f'"{group}";q={self.limit.amount};w={self.limit.seconds}'
-        state = f'"{group}";r={self.remaining};t={self.seconds}'
+        policy = f'"{group}";q={self.limit.amount};w={self.limit.get_expiry()}'
+        state = f'"{group}";r={self.remaining};t={self.reset_seconds}'
         headers = [(b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode())]
         if not self.allowed:
-            headers.append((b"retry-after", str(self.seconds).encode()))
+            headers.append((b"retry-after", str(self.reset_seconds).encode()))
         return headers
 
 
-class Shared(Protocol):
-    """A count that several gateways share."""
+class BoundedMemoryStorage(MemoryStorage):
+    """The library's memory storage with a bound on its counters.
 
-    async def count(self, limit: RateLimit, key: str) -> Standing:
-        """As `LocalWindows.count`; raises whatever it likes where the store is away."""
-
-    async def probe(self) -> None: ...
-
-    async def aclose(self) -> None: ...
-
-
-@dataclass(slots=True)
-class _Window:
-    """Two neighbouring windows of one caller: `number` is the current one's."""
-
-    number: int
-    previous: int = 0
-    current: int = 0
-
-
-class LocalWindows:
-    """Sliding-window counters in this process's memory, bounded.
-
-    The `limits` library's own memory storage walks over every key that it holds at each request,
-    which a caller with many addresses makes slow. The arithmetic is its sliding-window-counter:
-    what is in the window before counts by the share of it that is less than a window old. Nothing
-    is awaited between reading and writing, so that no lock is needed.
+    The library's own starts a task at each request that iterates over all counters, and keeps
+    every counter for two windows. This one drops the counter that was incremented longest ago.
 
     Args:
-        capacity: callers held; the one that asked longest ago makes place.
-        now: POSIX seconds.
+        max_counters: counters kept; a caller has two, of the current and the previous window.
     """
 
-    def __init__(self, capacity: int = 100_000, now: Callable[[], float] = time.time) -> None:
-        self._capacity = capacity
-        self._now = now
-        self._windows: OrderedDict[str, _Window] = OrderedDict()
+    def __init__(self, max_counters: int = 200_000) -> None:
+        super().__init__()
+        self.max_counters = max_counters
 
-    def count(self, limit: RateLimit, key: str) -> Standing:
-        """Count one request, unless that would be more than the limit."""
-        length = limit.seconds
-        number, gone = divmod(self._now(), length)
-        window = self._window(key, int(number))
-        used = window.previous * (1 - gone / length) + window.current
-        allowed = math.floor(used) < limit.amount
-        window.current += allowed
-        remaining = max(0, limit.amount - math.floor(used) - allowed)
-        return Standing(allowed, limit, remaining, _wait(window, length, gone))
-
-    def _window(self, key: str, number: int) -> _Window:
-        window = self._windows.get(key)
-        if window is None:
-            window = self._windows[key] = _Window(number)
-            if len(self._windows) > self._capacity:
-                self._windows.popitem(last=False)
-            return window
-        self._windows.move_to_end(key)
-        if window.number != number:
-            window.previous = window.current if window.number == number - 1 else 0
-            window.number, window.current = number, 0
-        return window
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Add to a counter and return it. Runs without suspending, so it needs no lock."""
+        count = await self.get(key) + amount  # get() drops an expired counter
+        self.storage.pop(key, None)
+        self.storage[key] = count  # now the last one in the order of insertion
+        self.expirations.setdefault(key, time.time() + expiry)
+        if len(self.storage) > self.max_counters:
+            await self.clear(next(iter(self.storage)))
+        return count
 
 
-def _wait(window: _Window, length: int, gone: float) -> int:
-    """Seconds after which one request fewer counts: of the window before, or when this one ends."""
-    old = math.floor(window.previous * (1 - gone / length))
-    end = length * (1 - old / window.previous) if old else length
-    return math.floor(end - gone + 1e-6) + 1
-
-
-class Quota:
-    """Built in the app's factory, closed in its lifespan.
+class SharedStore:
+    """Counters in Redis or Valkey.
 
     Args:
-        shared: the count that several gateways share, where there are several.
+        timeout: seconds for both commands of one request.
     """
 
-    def __init__(
-        self, settings: Settings, registry: CollectorRegistry, shared: Shared | None = None
-    ) -> None:
-        self._settings = settings
-        self._limits: dict[str, RateLimit] = {}
-        self._local = LocalWindows()
-        self._circuit = AsyncBreaker("rate-limit-store", _STORE_CIRCUIT, registry)
-        self._by_itself = Counter(
-            "rate_limit_counted_locally",
-            "Requests counted by this gateway alone because the shared store was away",
-            registry=registry,
+    def __init__(self, uri: str, timeout: float) -> None:
+        from redis.asyncio import ConnectionPool  # 19 MB, which memory mode does not need
+
+        self._timeout = timeout
+        self._pool = ConnectionPool.from_url(
+            uri,
+            max_connections=_STORE_CONNECTIONS,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
         )
-        self.shared = shared
+        self._storage = RedisStorage(
+            f"async+{uri}",
+            implementation="redispy",
+            connection_pool=self._pool,  # type: ignore[arg-type]
+        )
+        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
 
-    async def count(self, group: str, caller: str) -> Standing:
-        """Count one request, unless the caller has no more left."""
-        limit = self._limits.get(group)
-        if limit is None:
-            limit = self._limits[group] = self._settings.limit_of(group)
-        key = f"{group}/{caller}"
-        if self.shared is not None:
-            # What goes wrong is told by the circuit's gauge and the counter.
-            with contextlib.suppress(Exception), self._circuit.guard():
-                return await self.shared.count(limit, key)
-            self._by_itself.inc()
-        return self._local.count(limit, key)
+    async def hit(self, limit: RateLimitItem, key: str) -> RateLimitStatus:
+        """Count one request unless the limit is reached.
+
+        Raises:
+            Exception: the store does not answer in time, or with an error.
+        """
+        async with asyncio.timeout(self._timeout):
+            return await _hit(self._limiter, limit, key)
+
+    async def probe(self) -> None:
+        """Raise ConnectionError when the store does not answer; for readiness."""
+        if not await self._storage.check():
+            raise ConnectionError("the rate limit store did not answer")
 
     async def aclose(self) -> None:
-        if self.shared is not None:
-            await self.shared.aclose()
+        await self._pool.aclose()
+
+
+class CallerRateLimiter:
+    """Counts requests by caller and route group. Built in `create_app`, closed in the lifespan.
+
+    Attributes:
+        shared_store: the counters that several gateways share; None in memory mode.
+    """
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self._default_limit = parse(settings.rate_limit_default)
+        self._ai_limit = parse(settings.rate_limit_ai)
+        self._local = SlidingWindowCounterRateLimiter(BoundedMemoryStorage())
+        self._breaker = AsyncBreaker("rate-limit-store", _STORE_BREAKER, registry)
+        self._counted_locally = Counter(
+            "rate_limit_counted_locally",
+            "Requests counted by this gateway alone because the shared store was unavailable",
+            registry=registry,
+        )
+        self.shared_store: SharedStore | None = None
+        if not settings.rate_limit_storage_uri.startswith("memory:"):
+            self.shared_store = SharedStore(
+                settings.rate_limit_storage_uri, settings.rate_limit_storage_timeout
+            )
+
+    async def hit(self, group: str, caller: str) -> RateLimitStatus:
+        """Count one request unless the caller's limit is reached."""
+        limit = self._ai_limit if group == "ai" else self._default_limit
+        key = f"{group}/{caller}"
+        if self.shared_store is not None:
+            # The breaker's gauge and the counter report the failure.
+            with contextlib.suppress(Exception), self._breaker.guard():
+                return await self.shared_store.hit(limit, key)
+            self._counted_locally.inc()
+        return await _hit(self._local, limit, key)
+
+    async def aclose(self) -> None:
+        if self.shared_store is not None:
+            await self.shared_store.aclose()
+
+
+async def _hit(
+    limiter: SlidingWindowCounterRateLimiter, limit: RateLimitItem, key: str
+) -> RateLimitStatus:
+    allowed = await limiter.hit(limit, key)
+    stats = await limiter.get_window_stats(limit, key)
+    reset_seconds = math.floor(max(0.0, stats.reset_time - time.time()) + 1e-6) + 1
+    return RateLimitStatus(allowed, limit, stats.remaining if allowed else 0, reset_seconds)

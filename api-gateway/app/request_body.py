@@ -1,122 +1,122 @@
-"""A request's body on its way from the client to the upstream."""
+"""Read a request's body from the client and hand it to the upstream."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.types import Receive
 
-from app.errors import BodyTooLarge, SlowRequest
+from app.errors import BodyTooLarge, RequestBodyTimeout
 from app.headers import RawHeaders
 
-PREFETCH = 65_536
+PREFETCH_BYTES = 65_536
 
 
-class ClientGone(Exception):
-    """Nobody is there any more to answer."""
+class ClientDisconnected(Exception):
+    """The client closed the connection; a response has no recipient."""
 
 
-class ClientBody:
-    """Reads the first 64 KiB before an upstream is asked; what is larger is streamed.
+class RequestBody:
+    """Reads the first 64 KiB before an upstream is called, and streams the rest.
 
-    So a client that sends a byte a second holds its own connection, and none to an upstream; most
-    bodies are whole by then and can be sent twice; and no body takes more memory than that.
+    A slow client therefore holds its own connection and none to an upstream. Most bodies are
+    complete after the prefetch and can be sent again. A larger body never takes more memory.
 
     Args:
-        seconds: for all of it to arrive.
-        limit: bytes; however its length was announced.
+        timeout: seconds for the whole body to arrive.
+        max_bytes: also enforced when the length was not announced.
 
     Attributes:
-        arrived: whether the client has sent all of it.
-        is_awaited: whether the client is waited for just now.
-        failure: why the client's side of it ended early.
+        is_complete: the client has sent all of it.
+        is_waiting_for_client: the gateway waits for the client at this moment.
+        client_error: why the client's side ended early.
     """
 
     def __init__(
-        self, headers: RawHeaders, receive: Receive, *, seconds: float, limit: int
+        self, headers: RawHeaders, receive: Receive, *, timeout: float, max_bytes: int
     ) -> None:
         self._receive = receive
-        self._seconds = seconds
-        self._limit = limit
-        self._received = 0
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._received_bytes = 0
         self._deadline = 0.0
-        self._begun = b""
-        self._streaming = False
-        self._announced: str | None = None
-        self.arrived = True
-        self.is_awaited = False
-        self.failure: Exception | None = None
+        self._prefetched = b""
+        self._is_streamed = False
+        self._content_length: str | None = None
+        self.is_complete = True
+        self.is_waiting_for_client = False
+        self.client_error: Exception | None = None
         for name, value in headers:
             if name == b"content-length":
-                self._announced = value.decode("latin-1")
-                self.arrived = self._announced == "0"
+                self._content_length = value.decode("latin-1")
+                self.is_complete = self._content_length == "0"
             elif name == b"transfer-encoding":
-                self.arrived = False
+                self.is_complete = False
 
     @property
-    def replayable(self) -> bool:
-        return not self._streaming
+    def is_replayable(self) -> bool:
+        return not self._is_streamed
 
     @property
-    def length(self) -> str | None:
-        """The announced length of a body that is being streamed."""
-        return self._announced if self._streaming else None
+    def streamed_length(self) -> str | None:
+        """The announced length of a body that is streamed."""
+        return self._content_length if self._is_streamed else None
 
-    async def begin(self) -> None:
-        """Wait for the body, or for the first part of a large one.
+    async def prefetch(self) -> None:
+        """Wait for the whole body, or for the first part of a large one.
 
         Raises:
-            BodyTooLarge: it is announced to be, or it has become so.
-            SlowRequest: it did not come in time.
-            ClientGone: the client went away before it was complete.
+            BodyTooLarge: the announced or the received length exceeds the limit.
+            RequestBodyTimeout: the body did not arrive in time.
+            ClientDisconnected: the client disconnected before the body was complete.
         """
-        if self.arrived:
+        if self.is_complete:
             return
-        if self._announced is not None and int(self._announced) > self._limit:
+        if self._content_length is not None and int(self._content_length) > self._max_bytes:
             raise self._too_large()
-        self._deadline = asyncio.get_running_loop().time() + self._seconds
+        self._deadline = asyncio.get_running_loop().time() + self._timeout
         parts: list[bytes] = []
         size, more = 0, True
-        while more and size < PREFETCH:
-            part, more = await self._next()
+        while more and size < PREFETCH_BYTES:
+            part, more = await self._next_part()
             parts.append(part)
             size += len(part)
-        self._begun = b"".join(parts)
-        self._streaming = more
+        self._prefetched = b"".join(parts)
+        self._is_streamed = more
 
     def content(self) -> bytes | AsyncIterator[bytes] | None:
-        """What to send: the whole, or a stream that can be read once."""
-        return self._stream() if self._streaming else self._begun or None
+        """Return the whole body, or a stream that can be read once."""
+        return self._stream() if self._is_streamed else self._prefetched or None
 
     async def _stream(self) -> AsyncIterator[bytes]:
-        begun, self._begun = self._begun, b""
-        yield begun
+        prefetched, self._prefetched = self._prefetched, b""
+        yield prefetched
         more = True
         while more:
             try:
-                part, more = await self._next()
+                part, more = await self._next_part()
             except Exception as error:
-                self.failure = error
+                self.client_error = error
                 raise
             yield part
 
-    async def _next(self) -> tuple[bytes, bool]:
-        """The next part, and whether more is to come."""
-        self.is_awaited = True
+    async def _next_part(self) -> tuple[bytes, bool]:
+        """Return the next part, and whether more follows."""
+        self.is_waiting_for_client = True
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise SlowRequest from None
+            raise RequestBodyTimeout from None
         finally:
-            self.is_awaited = False
+            self.is_waiting_for_client = False
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise ClientDisconnected
         part: bytes = message.get("body", b"")
-        self._received += len(part)
-        if self._received > self._limit:
+        self._received_bytes += len(part)
+        if self._received_bytes > self._max_bytes:
             raise self._too_large()
-        self.arrived = not message.get("more_body", False)
-        return part, not self.arrived
+        self.is_complete = not message.get("more_body", False)
+        return part, not self.is_complete
 
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The body is larger than {self._limit} bytes.")
+        return BodyTooLarge(f"The body is larger than {self._max_bytes} bytes.")

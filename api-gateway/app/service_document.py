@@ -1,7 +1,7 @@
-"""One service's OpenAPI document, read with the distrust that anything fetched deserves.
+"""Parse and validate one service's OpenAPI document before it is merged.
 
-What comes out is plain, of bounded depth, and refers to nothing outside itself, so that merging it
-cannot fail and no service can spoil the others' page.
+The result has a bounded depth and no references outside itself, so that merging cannot fail and
+one service's invalid document does not affect the others.
 """
 
 import json
@@ -16,10 +16,10 @@ from app.policy import Operation
 Component = tuple[str, str]
 """Section and name: `("schemas", "Problem")`."""
 
-_DEEPEST = 64
+_MAX_DEPTH = 64
 _SECTIONS = "schemas|responses|parameters|examples|requestBodies|headers"
 _REFERENCE = re.compile(rf"#/components/({_SECTIONS})/([A-Za-z0-9._-]+)")
-# Of an operation only this: `servers`, say, would send "Try it out" to somewhere else.
+# Other members are dropped: `servers`, for example, would send "Try it out" to another host.
 _KEPT: dict[str, type] = {
     "summary": str,
     "description": str,
@@ -32,17 +32,17 @@ _KEPT: dict[str, type] = {
 
 
 class MalformedDocument(Exception):
-    """Not an OpenAPI document to show; the message says why."""
+    """The document is not a valid OpenAPI document; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceDocument:
-    """What is used of a document.
+    """The parts of a document that are used.
 
     Attributes:
-        about: the service in its own words.
-        operations: by method (`GET`) and path; those that were wanted and are there.
-        components: what the operations refer to, and what that refers to.
+        about: the document's description.
+        operations: the requested operations by method (`GET`) and path.
+        components: those that the operations refer to, directly or indirectly.
     """
 
     about: str
@@ -51,11 +51,11 @@ class ServiceDocument:
 
 
 def read_document(content: bytes, wanted: Iterable[Operation]) -> ServiceDocument:
-    """The wanted operations of a document and what they need.
+    """Return the wanted operations of a document and their components.
 
     Raises:
-        MalformedDocument: it is not JSON, not of OpenAPI's shape, too deep, or refers to something
-            that it does not hold.
+        MalformedDocument: it is not JSON, not an OpenAPI document, nested too deeply, or has a
+            reference that cannot be resolved.
     """
     document = _object(_parsed(content), "document")
     paths = _object(document.get("paths"), "paths")
@@ -73,7 +73,7 @@ def read_document(content: bytes, wanted: Iterable[Operation]) -> ServiceDocumen
 
 
 def references(value: Any) -> Iterator[Component]:
-    """The components that a part of a document refers to."""
+    """Return the components that a part of a document refers to."""
     found: list[Component] = []
 
     def note(component: Component) -> str:
@@ -85,12 +85,12 @@ def references(value: Any) -> Iterator[Component]:
 
 
 def rewritten(value: Any, name: Callable[[Component], str], depth: int = 0) -> Any:
-    """A copy in which every reference, those of discriminators too, has the name it is given.
+    """Copy a part of a document and rename every reference, including those of discriminators.
 
     Raises:
-        MalformedDocument: too deep, or a reference to anything but a component.
+        MalformedDocument: nested too deeply, or a reference to something other than a component.
     """
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         raise MalformedDocument("it is nested too deeply")
     if isinstance(value, list):
         return [rewritten(item, name, depth + 1) for item in value]
@@ -112,7 +112,7 @@ def _renamed(reference: Any, name: Callable[[Component], str]) -> str:
     text = str(reference)
     match = _REFERENCE.fullmatch(text if "/" in text else f"#/components/schemas/{text}")
     if match is None:
-        raise MalformedDocument("it refers to something outside its components")
+        raise MalformedDocument("a reference is not to one of its components")
     section, old = match.groups()
     return f"#/components/{section}/{name((section, old))}"
 
@@ -129,7 +129,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _finite(text: str) -> float:
-    """1e999 is JSON, but the infinity that Python makes of it is none."""
+    """Refuse 1e999, which is JSON, but which Python parses as infinity."""
     if not math.isfinite(number := float(text)):
         raise ValueError("a number is too large")
     return number
@@ -145,7 +145,7 @@ def _operation(found: dict[str, Any]) -> dict[str, Any]:
     kept = {key: found[key] for key in _KEPT if key in found}
     for key, value in kept.items():
         if not isinstance(value, _KEPT[key]):
-            raise MalformedDocument(f"an operation's {key} is not of its type")
+            raise MalformedDocument(f"an operation's {key} has the wrong type")
     responses = kept.get("responses", {})
     for part in (*kept.get("parameters", ()), *responses.values()):
         _object(part, "parameter or response")
@@ -157,17 +157,17 @@ def _operation(found: dict[str, Any]) -> dict[str, Any]:
 def _components(
     document: dict[str, Any], operations: Iterable[dict[str, Any]]
 ) -> dict[Component, Any]:
-    """What the operations reach; circles are allowed, dead ends are not."""
-    all_of_them = _object(document.get("components", {}), "components")
+    """Return all components that the operations refer to; cycles are allowed."""
+    available = _object(document.get("components", {}), "components")
     reached: dict[Component, Any] = {}
     waiting = [component for operation in operations for component in references(operation)]
     while waiting:
         section, name = component = waiting.pop()
         if component in reached:
             continue
-        content = _object(all_of_them.get(section, {}), section).get(name)
+        content = _object(available.get(section, {}), section).get(name)
         if not isinstance(content, dict | bool):
-            raise MalformedDocument("it refers to a component that it does not hold")
+            raise MalformedDocument("it refers to a component that does not exist")
         reached[component] = content
         waiting += references(content)
     return reached

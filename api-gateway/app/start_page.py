@@ -1,4 +1,4 @@
-"""The page at `/`: where a browser finds the API page, the state, and the tools of this fleet."""
+"""The page at `/`: links to the API documentation, the health state and the tools."""
 
 import base64
 import hashlib
@@ -45,7 +45,7 @@ _PAGE = """\
 
 
 def install_start_page(app: FastAPI, settings: Settings) -> None:
-    """Serve the static page at `/`; links to tools are shown where the settings have their URL."""
+    """Serve the static page at `/`; a tool is linked if the settings have its URL."""
     page = _PAGE.format(style=_STYLE, links="\n".join(_links(settings)))
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)

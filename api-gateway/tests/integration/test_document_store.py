@@ -10,8 +10,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from app.config import Settings
-from app.document_store import LARGEST, REFETCH_SECONDS, DocumentStore
-from app.operations import upstreams_of
+from app.document_store import MAX_DOCUMENT_BYTES, REFETCH_SECONDS, DocumentStore
+from app.upstreams import create_upstreams
 from tests.unit.documents import a_document, an_operation
 
 NOWHERE = "http://127.0.0.1:9"
@@ -95,10 +95,10 @@ async def around() -> AsyncIterator[Surroundings]:
         inventory_service_url=(NOWHERE,),
         ai_service_url=(NOWHERE,),
     )
-    upstreams = upstreams_of(settings, CollectorRegistry())
+    upstreams = create_upstreams(settings, CollectorRegistry())
     for upstream in upstreams.values():
         await upstream.open()
-    store = DocumentStore(upstreams, "http://id.test", seconds=0.5, clock=lambda: here.now)
+    store = DocumentStore(upstreams, "http://id.test", timeout=0.5, clock=lambda: here.now)
     here = Surroundings(products, orders, store)
     yield here
     for service in (products, orders):
@@ -156,7 +156,7 @@ BAD_ANSWERS = {
     "no document": (200, b"<html>"),
     "a document cut off": (200, NOTHING[:-20]),
     "other shapes": (200, b'{"paths": []}'),
-    "too large": (200, NOTHING + b" " * LARGEST),
+    "too large": (200, NOTHING + b" " * MAX_DOCUMENT_BYTES),
 }
 
 
@@ -178,7 +178,7 @@ async def test_nonsense_leaves_the_last_good_document(
 async def test_of_an_endless_document_little_is_read(around: Surroundings) -> None:
     around.orders.answer = b" " * 100_000_000
     assert await around.paths() == {"/api/products"}
-    assert around.orders.sent < 20 * LARGEST
+    assert around.orders.sent < 20 * MAX_DOCUMENT_BYTES
 
 
 async def test_a_service_that_hangs_holds_the_page_up_once_and_not_for_long(

@@ -25,8 +25,13 @@ async def test_who_asked_too_often_is_told_when_to_come_back(
     left = [str(answer.header("ratelimit")).split(";")[:2] for answer in answers]
     assert left == [['"products"', f"r={n}"] for n in (2, 1, 0, 0, 0)]
     assert {a.header("ratelimit-policy") for a in answers} == {'"products";q=3;w=3600'}
-    assert answers[-1].problem()["type"] == "/problems/quota-exceeded"
-    assert 1 <= int(str(answers[-1].header("retry-after"))) <= 3601
+    problem = answers[-1].problem()
+    seconds = int(str(answers[-1].header("retry-after")))
+    assert problem["type"] == "/problems/quota-exceeded"
+    assert problem["detail"] == (
+        f"No more than 3 per 1 hour for each caller; try again in {seconds} seconds."
+    )
+    assert 1 <= seconds <= 3601
     assert len(upstream.requests) == 3
 
 

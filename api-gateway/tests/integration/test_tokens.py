@@ -155,7 +155,7 @@ async def test_token_over_the_limit_of_heads_is_431_that_says_so(
 ) -> None:
     answer = await door.ask(PROTECTED, token=of_size(33_000))
     assert answer.status == 431
-    detail = "The request's headers, its access token among them, are larger than 32768 bytes."
+    detail = "The request headers, including the access token, are larger than 32768 bytes."
     assert answer.problem()["detail"] == detail
     assert upstream.requests == []
 

@@ -2,13 +2,14 @@
 
 import pytest
 
-from app.errors import RequestRefused
-from app.headers import RawHeaders, for_client, for_upstream
+from app.errors import InvalidConnectionHeader
+from app.headers import RawHeaders, response_headers, upstream_headers
+
 
 
 def sent(headers: RawHeaders, token: str | None = None) -> dict[str, list[str]]:
     """What the upstream is sent, by lower-case name."""
-    passed = for_upstream(
+    passed = upstream_headers(
         headers, token=token, address="10.1.2.3", scheme="http", request_id="request-1"
     )
     return {name.lower(): passed.getall(name) for name in passed}
@@ -97,7 +98,7 @@ def test_the_token_is_written_anew_as_it_was_verified() -> None:
 def test_promise_47_connection_may_not_name_what_makes_the_request_what_it_is(
     named: bytes,
 ) -> None:
-    with pytest.raises(RequestRefused):
+    with pytest.raises(InvalidConnectionHeader):
         sent([(b"connection", b"keep-alive"), (b"connection", named)])
 
 
@@ -127,7 +128,7 @@ def test_of_an_answer_only_what_is_on_the_list_reaches_the_client() -> None:
         (b"RateLimit", b"r=1"),
         (b"Access-Control-Allow-Origin", b"*"),
     ]
-    assert [name for name, _ in for_client(given)] == [b"content-type", b"etag", b"link"]
+    assert [name for name, _ in response_headers(given)] == [b"content-type", b"etag", b"link"]
 
 
 @pytest.mark.parametrize(
@@ -143,4 +144,4 @@ def test_of_an_answer_only_what_is_on_the_list_reaches_the_client() -> None:
 )
 def test_location_passes_where_it_is_a_path(location: bytes, passes: bool) -> None:
     expected = [(b"location", location)] if passes else []
-    assert for_client([(b"Location", location)]) == expected
+    assert response_headers([(b"Location", location)]) == expected

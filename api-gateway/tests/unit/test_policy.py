@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.policy import TABLE, Access, Operation
-from app.routing import Directory
+from app.routing import RouteTable
 from chassis.security.token_verifier import Identity
 
 CONTRACTS = Path(__file__).resolve().parents[3] / "contracts/openapi"
@@ -77,24 +77,24 @@ def test_a_role_is_its_exact_name(access: Access, roles: tuple[str, ...], allowe
 @pytest.mark.parametrize("row", TABLE, ids=named)
 def test_what_is_not_in_the_table_is_not_there(row: Operation) -> None:
     """Promise 49: deny by default, for each method of each address and what lies around it."""
-    directory = Directory(TABLE)
+    routes = RouteTable(TABLE)
     path = row.path.replace("{", "").replace("}", "").encode()
-    assert directory.look_up(row.method, path).operation == row
+    assert routes.match(row.method, path).operation == row
     known = {other.method for other in TABLE if other.path == row.path}
     for method in METHODS:
-        found = directory.look_up(method, path).operation
+        found = routes.match(method, path).operation
         wanted = "GET" if method == "HEAD" else method
         assert found is None or found.method == wanted
         assert found is not None or wanted not in known
     for near in (path + b"/", path.upper(), path[4:], b"/" + path[1:].replace(b"/", b"/v1/", 1)):
-        assert directory.look_up(row.method, near).operation is None, near
+        assert routes.match(row.method, near).operation is None, near
 
 
 def test_a_table_without_a_row_knows_no_operation() -> None:
-    directory = Directory(row for row in TABLE if named(row) != "GET /api/orders")
-    address = directory.look_up("GET", b"/api/orders")
+    routes = RouteTable(row for row in TABLE if named(row) != "GET /api/orders")
+    address = routes.match("GET", b"/api/orders")
     assert address.operation is None
-    assert address.known_methods == {"POST"}
+    assert address.allowed_methods == {"POST"}
 
 
 @pytest.mark.parametrize("operation", TABLE, ids=lambda row: f"{row.method} {row.path}")

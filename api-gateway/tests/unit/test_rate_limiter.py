@@ -1,35 +1,37 @@
-"""Promise 50: the gateway's own counters, beside those of the `limits` library."""
+"""Promise 50: the bounded memory storage decides as the library's own memory storage."""
 
-import math
+import asyncio
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from limits import parse as library_limit
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from limits import parse
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from prometheus_client import CollectorRegistry
 
 from app.config import Settings
-from app.rate_limit import RateLimit
-from app.rate_limiter import LocalWindows
+from app.rate_limiter import BoundedMemoryStorage, CallerRateLimiter, RateLimitStatus
 
-START = 1_764_000_000.0  # a full minute
+START = 1_764_000_000.05  # just after a full minute; the tests step by tenths of a second
 
 
 class Clock:
-    def __init__(self) -> None:
+    """Replaces time.time, from which the library reads the time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = START
+        monkeypatch.setattr("time.time", lambda: self.now)
 
-    def __call__(self) -> float:
-        return self.now
+    def advance(self, seconds: float) -> None:
+        self.now += round(seconds, 1)
 
 
-def limiter(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> SlidingWindowCounterRateLimiter:
-    """The library's, on the same clock. Its timer, which only tidies up, is not started."""
-    monkeypatch.setattr("time.time", clock)
-    storage = MemoryStorage()
-    monkeypatch.setattr(type(storage), "_MemoryStorage__schedule_expiry", lambda _: None)
-    return SlidingWindowCounterRateLimiter(storage)
+INVALID_LIMITS = ["many", "60", "60/", "0/minute", "-1/minute", "1.5/minute", "٣/day"]
+
+
+def limiter(**settings: str) -> CallerRateLimiter:
+    return CallerRateLimiter(Settings.model_validate(settings), CollectorRegistry())
 
 
 steps = st.lists(
@@ -41,115 +43,99 @@ steps = st.lists(
 
 
 @given(st.integers(1, 12), st.sampled_from(["second", "minute", "3 minute"]), steps)
-def test_promise_50_it_decides_as_the_library_does(
-    amount: int, unit: str, asked: list[tuple[float, str]]
+def test_promise_50_bounded_storage_decides_as_the_library_does(
+    amount: int, unit: str, requests: list[tuple[float, str]]
 ) -> None:
-    words = f"{amount} per {unit}"
-    limit, item = RateLimit.parse(words), library_limit(words)
-    clock = Clock()
-    ours = LocalWindows(now=clock)
+    limit = parse(f"{amount} per {unit}")
+
+    async def compare() -> None:
+        bounded = SlidingWindowCounterRateLimiter(BoundedMemoryStorage())
+        original = SlidingWindowCounterRateLimiter(MemoryStorage())
+        for seconds, key in requests:
+            clock.advance(seconds)
+            assert await bounded.hit(limit, key) == await original.hit(limit, key)
+            stats = await bounded.get_window_stats(limit, key)
+            assert stats == await original.get_window_stats(limit, key)
+
     with pytest.MonkeyPatch.context() as monkeypatch:
-        theirs = limiter(monkeypatch, clock)
-        for seconds, key in asked:
-            clock.now += round(seconds, 1)
-            standing = ours.count(limit, key)
-            assert standing.allowed == theirs.hit(item, key)
-            remaining = theirs.get_window_stats(item, key).remaining
-            assert standing.remaining == remaining or not standing.allowed
+        clock = Clock(monkeypatch)
+        asyncio.run(compare())
 
 
 @given(st.integers(1, 8), st.lists(st.floats(0, 40), max_size=60))
-def test_the_seconds_that_it_says_are_never_too_few(amount: int, waits: list[float]) -> None:
-    """Who waits as long as a refusal says is let in; who is told a minute too much goes away."""
-    limit = RateLimit.parse(f"{amount}/minute")
-    clock = Clock()
-    windows = LocalWindows(now=clock)
-    for seconds in waits:
-        clock.now += seconds
-        standing = windows.count(limit, "a")
-        assert 1 <= standing.seconds <= 61
-        if not standing.allowed:
-            clock.now += standing.seconds
-            assert windows.count(limit, "a").allowed
+def test_caller_that_waits_for_reset_is_allowed(amount: int, waits: list[float]) -> None:
+    async def wait_after_each_refusal() -> None:
+        subject = limiter(rate_limit_default=f"{amount}/minute")
+        for seconds in waits:
+            clock.advance(seconds)
+            status = await subject.hit("orders", "a")
+            assert 1 <= status.reset_seconds <= 61
+            if not status.allowed:
+                clock.advance(status.reset_seconds)
+                assert (await subject.hit("orders", "a")).allowed
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        clock = Clock(monkeypatch)
+        asyncio.run(wait_after_each_refusal())
 
 
 @given(st.integers(1, 10), st.lists(st.floats(0, 10), max_size=100))
-def test_promise_50_no_minute_sees_more_than_twice_the_limit_and_no_window_more_than_it(
+def test_promise_50_window_never_exceeds_limit_and_any_minute_at_most_twice(
     amount: int, waits: list[float]
 ) -> None:
-    clock = Clock()
-    windows = LocalWindows(now=clock)
-    limit = RateLimit.parse(f"{amount}/minute")
-    accepted = []
-    for seconds in waits:
-        clock.now += seconds
-        if windows.count(limit, "a").allowed:
-            accepted.append(clock.now)
+    accepted: list[float] = []
+
+    async def send() -> None:
+        subject = limiter(rate_limit_default=f"{amount}/minute")
+        for seconds in waits:
+            clock.advance(seconds)
+            if (await subject.hit("orders", "a")).allowed:
+                accepted.append(clock.now)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        clock = Clock(monkeypatch)
+        asyncio.run(send())
     for moment in accepted:
-        assert len([t for t in accepted if moment <= t < moment + 60]) < 2 * amount + 1
+        assert len([t for t in accepted if moment <= t < moment + 60]) <= 2 * amount
         assert len([t for t in accepted if t // 60 == moment // 60]) <= amount
 
 
-def test_callers_are_counted_apart_and_forgotten_oldest_first() -> None:
-    windows = LocalWindows(capacity=3, now=Clock())
-    limit = RateLimit.parse("1/minute")
-    assert windows.count(limit, "a").allowed
-    assert not windows.count(limit, "a").allowed
-    for key in "bc":
-        assert windows.count(limit, key).allowed
-    assert not windows.count(limit, "a").allowed  # asked again: not the oldest any more
-    assert windows.count(limit, "d").allowed
-    assert not windows.count(limit, "a").allowed
-    assert windows.count(limit, "b").allowed  # had been forgotten
-    assert len(windows._windows) == 3
+async def test_storage_drops_the_counter_incremented_longest_ago() -> None:
+    storage = BoundedMemoryStorage(max_counters=3)
+    for key in ("a", "b", "c", "a", "d"):
+        await storage.incr(key, 60)
+    assert [await storage.get(key) for key in "abcd"] == [2, 0, 1, 1]
+    assert len(storage.storage) == len(storage.expirations) == 3
 
 
-def test_the_headers_say_the_policy_and_the_standing() -> None:
-    windows = LocalWindows(now=Clock())
-    limit = RateLimit.parse("2/minute")
-    first, _, third = (windows.count(limit, "a") for _ in range(3))
-    assert first.headers("orders") == [
-        (b"ratelimit-policy", b'"orders";q=2;w=60'),
+async def test_callers_and_groups_are_counted_separately() -> None:
+    subject = limiter(rate_limit_default="1/hour", rate_limit_ai="2/hour")
+    requests = [("orders", "a"), ("orders", "a"), ("orders", "b"), ("products", "a")]
+    statuses = [await subject.hit(*request) for request in requests]
+    assert [status.allowed for status in statuses] == [True, False, True, True]
+    assert [(await subject.hit("ai", "a")).allowed for _ in range(3)] == [True, True, False]
+
+
+def test_headers_contain_policy_and_state() -> None:
+    allowed = RateLimitStatus(True, parse("2/5 minutes"), 1, 61)
+    assert allowed.headers("orders") == [
+        (b"ratelimit-policy", b'"orders";q=2;w=300'),
         (b"ratelimit", b'"orders";r=1;t=61'),
     ]
-    assert third.headers("orders")[1:] == [
+    refused = RateLimitStatus(False, parse("2/5 minutes"), 0, 61)
+    assert refused.headers("orders")[1:] == [
         (b"ratelimit", b'"orders";r=0;t=61'),
         (b"retry-after", b"61"),
     ]
 
 
 @pytest.mark.parametrize(
-    "words", ["60/minute", "15/minute", "1000 per hour", "100/5 minutes", "3/2day", "7 / second"]
-)
-def test_a_limit_is_read_as_the_library_reads_it(words: str) -> None:
-    ours, theirs = RateLimit.parse(words), library_limit(words)
-    assert (ours.amount, ours.seconds) == (theirs.amount, theirs.get_expiry())
-
-
-@pytest.mark.parametrize(
-    "words",
-    ["", "60", "60/", "/minute", "0/minute", "5/0 minutes", "-1/minute", "1.5/minute", "٣/day"],
-)
-def test_what_is_no_limit_is_refused(words: str) -> None:
-    with pytest.raises(ValueError, match="no limit"):
-        RateLimit.parse(words)
-
-
-def test_the_ai_has_a_limit_of_its_own() -> None:
-    settings = Settings(rate_limit_default="7/minute", rate_limit_ai="3/hour")
-    limits = {group: settings.limit_of(group) for group in ("ai", "orders", "other")}
-    assert {group: limit.amount for group, limit in limits.items()} == {
-        "ai": 3,
-        "orders": 7,
-        "other": 7,
-    }
-    assert math.isclose(limits["ai"].seconds, 3600)
-
-
-@pytest.mark.parametrize(
     "wrong",
     [
-        {"rate_limit_default": "many"},
+        *(
+            {"rate_limit_default": text}
+            for text in ("many", "60", "0/minute", "-1/minute", "٣/day")
+        ),
         {"rate_limit_ai": ""},
         {"trusted_proxies": "10.0.0.1 nonsense"},
         {"order_service_url": "order-service:8002"},
@@ -158,7 +144,7 @@ def test_the_ai_has_a_limit_of_its_own() -> None:
         {"rate_limit_storage_uri": "redis//no-colon"},
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused_at_the_start(wrong: dict[str, object]) -> None:
+def test_invalid_setting_is_refused_at_start(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Settings.model_validate(wrong)
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from starlette.routing import Match, Route
 
 from app.policy import TABLE, Operation
-from app.routing import LONGEST, Directory, MalformedAddress, check_query
+from app.routing import MAX_BYTES, MalformedAddress, RouteTable, check_query
 
-DIRECTORY = Directory(TABLE)
+ROUTES = RouteTable(TABLE)
 
 REFUSED = [
     b"",
@@ -67,14 +67,14 @@ REFUSED = [
     b"/api/products/a#b",
     b'/api/products/"',
     b"/api/products/<script>",
-    b"/api/products/" + b"a" * LONGEST,
+    b"/api/products/" + b"a" * MAX_BYTES,
 ]
 
 
 @pytest.mark.parametrize("path", REFUSED)
 def test_promise_46_an_address_that_can_be_read_in_two_ways_is_refused(path: bytes) -> None:
     with pytest.raises(MalformedAddress):
-        DIRECTORY.look_up("GET", path)
+        ROUTES.match("GET", path)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_promise_46_an_address_that_can_be_read_in_two_ways_is_refused(path: byt
 def test_an_address_is_found_by_its_decoded_segments(
     method: str, path: bytes, template: str
 ) -> None:
-    address = DIRECTORY.look_up(method, path)
+    address = ROUTES.match(method, path)
     assert address.operation is not None
     assert address.operation.path == template
     assert address.is_api
@@ -129,17 +129,17 @@ def test_an_address_is_found_by_its_decoded_segments(
     ],
 )
 def test_an_address_that_is_not_in_the_table_has_no_operation(path: bytes) -> None:
-    address = DIRECTORY.look_up("GET", path)
-    assert (address.operation, address.known_methods) == (None, frozenset())
+    address = ROUTES.match("GET", path)
+    assert (address.operation, address.allowed_methods) == (None, frozenset())
 
 
 def test_a_known_address_with_another_method_tells_which_there_are() -> None:
-    address = DIRECTORY.look_up("DELETE", b"/api/orders/1")
-    assert (address.operation, address.known_methods) == (None, frozenset({"GET"}))
+    address = ROUTES.match("DELETE", b"/api/orders/1")
+    assert (address.operation, address.allowed_methods) == (None, frozenset({"GET"}))
 
 
 def test_literal_segments_come_before_parameters_in_whatever_order_the_table_has() -> None:
-    assert Directory(reversed(TABLE)).look_up("GET", b"/api/orders/me") == DIRECTORY.look_up(
+    assert RouteTable(reversed(TABLE)).match("GET", b"/api/orders/me") == ROUTES.match(
         "GET", b"/api/orders/me"
     )
 
@@ -191,14 +191,14 @@ def test_promise_46_what_the_policy_finds_is_what_the_service_would_run(
 ) -> None:
     path = text.encode()
     try:
-        operation = DIRECTORY.look_up(method, path).operation
+        operation = ROUTES.match(method, path).operation
     except MalformedAddress:
         return
     if operation is not None:
         assert routed(operation, method, path) == operation
 
 
-@pytest.mark.parametrize("query", [b"a b", b"a\x00", b"\xff", b"a=\x7f", b"a" * (LONGEST + 1)])
+@pytest.mark.parametrize("query", [b"a b", b"a\x00", b"\xff", b"a=\x7f", b"a" * (MAX_BYTES + 1)])
 def test_a_query_that_is_not_visible_ascii_is_refused(query: bytes) -> None:
     with pytest.raises(MalformedAddress):
         check_query(query)

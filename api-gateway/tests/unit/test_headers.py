@@ -6,7 +6,6 @@ from app.errors import InvalidConnectionHeader
 from app.headers import RawHeaders, response_headers, upstream_headers
 
 
-
 def sent(headers: RawHeaders, token: str | None = None) -> dict[str, list[str]]:
     """What the upstream is sent, by lower-case name."""
     passed = upstream_headers(

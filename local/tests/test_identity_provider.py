@@ -14,7 +14,6 @@ import pytest
 
 from fleet.clients.identity import IdentityProvider
 from fleet.emulators.identity import grants
-from fleet.emulators.identity.errors import Refused
 from fleet.emulators.identity.keys import Keys
 from fleet.emulators.identity.provider import Provider
 from fleet.emulators.identity.realm import Client, read_realm
@@ -26,7 +25,7 @@ from fleet.emulators.identity.sessions import (
     Codes,
     Sessions,
 )
-from fleet.emulators.identity.wire import fields_of
+from fleet.emulators.identity.wire import Refused, fields_of
 from fleet.errors import FleetError
 from fleet.processes.ports import free_port
 from fleet.processes.program import Port
@@ -129,7 +128,7 @@ def test_provider_listens_on_loopback_and_key_file_is_private() -> None:
 def test_damaged_key_file_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     file.write_text('{"sig": {}}', encoding="ascii")
-    with pytest.raises(FleetError, match="holds no keys"):
+    with pytest.raises(FleetError, match="contains no keys"):
         Keys.load(file)
 
 

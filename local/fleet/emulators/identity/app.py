@@ -10,13 +10,12 @@ from starlette.exceptions import HTTPException
 
 from fleet.emulators.identity import login
 from fleet.emulators.identity.discovery import discovery, realm_document
-from fleet.emulators.identity.errors import Refused
 from fleet.emulators.identity.grants import check_grant_type, client_of, refresh_claims, tokens
 from fleet.emulators.identity.pages import error_page, style
 from fleet.emulators.identity.provider import Provider
 from fleet.emulators.identity.realm import Client
 from fleet.emulators.identity.tokens import live_claims, person, speaks_for
-from fleet.emulators.identity.wire import form_of, query_of, with_basic_client
+from fleet.emulators.identity.wire import Refused, form_of, query_of, with_basic_client
 
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _PROTOCOL = "/protocol/openid-connect"

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fleet.emulators.identity.errors import Refused
 from fleet.emulators.identity.provider import Provider
 from fleet.emulators.identity.realm import Client, User, same
 from fleet.emulators.identity.tokens import Grant, granted_scope, token_answer
+from fleet.emulators.identity.wire import Refused
 
 Form = Mapping[str, str]
 

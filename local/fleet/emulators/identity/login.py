@@ -12,13 +12,13 @@ from urllib.parse import urlencode
 
 from fastapi.responses import RedirectResponse, Response
 
-from fleet.emulators.identity.errors import Refused
 from fleet.emulators.identity.grants import WELL_FORMED, authenticated
 from fleet.emulators.identity.pages import error_page, logged_out_page, login_page, logout_page
 from fleet.emulators.identity.provider import Provider
 from fleet.emulators.identity.realm import Client
 from fleet.emulators.identity.sessions import Code, Session
 from fleet.emulators.identity.tokens import granted_scope
+from fleet.emulators.identity.wire import Refused
 
 COOKIE = "KEYCLOAK_IDENTITY"
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleet.emulators.identity.errors import Refused
 from fleet.emulators.identity.provider import Provider
 from fleet.emulators.identity.realm import Client, User
 from fleet.emulators.identity.sessions import Session
+from fleet.emulators.identity.wire import Refused
 
 Claims = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Parse requests: bounded forms, unique parameters, client credentials."""
+"""Parse requests: bounded forms, unique parameters, client credentials; OAuth errors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from fastapi import Request
 
-from fleet.emulators.identity.errors import Refused
-
 LONGEST_BODY = 64 * 1024
 MOST_FIELDS = 50
 
 _FORM = "application/x-www-form-urlencoded"
+
+
+class Refused(Exception):
+    """An error response of the token endpoint; clients branch on ``error``."""
+
+    def __init__(self, status: int, error: str, description: str) -> None:
+        super().__init__(description)
+        self.status = status
+        self.error = error
+        self.description = description
 
 
 async def form_of(request: Request) -> dict[str, str]:

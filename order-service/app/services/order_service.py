@@ -290,10 +290,11 @@ class OrderService:
         order.created_at = pending.saved_at
         order.updated_at = pending.saved_at + elapsed  # the database's clock, without asking it
         body = OrderOut.model_validate(order).model_dump_json()
-        event = event_row(ORDER_PLACED, str(order.id), order_placed(order))
         attributes = {"order.number": order.order_number}
         with span("confirm order", attributes=attributes, expected=Problem):
             async with self._database.connection() as connection:
+                # Made here, so that the event continues the trace of this transaction.
+                event = event_row(ORDER_PLACED, str(order.id), order_placed(order))
                 orders = self._repository(connection)
                 confirmed = await orders.confirm(order.id, order.updated_at, body, event)
         if not confirmed:

@@ -1,4 +1,4 @@
-"""What the integration tests share: one scripted upstream, a provider, and a gateway to them."""
+"""Fixtures of the integration tests: a scripted upstream, an identity provider, a gateway."""
 
 import contextlib
 import os

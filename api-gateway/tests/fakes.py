@@ -1,4 +1,4 @@
-"""What stands around the gateway in tests: a scripted upstream and an identity provider.
+"""Peers of the gateway in tests: a scripted upstream and an identity provider.
 
 Both are real servers in a thread of their own, so that what the gateway does to its event loop, or
 the test to its own, does not change what they do.

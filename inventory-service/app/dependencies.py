@@ -1,4 +1,4 @@
-"""What a route asks for. The services are made once, in create_app: they hold no request's state.
+"""Dependencies of the routes. create_app makes the services once; they hold no request state.
 
 Dependencies are `async def`, though nothing here waits: FastAPI sends a plain function to a thread,
 at 0.1 ms of CPU each. Any dependency costs some 0.02 ms, so that the two calls of each order do

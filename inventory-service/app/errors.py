@@ -1,4 +1,4 @@
-"""What can go wrong here, as nouns with a status."""
+"""Domain errors with their HTTP status."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What inventory-service tells the others. Schema and golden sample: contracts/events/."""
+"""Events that inventory-service publishes. Schema and golden sample: contracts/events/."""
 
 from typing import Literal
 

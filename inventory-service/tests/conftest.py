@@ -9,7 +9,7 @@ from app.config import Settings
 
 pytest_plugins = ["fleet.testing.fixtures"]
 
-NOWHERE = "127.0.0.1:9"  # the discard port: nobody listens there
+NOWHERE = "127.0.0.1:9"  # the discard port, which has no listener
 
 SettingsFactory = Callable[..., Settings]
 

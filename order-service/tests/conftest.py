@@ -1,4 +1,4 @@
-"""What the integration tests share: a migrated database, fake peers, the app, a client."""
+"""Fixtures of the integration tests: a migrated database, fake peers, the app, a client."""
 
 import os
 import subprocess

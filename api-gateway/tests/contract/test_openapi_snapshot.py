@@ -1,4 +1,4 @@
-"""What callers from outside may rely on, as contracts/openapi has it."""
+"""The public API equals its snapshot in contracts/openapi."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a client may do to a connection: heads, pace, leaving."""
+"""Connections of clients: request heads, slow clients, disconnects."""
 
 import asyncio
 import time

@@ -87,7 +87,7 @@ async def test_promise_40_a_rotation_under_load_refuses_no_valid_request(scene: 
 
 
 async def test_promise_40_a_new_key_is_known_after_30_seconds_at_most(scene: Scene) -> None:
-    """Promise 40: whoever signs with it a second after the last fetch waits so long."""
+    """Promise 40: a token signed with it a second after the last fetch waits that long."""
     assert await scene.status(by(OLD)) == 200
     scene.provider.publish(NEW)
     scene.clock.now += 1

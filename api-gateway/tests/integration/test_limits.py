@@ -1,4 +1,4 @@
-"""Promises 50 and 51: who has asked too often, in one gateway, in two, and without their store."""
+"""Promises 50 and 51: rate limits in one gateway, in two, and without their store."""
 
 import asyncio
 import json

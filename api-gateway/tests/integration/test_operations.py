@@ -1,4 +1,4 @@
-"""What browsers and operators ask of the gateway itself."""
+"""Requests of browsers and operators to the gateway itself."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Who gets past the door: the table of forged tokens over the wire, and what good ones may."""
+"""Authentication and authorization: forged tokens over the wire, and valid ones."""
 
 import io
 import logging
@@ -192,7 +192,7 @@ async def test_promise_49_each_operation_lets_through_whom_the_table_names(
     refused_with: int | None,
     may: set[Access],
 ) -> None:
-    """Promise 49: each row of the table; who is refused does not reach the service."""
+    """Promise 49: each row of the table; a refused request does not reach the service."""
     for row in TABLE:
         upstream.reset()
         body = b"" if row.method == "GET" else b"{}"

@@ -39,7 +39,7 @@ def second() -> Iterator[FakeUpstream]:
 
 
 def nobody() -> str:
-    """An address where nobody listens."""
+    """Return an address without a listener."""
     return f"http://127.0.0.1:{free_port()}"
 
 
@@ -309,7 +309,7 @@ async def test_a_post_goes_to_the_next_address_where_no_connection_came_about(
 async def test_a_streamed_body_goes_to_the_next_address_too(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """Nothing of it was read before a connection came about."""
+    """The body is not read before the connection is established."""
     gateway = gateway_of(order_service_url=(nobody(), upstream.url))
     body, token = b"a" * 200_000, provider.token()
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What is known of each product's stock, and what a person may set by hand."""
+"""Inventory items: create, read, list, correct and delete."""
 
 from app.database import writing
 from app.errors import ProductAlreadyExists, ReservedExceedsQuantity, UnknownProduct

@@ -1,4 +1,4 @@
-"""The database itself refuses a bad state, whoever writes; and migrations may run at once."""
+"""Database constraints refuse invalid states; migrations may run concurrently."""
 
 import asyncio
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""Reduce, restock and reverse, one call at a time: what each key does and what it is told."""
+"""Reduce, restock and reverse, one call at a time: effect and response of each key."""
 
 import json
 import unicodedata

@@ -189,7 +189,7 @@ async def test_promise_5_one_key_many_times_at_once_has_one_effect(shop: Shop, c
 
 
 async def test_promise_5_one_key_with_two_requests_at_once_has_one_effect(shop: Shop) -> None:
-    """Promise 5: whichever comes first stands; the other is told that the key is taken."""
+    """Promise 5: the first request takes effect; the other one gets a conflict of the key."""
     for _ in range(20):
         product, key = await shop.stock(100), str(uuid4())
         calls = (shop.reduce({product: n % 2 + 1}, key) for n in range(10))

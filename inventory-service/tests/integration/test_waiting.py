@@ -32,7 +32,7 @@ async def somebody_changes(shop: Shop, product: str, change: str) -> AsyncIterat
 async def started_and_waiting(
     shop: Shop, call: Awaitable[httpx2.Response]
 ) -> asyncio.Task[httpx2.Response]:
-    """The call's task, once the database shows that somebody waits for a lock."""
+    """Return the task of the call once the database shows a session that waits for a lock."""
     task = asyncio.ensure_future(call)
     async with asyncio.timeout(10):
         while not (await shop.sql(WAITING))[0]["calls"]:

@@ -222,7 +222,7 @@ BAD = [
 async def test_a_body_that_cannot_be_is_422_and_stores_nothing(
     client: httpx2.AsyncClient, sql: Any, body: dict[str, Any]
 ) -> None:
-    """Promise 8: nobody sets a total, and unknown fields are refused."""
+    """Promise 8: a client cannot set the total, and unknown fields are refused."""
     problem(await client.post("/api/orders", json=body), 422)
     assert await sql.fetchval("SELECT count(*) FROM orders") == 0
 

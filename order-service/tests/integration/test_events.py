@@ -94,7 +94,7 @@ async def test_promise_17_a_broker_that_stands_still_fails_no_order(
     kafka_server: Runner[KafkaServer],
     kafka_bootstrap: str,
 ) -> None:
-    """Promise 17: the service even starts while it stands still, and catches up afterwards."""
+    """Promise 17: the service also starts while the broker is paused, and publishes later."""
     kafka_server.pause()
     try:
         async with running(create_app(with_broker)) as client:

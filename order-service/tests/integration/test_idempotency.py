@@ -28,7 +28,7 @@ async def place(
 async def test_promise_10_fifty_requests_with_one_key_make_one_order(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
-    """Promise 10: at once and again afterwards; whoever gets a 201 gets the same bytes."""
+    """Promise 10: concurrently and later, every 201 has the same bytes."""
     answers = await asyncio.gather(*(place(client, "k") for _ in range(50)))
     answers += [await place(client, "k") for _ in range(3)]
     assert set(Counter(a.status_code for a in answers)) <= {201, 409}
@@ -68,7 +68,7 @@ async def test_promise_11_the_same_key_with_another_body_is_422(
 async def test_promise_12_a_key_belongs_to_its_principal(
     client: httpx2.AsyncClient, sql: Any
 ) -> None:
-    """Promise 12: the same text from somebody else is another key, and shows nothing."""
+    """Promise 12: the same text from another principal is another key."""
     alice = await place(client, "k")
     bob = await place(client, "k", email="bob@example.com")
     assert bob.status_code == 201
@@ -80,7 +80,7 @@ async def test_promise_12_a_key_belongs_to_its_principal(
 async def test_promise_14_a_key_is_forgotten_after_a_day(
     client: httpx2.AsyncClient, sql: Any
 ) -> None:
-    """Promise 14: after 24 hours the same key begins anew; a minute before it does not."""
+    """Promise 14: a key expires after 24 hours, and not a minute earlier."""
     first = await place(client, "k")
     age = "UPDATE idempotency_keys SET created_at = now() - interval '{}'"
     await sql.execute(age.format("23 hours 59 minutes"))

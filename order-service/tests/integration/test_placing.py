@@ -260,7 +260,7 @@ async def test_an_order_cancelled_by_its_customer_while_pending_stays_cancelled(
 
 
 async def leave_half_done(sql: Any, inventory: FakeInventory, *, reduced: bool) -> UUID:
-    """What a process leaves that died after step 3, before or after the reduction ran."""
+    """The state after a crash behind step 3, before or after the reduction ran."""
     order_id = uuid4()
     await sql.execute(
         "INSERT INTO orders (id, order_number, customer_name, customer_email, total_amount, status,"

@@ -88,7 +88,7 @@ async def test_promise_39_every_call_refuses_a_forged_token(
 async def test_promise_44_where_a_token_is_required_headers_do_not_replace_it(
     database_url: str, provider: StandIn
 ) -> None:
-    """Promise 44: whoever reaches the port is nobody until a token says who."""
+    """Promise 44: a request without a token is anonymous, even on the service's own port."""
     good = GOOD["Authorization"].removeprefix("Bearer ")
     forged = {
         "X-User-Id": "admin",

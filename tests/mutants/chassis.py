@@ -73,15 +73,12 @@ CHASSIS = [
         Edit(
             _PROCESSOR,
             """\
-                self._note_wait(message, error, attempt)
-                await self._sleep(self._group.policy.delay(attempt))
-            else:
-                log.error(""",
+        await self._write(message, partial(self._group.dead_letters.write, message, failure))
+""",
             """\
-                self._note_wait(message, error, attempt)
-                return
-            else:
-                log.error(""",
+        with suppress(BrokerUnavailable):
+            await self._group.dead_letters.write(message, failure)
+""",
         ),
     ),
     _mutant(
@@ -92,15 +89,12 @@ CHASSIS = [
         Edit(
             _PROCESSOR,
             """\
-                self._note_wait(message, error, attempt)
-                await self._sleep(self._group.policy.delay(attempt))
-            else:
-                seconds =""",
+        await self._write(message, partial(self._group.retries.defer, message, deferral))
+""",
             """\
-                self._note_wait(message, error, attempt)
-                return
-            else:
-                seconds =""",
+        with suppress(BrokerUnavailable):
+            await self._group.retries.defer(message, deferral)
+""",
         ),
     ),
     _mutant(

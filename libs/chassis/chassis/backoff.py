@@ -14,8 +14,6 @@ class RetryPolicy:
     attempts: int = 5
     backoff: float = 0.2  # wait n is between 0 and backoff * 2**(n-1) ...
     backoff_max: float = 5.0  # ... and at most this
-    commit_timeout: float = 30.0  # Kafka: after this the consumer leaves its group and rejoins
-    halt_after: int = 20  # Kafka: consecutive dead letters after which a consumer stops
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait after `failures` consecutive failures, at least one."""

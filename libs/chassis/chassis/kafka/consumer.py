@@ -19,13 +19,13 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import IllegalStateError
 from prometheus_client import CollectorRegistry
 
-from chassis.backoff import RetryPolicy
 from chassis.kafka.batches import METADATA_MAX_AGE_MS, Poller, Record
 from chassis.kafka.dead_letters import DeadLetters, Publish
 from chassis.kafka.errors import NotConsuming
 from chassis.kafka.message_processor import (
     ConsumerGroup,
     ConsumerMetrics,
+    ConsumerPolicy,
     PartitionWorker,
     Subscription,
     describe,
@@ -65,7 +65,7 @@ class EventConsumer:
         *,
         publish: Publish,
         registry: CollectorRegistry,
-        policy: RetryPolicy | None = None,
+        policy: ConsumerPolicy | None = None,
         on_assigned: OnAssigned | None = None,
         max_age: timedelta = timedelta(hours=24),
         session: float = 30.0,
@@ -81,7 +81,7 @@ class EventConsumer:
             # a rolling upgrade: members of a group need one assignor in common.
             assignors = (RangePartitionAssignor, RoundRobinPartitionAssignor)
             self._options["partition_assignment_strategy"] = assignors
-        self._policy = policy or RetryPolicy()
+        self._policy = policy or ConsumerPolicy()
         self._on_assigned = on_assigned
         self._max_age = max_age
         self._drain = session / 2

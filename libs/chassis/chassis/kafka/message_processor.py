@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from typing import Any, Generic, TypeVar
 
@@ -83,6 +84,14 @@ class ConsumerMetrics:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ConsumerPolicy(RetryPolicy):
+    """How often a message is handled again, and when the consumer gives up."""
+
+    commit_timeout: float = 30.0  # seconds; after this the consumer leaves its group and rejoins
+    halt_after: int = 20  # consecutive dead letters after which the consumer stops
+
+
 @dataclass(slots=True)
 class ConsumerGroup:
     """The rules of one consumer group, shared by the workers of its partitions.
@@ -100,7 +109,7 @@ class ConsumerGroup:
     name: str
     subscriptions: Mapping[str, Subscription[Any]]
     dead_letters: DeadLetters
-    policy: RetryPolicy
+    policy: ConsumerPolicy
     metrics: ConsumerMetrics
     halt: Callable[[], None]
     retries: RetryTopics | None = None
@@ -271,30 +280,26 @@ class PartitionWorker:
                 return None
 
     async def _defer(self, message: Record, deferral: Deferral) -> None:
-        """Write the message to a retry topic, however long the broker is unavailable."""
+        """Write the message to a retry topic."""
         assert self._group.retries is not None  # noqa: S101 - it made the deferral
-        for attempt in count(1):
-            try:
-                await self._group.retries.defer(message, deferral)
-            except BrokerUnavailable as error:
-                self._note_wait(message, error, attempt)
-                await self._sleep(self._group.policy.delay(attempt))
-            else:
-                seconds = round(deferral.state.seconds_left(), 1)
-                fields = {"retry_topic": deferral.topic, "retry_in_seconds": seconds}
-                log.info("message deferred", extra=_place(message) | fields)
-                return
+        await self._write(message, partial(self._group.retries.defer, message, deferral))
+        seconds = round(deferral.state.seconds_left(), 1)
+        fields = {"retry_topic": deferral.topic, "retry_in_seconds": seconds}
+        log.info("message deferred", extra=_place(message) | fields)
 
     async def _write_dead_letter(self, message: Record, failure: Failure) -> None:
-        """Write the dead letter, however long the broker is unavailable."""
+        await self._write(message, partial(self._group.dead_letters.write, message, failure))
+        log.error("dead letter written", extra=_place(message) | describe(failure.error))
+
+    async def _write(self, message: Record, write: Callable[[], Awaitable[None]]) -> None:
+        """Call `write` until it succeeds, however long the broker is unavailable."""
         for attempt in count(1):
             try:
-                await self._group.dead_letters.write(message, failure)
+                await write()
             except BrokerUnavailable as error:
                 self._note_wait(message, error, attempt)
                 await self._sleep(self._group.policy.delay(attempt))
             else:
-                log.error("dead letter written", extra=_place(message) | describe(failure.error))
                 return
 
     async def finish(self, record: Record) -> None:

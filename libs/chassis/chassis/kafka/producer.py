@@ -51,11 +51,12 @@ def _is_fatal(error: KafkaError) -> bool:
 _Headers = Sequence[tuple[str, bytes]]
 
 
-def _about(topic: str) -> dict[str, str]:
+def _span_attributes(topic: str) -> dict[str, str]:
     return {"messaging.system": "kafka", "messaging.destination.name": topic}
 
 
-def _of_this_sending(headers: _Headers) -> _Headers:
+def _with_trace_context(headers: _Headers) -> _Headers:
+    """Name the current span as the parent of the record's processing."""
     parent = traceparent()
     if parent is None:
         return headers
@@ -166,8 +167,8 @@ class EventProducer:
 
         Within a trace, the record's parent is the span of this send.
         """
-        with span(f"send {topic}", SpanKind.PRODUCER, _about(topic)):
-            await self._acknowledged(topic, key, value, _of_this_sending(headers))
+        with span(f"send {topic}", SpanKind.PRODUCER, _span_attributes(topic)):
+            await self._acknowledged(topic, key, value, _with_trace_context(headers))
 
     async def _acknowledged(
         self, topic: str, key: bytes | None, value: bytes | None, headers: _Headers

@@ -11,10 +11,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client import CollectorRegistry
 
-from chassis.backoff import RetryPolicy
 from chassis.kafka.consumer import EventConsumer
 from chassis.kafka.events import Envelope, Event
-from chassis.kafka.message_processor import Subscription
+from chassis.kafka.message_processor import ConsumerPolicy, Subscription
 from chassis.kafka.producer import EventProducer
 from fleet.errors import FleetError
 from fleet.servers.kafka import create_topics
@@ -24,7 +23,7 @@ SESSION = 6.0
 """Seconds; the least that a real broker allows. On the embedded one a join lasts half of it."""
 IDEMPOTENCE = "TEST_KAFKA_BOOTSTRAP_SERVERS" in os.environ
 """A broker from elsewhere is a real one; the embedded one does not speak it."""
-QUICK = RetryPolicy(backoff=0.02, backoff_max=0.2)
+QUICK = ConsumerPolicy(backoff=0.02, backoff_max=0.2)
 
 
 class Happened(Event):

@@ -25,13 +25,14 @@ from chassis.kafka.events import Envelope
 from chassis.kafka.message_processor import (
     ConsumerGroup,
     ConsumerMetrics,
+    ConsumerPolicy,
     PartitionWorker,
     Subscription,
     describe,
 )
 from chassis.kafka.retry_topics import HEADER, RetryState, RetryTopics
 
-POLICY = RetryPolicy(attempts=3, backoff=0.0, halt_after=2)
+POLICY = ConsumerPolicy(attempts=3, backoff=0.0, halt_after=2)
 RETRIES = ("retry-1", "retry-2")
 
 
@@ -313,7 +314,7 @@ async def test_closing_worker_commits_its_finished_messages_and_drops_the_others
 
 
 async def test_closing_worker_does_not_wait_for_the_next_attempt(scene: Scene) -> None:
-    scene.group.policy = RetryPolicy(backoff=1_000.0, backoff_max=1_000.0)
+    scene.group.policy = ConsumerPolicy(backoff=1_000.0, backoff_max=1_000.0)
     scene.handler = [DependencyDown("mail server")]
     worker = scene.worker(record())
     await until(lambda: bool(scene.log))
@@ -324,7 +325,7 @@ async def test_closing_worker_does_not_wait_for_the_next_attempt(scene: Scene) -
 
 
 async def test_closing_worker_that_waits_commits_the_messages_before(scene: Scene) -> None:
-    scene.group.policy = RetryPolicy(backoff=1_000.0, backoff_max=1_000.0)
+    scene.group.policy = ConsumerPolicy(backoff=1_000.0, backoff_max=1_000.0)
     scene.handler = [None, OSError()]
     worker = scene.worker(record(offset=1), record(offset=2))
     await until(lambda: "failed" in scene.log)

@@ -24,7 +24,6 @@ from app.services.sanitising import Sanitiser
 from app.services.sentences import Sentences
 from chassis.http_client.client import UpstreamUnavailable
 from chassis.http_client.deadline import Deadline
-from chassis.observability.tracing import traceparent
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +80,7 @@ class FollowUps:
             self._counter.labels("skipped").inc()
             return
         ready = await self.compose(event)
-        parent = traceparent()
-        headers = {"traceparent": parent} if parent else {}
-        await self._send(AI_NOTIFICATION_READY, str(event.order_id), ready.to_bytes(), headers)
+        await self._send(AI_NOTIFICATION_READY, str(event.order_id), ready.to_bytes(), {})
         self._counter.labels(OFFLINE if ready.source == OFFLINE else "model").inc()
         log.info("follow-up sent", extra={"event_id": str(ready.event_id), "source": ready.source})
 

@@ -21,7 +21,6 @@ from chassis.backoff import RetryPolicy
 from chassis.kafka.batches import METADATA_MAX_AGE_MS, Poller, UndecodableBatch
 from chassis.kafka.message_processor import describe
 from chassis.kafka.producer import EventProducer
-from chassis.observability.tracing import traceparent
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +91,7 @@ class DeliveryLogTopic:
         """
         for event_id, event_type in list(self._unwritten.items()):
             value = {"event_id": str(event_id), "event_type": event_type, "sent_at": _now()}
-            parent = traceparent()
-            headers = {"traceparent": parent} if parent else {}
-            await self._producer.send(TOPIC, str(event_id), json.dumps(value).encode(), headers)
+            await self._producer.send(TOPIC, str(event_id), json.dumps(value).encode(), {})
             self._ids.add(event_id, time.time())
             self._unwritten.pop(event_id, None)
 

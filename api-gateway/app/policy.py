@@ -12,7 +12,7 @@ from chassis.security.token_verifier import Identity
 
 
 class Access(StrEnum):
-    """Who may call an operation; the value is the text for error details and documents."""
+    """The callers of an operation; the value is the text for error details and documents."""
 
     PUBLIC = "anyone"
     SIGNED_IN = "anyone with a valid token"

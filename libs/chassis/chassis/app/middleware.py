@@ -13,7 +13,7 @@ from opentelemetry.semconv.attributes.http_attributes import (
     HTTP_RESPONSE_STATUS_CODE,
     HTTP_ROUTE,
 )
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span, SpanKind, format_trace_id
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -110,7 +110,9 @@ class RequestMiddleware:
 
     def _measure(self, span: Span, method: str, route: str, status: int, seconds: float) -> None:
         context = span.get_span_context()
-        exemplar = {"trace_id": trace_id() or ""} if context.trace_flags.sampled else None
+        exemplar = (
+            {"trace_id": format_trace_id(context.trace_id)} if context.trace_flags.sampled else None
+        )
         self._duration.labels(method, route, status).observe(seconds, exemplar)
 
 

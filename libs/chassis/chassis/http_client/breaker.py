@@ -50,7 +50,7 @@ class CircuitOpen(Exception):
 
 
 class Outcome(Enum):
-    """What a call says about the peer's health."""
+    """The meaning of a call's result for the peer's health."""
 
     SUCCESS = auto()
     FAILURE = auto()

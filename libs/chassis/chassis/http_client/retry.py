@@ -84,7 +84,7 @@ def retrying(
     """Return the retry loop of one call. It returns the reply or raises the last attempt's error.
 
     Args:
-        seconds: what is left of the deadline; a wait that would exceed it is not started.
+        seconds: time left until the deadline; a wait that would exceed it is not started.
         on_retry: called before each wait.
     """
 

@@ -32,9 +32,15 @@ INDEXES = [
     IndexModel([("search.name", ASCENDING), ("_id", ASCENDING)]),
     IndexModel([("search.category", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)]),
     IndexModel([("search.category", ASCENDING), ("price", ASCENDING), ("_id", ASCENDING)]),
-    IndexModel([("search.words", ASCENDING)]),
-    IndexModel([("search.terms", ASCENDING)]),
+    IndexModel([("search.category", ASCENDING), ("search.name", ASCENDING), ("_id", ASCENDING)]),
+    IndexModel([("changed_at", ASCENDING), ("_id", ASCENDING)]),
 ]
+TOMBSTONE_INDEXES = [
+    IndexModel([("changed_at", ASCENDING), ("_id", ASCENDING)]),
+    IndexModel([("open", ASCENDING)], sparse=True),
+]
+UNUSED_INDEXES = ["search.words_1", "search.terms_1"]
+"""Indexes of earlier versions."""
 
 
 @contextmanager
@@ -98,6 +104,11 @@ class Database:
         await self._client.close()
         await asyncio.wait({self._indexing}, timeout=CLOSING_SECONDS)
 
+    async def _drop_unused_indexes(self) -> None:
+        products = self.catalogue[PRODUCTS]
+        for name in set(UNUSED_INDEXES).intersection(await products.index_information()):
+            await products.drop_index(name)
+
     async def _index_when_reachable(self) -> None:
         # In the background, so that the service starts without its database.
         pause = 0.5
@@ -105,6 +116,8 @@ class Database:
             try:
                 with pymongo.timeout(INDEXING_SECONDS):
                     await self.catalogue[PRODUCTS].create_indexes(INDEXES)
+                    await self.catalogue[TOMBSTONES].create_indexes(TOMBSTONE_INDEXES)
+                    await self._drop_unused_indexes()
                     if self._upgrade is not None:
                         await self._upgrade(self.catalogue)
             except Exception as error:

@@ -7,10 +7,12 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 
 from app.errors import InvalidProductId
+from app.models.page import PageRequest, PageStart
 from app.models.product import ID_FORM, product_id_of
-from app.repositories.product_repository import PageRequest
+from app.models.search_query import SearchFilter
 from app.schemas.product import SortOrder
 from app.services.product_service import ProductService
+from chassis.app.pagination import encode_cursor
 from chassis.field_types import MoneyParameter, VisibleText
 
 
@@ -37,10 +39,7 @@ async def _product_id(
     return found
 
 
-async def _catalogue_query(
-    # The bound keeps the number of skipped products within what MongoDB can count.
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=100)] = 10,
+async def _filter(
     category: Annotated[
         VisibleText | None,
         Query(
@@ -51,13 +50,37 @@ async def _catalogue_query(
     ] = None,
     min_price: Annotated[MoneyParameter | None, Query(examples=[10])] = None,
     max_price: Annotated[MoneyParameter | None, Query(examples=[99.9])] = None,
-    sort: Annotated[SortOrder, Query(description="- means descending")] = "-created_at",
-) -> PageRequest:
+) -> SearchFilter:
     if min_price is not None and max_price is not None and min_price > max_price:
         message = "min_price must not be greater than max_price"
         error = {"loc": ("query", "min_price"), "msg": message, "type": "value_error"}
         raise RequestValidationError([error])
-    return PageRequest(page, page_size, category, min_price, max_price, sort)
+    return SearchFilter(category, min_price, max_price)
+
+
+Filter = Annotated[SearchFilter, Depends(_filter)]
+
+
+async def _catalogue_query(
+    chosen: Filter,
+    # The bound keeps the number of skipped products within what MongoDB can count.
+    page: Annotated[
+        int,
+        Query(ge=1, le=1_000_000, description="ignored with `cursor`, which costs less"),
+    ] = 1,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 10,
+    sort: Annotated[SortOrder, Query(description="- means descending")] = "-created_at",
+    cursor: Annotated[
+        str | None,
+        Query(
+            max_length=1_000,
+            description="from the `Link` header of a page",
+            examples=[encode_cursor("2026-11-23T09:30:00.125+00:00", "665f1c2e9b1d4c3a2f8e7d60")],
+        ),
+    ] = None,
+) -> PageRequest:
+    after = None if cursor is None else PageStart.decode(cursor, sort)
+    return PageRequest(chosen, sort, page, page_size, after)
 
 
 Products = Annotated[ProductService, Depends(product_service)]

@@ -9,6 +9,8 @@ from app.config import Settings
 from app.database import Database
 from app.repositories.product_repository import MongoProductRepository, refold
 from app.routes import image_routes, product_routes
+from app.search.index import SearchIndex
+from app.services.index_updater import IndexUpdater
 from app.services.product_service import ProductService
 from chassis.app.factory import add_routes, service_app
 from chassis.app.health import Dependency, health_router
@@ -36,8 +38,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             database = Database(settings, registry, upgrade=refold)
             stack.push_async_callback(database.close)
             seconds = settings.mongodb_timeout_ms / 1000
-            products = MongoProductRepository(database.catalogue, seconds)
-            app.state.database, app.state.products = database, ProductService(products)
+            repository = MongoProductRepository(database.catalogue, seconds)
+            index = SearchIndex()
+            updater = IndexUpdater(repository, index, registry)
+            stack.push_async_callback(updater.stop)
+            updater.start()
+            app.state.database, app.state.index_updater = database, updater
+            app.state.products = ProductService(repository, index, updater)
             yield
 
     app = service_app(
@@ -51,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     dependencies = (
         Dependency("database", lambda: app.state.database.ping(), critical=True),
         Dependency("indexes", lambda: app.state.database.indexed()),
+        Dependency("search index", lambda: app.state.index_updater.probe()),
     )
     operations = health_router(settings.service_name, dependencies), metrics_router(registry)
     add_routes(app, product_routes.router, image_routes.router, *operations)

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from pymongo import AsyncMongoClient
 
 from app.config import Settings
+from app.database import PRODUCTS
 from app.main import create_app
 from tests.support import indexed, running
 
@@ -43,9 +44,9 @@ async def started(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 async def client(app: FastAPI, started: httpx2.AsyncClient) -> httpx2.AsyncClient:
-    """The running service with an empty catalogue."""
-    for name in ("products", "deleted_products"):
-        await app.state.database.catalogue[name].delete_many({})
+    """The running service with an empty catalogue. Its search index follows these deletions."""
+    async for stored in app.state.database.catalogue[PRODUCTS].find({}, {"_id": True}):
+        await app.state.products.delete(stored["_id"])
     return started
 
 

@@ -1,14 +1,17 @@
 """In-memory repository. test_product_repository.py runs on it and on the real one."""
 
 import asyncio
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
 
 from bson import ObjectId
 
+from app.models.changes import Change, ChangePage, Position
+from app.models.page import PageRequest
 from app.models.product import ListPrice, Product
-from app.models.search import SearchEntry, SearchQuery, fold, whole_words
-from app.repositories.product_repository import PageRequest
+from app.models.search_query import SearchFilter, fold
 
 
 class FakeProductRepository:
@@ -17,10 +20,13 @@ class FakeProductRepository:
     def __init__(self) -> None:
         self._products: dict[ObjectId, Product] = {}
         self._removed: dict[ObjectId, datetime] = {}
+        self._changes: dict[ObjectId, Position] = {}
+        self._times = count(1)
 
     async def add(self, product: Product) -> None:
         await asyncio.sleep(0)
         self._products[product.id] = product
+        self._stamp(product.id)
 
     async def get(self, product_id: ObjectId) -> Product | None:
         await asyncio.sleep(0)
@@ -36,6 +42,7 @@ class FakeProductRepository:
         if stored is None or stored.revision != product.revision - 1:
             return False
         self._products[product.id] = product
+        self._stamp(product.id)
         return True
 
     async def remove(self, product: Product, at: datetime) -> bool:
@@ -45,6 +52,7 @@ class FakeProductRepository:
         if stored is None or stored.revision != product.revision:
             return False
         del self._products[product.id]
+        self._stamp(product.id)
         return True
 
     async def list_prices(
@@ -55,49 +63,53 @@ class FakeProductRepository:
         living = {one.id: ListPrice(one.price, one.name) for one in self._products.values()}
         return {one: price for one, price in (dead | living).items() if one in product_ids}
 
-    async def page(self, request: PageRequest) -> tuple[list[Product], int]:
+    async def page(self, request: PageRequest) -> list[Product]:
         await asyncio.sleep(0)
-        chosen = [product for product in self._products.values() if _fits(product, request)]
-        field = request.sort.removeprefix("-")
-        chosen.sort(
-            key=lambda product: (_sort_value(product, field), product.id),
-            reverse=request.sort.startswith("-"),
-        )
-        skipped = (request.page - 1) * request.page_size
-        return chosen[skipped : skipped + request.page_size], len(chosen)
+        chosen = [product for product in self._products.values() if _fits(product, request.filter)]
+        field, descending = request.sort.removeprefix("-"), request.sort.startswith("-")
 
-    async def named(self, query: SearchQuery) -> list[SearchEntry]:
+        def key(product: Product) -> tuple[Any, ObjectId]:
+            return _sort_value(product, field), product.id
+
+        chosen.sort(key=key, reverse=descending)
+        if request.after is None:
+            skipped = (request.page - 1) * request.page_size
+        else:
+            last: tuple[Any, ObjectId] = request.after.value, request.after.product_id
+            skipped = sum(key(one) >= last if descending else key(one) <= last for one in chosen)
+        return chosen[skipped : skipped + request.page_size]
+
+    async def count(self, chosen: SearchFilter) -> int:
         await asyncio.sleep(0)
-        return [
-            entry
-            for entry in self._entries()
-            if entry.name.startswith(query.phrase) or set(query.words) <= whole_words(entry.name)
-        ]
+        return sum(_fits(product, chosen) for product in self._products.values())
 
-    async def mentioning(self, words: Sequence[str], *, every: bool) -> list[SearchEntry]:
+    async def all(self) -> AsyncIterator[Product]:
+        for product_id in sorted(self._products):
+            await asyncio.sleep(0)
+            if (product := self._products.get(product_id)) is not None:
+                yield product
+
+    async def latest(self) -> Position:
         await asyncio.sleep(0)
-        enough = all if every else any
-        return [
-            entry
-            for entry in self._entries()
-            if enough(
-                any(word in text for text in (entry.name, entry.category, *entry.tags))
-                for word in words
-            )
-        ]
+        return max(self._changes.values(), default=Position())
 
-    def _entries(self) -> list[SearchEntry]:
-        return [
-            SearchEntry(one.id, fold(one.name), fold(one.category), tuple(map(fold, one.tags)))
-            for one in self._products.values()
-        ]
+    async def changes(self, after: Position, limit: int) -> ChangePage:
+        await asyncio.sleep(0)
+        later = sorted(position for position in self._changes.values() if position > after)
+        page = [Change(one, self._products.get(one.product_id)) for one in later[:limit]]
+        return ChangePage(page, later[: len(page)][-1] if page else after, len(later) <= limit)
+
+    def _stamp(self, product_id: ObjectId) -> None:
+        at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(milliseconds=next(self._times))
+        self._changes[product_id] = Position(at, product_id)
 
 
-def _fits(product: Product, request: PageRequest) -> bool:
+def _fits(product: Product, chosen: SearchFilter) -> bool:
     return (
-        (request.category is None or fold(product.category) == fold(request.category))
-        and (request.min_price is None or product.price >= request.min_price)
-        and (request.max_price is None or product.price <= request.max_price)
+        (chosen.category is None or fold(product.category) == fold(chosen.category))
+        and (chosen.min_price is None or product.price >= chosen.min_price)
+        and (chosen.max_price is None or product.price <= chosen.max_price)
+        and (chosen.in_stock is None or (product.stock_quantity > 0) == chosen.in_stock)
     )
 
 

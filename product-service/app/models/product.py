@@ -22,6 +22,13 @@ def now() -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
 
 
+def aware(moment: datetime) -> datetime:
+    """Return a time with its zone. Raises ValueError for a time without."""
+    if moment.tzinfo is None:
+        raise ValueError("time without zone")
+    return moment
+
+
 def product_id_of(text: str) -> ObjectId | None:
     """Parse a product id. Return None if the text is not a valid id."""
     return ObjectId(text) if re.fullmatch(ID_FORM, text) else None

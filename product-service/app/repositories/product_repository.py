@@ -1,44 +1,35 @@
 """The product repository: its interface and its MongoDB implementation."""
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
+import pymongo
 from bson import Decimal128, ObjectId
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
+from app.models.changes import Change, ChangePage, Position
+from app.models.page import PageRequest, PageStart
 from app.models.product import ListPrice, Product
-from app.models.search import FOLDING, SearchEntry, SearchQuery, fold, whole_words
-from app.repositories.term_index import TermIndex
+from app.models.search_query import SearchFilter, fold
 from chassis.field_types import CENT
 from chassis.request_coalescing import BatchLoader, QueryCoalescer
 
-# More than any page of results, so that no good match is cut off; few enough to be ranked in
-# milliseconds.
-NAMED = 200
-MENTIONED = 1_000
-_MANY_TERMS = 500
+FOLDING = 3
+"""The version of `fold`. Increase it with each change, so that the folded texts of stored products
+are recomputed (`refold`)."""
+
 _BATCH_SIZE = 1_000  # products per query
-_LAST = "\U0010ffff"
-_WITHOUT_SEARCH = {"search": False}
+_FULL_READ_SECONDS = 300  # deadline for reading all products
+_WITHOUT_SEARCH = {"search": False, "changed_at": False}
 _PRICE_AND_NAME = {"price": True, "name": True}
+_STORED_FIELDS = frozenset(one.name for one in fields(Product)) - {"id", "price"}
 _SORT_FIELDS = {"price": "price", "name": "search.name", "created_at": "created_at"}
-
-
-@dataclass(frozen=True, slots=True)
-class PageRequest:
-    """Filters and order of a list. `sort` is a field name, with `-` for descending."""
-
-    page: int = 1
-    page_size: int = 10
-    category: str | None = None
-    min_price: Decimal | None = None
-    max_price: Decimal | None = None
-    sort: str = "-created_at"
+_STAMP = {"$currentDate": {"changed_at": True}}  # the server's clock, the same for all replicas
 
 
 class ProductRepository(Protocol):
@@ -60,14 +51,20 @@ class ProductRepository(Protocol):
     ) -> dict[ObjectId, ListPrice | None]:
         """Return price and name of each listed product, and None for each deleted one."""
 
-    async def page(self, request: PageRequest) -> tuple[list[Product], int]:
-        """Return one page and the total number of products."""
+    async def page(self, request: PageRequest) -> list[Product]:
+        """Return one page."""
 
-    async def named(self, query: SearchQuery) -> list[SearchEntry]:
-        """Return products whose name begins with the phrase or has all its whole words."""
+    async def count(self, chosen: SearchFilter) -> int:
+        """Return the number of products that meet a filter."""
 
-    async def mentioning(self, words: Sequence[str], *, every: bool) -> list[SearchEntry]:
-        """Return products whose name, category or tags contain every word, or any of them."""
+    def all(self) -> AsyncIterator[Product]:
+        """Read all products, in the order of their ids."""
+
+    async def latest(self) -> Position:
+        """Return a position before all changes from now on."""
+
+    async def changes(self, after: Position, limit: int) -> ChangePage:
+        """Return the changes after a position, oldest first."""
 
 
 class MongoProductRepository:
@@ -77,24 +74,28 @@ class MongoProductRepository:
     need no filter.
 
     Args:
-        timeout: seconds for a read, including the wait for coalesced reads.
+        timeout: seconds for an operation; for a read including the wait for coalesced reads.
     """
 
     def __init__(self, database: AsyncDatabase[Document], timeout: float) -> None:
+        self._database = database
         self._products = database[PRODUCTS]
         self._tombstones = database[TOMBSTONES]
         self._timeout = timeout
+        # A change is reported at this age. A write ends earlier, so none that was stamped before a
+        # reported change becomes visible after it.
+        self._hold_back = timedelta(seconds=timeout + 0.5)
         self._pages = QueryCoalescer(self._read_page)
         self._totals = QueryCoalescer(self._count)
-        self._terms = TermIndex(self._read_terms, timeout)
         self._living = BatchLoader(self._read, _BATCH_SIZE)
         self._prices = BatchLoader(self._read_prices, _BATCH_SIZE)
 
     async def add(self, product: Product) -> None:
         document = _to_document(product)
+        # An upsert, because an insertion cannot use the server's clock.
+        change = {"$setOnInsert": document, **_STAMP}
         with answering():
-            await self._products.insert_one(document)
-        self._terms.add(document["search"]["terms"])
+            await self._products.update_one({"_id": document.pop("_id")}, change, upsert=True)
 
     async def get(self, product_id: ObjectId) -> Product | None:
         return next(iter(await self.get_many([product_id])), None)
@@ -110,20 +111,23 @@ class MongoProductRepository:
         # Not find_one_and_update, which scans the collection on the embedded server.
         guard = {"_id": product.id, "revision": product.revision - 1}
         document = _to_document(product)
+        del document["_id"]
         with answering():
-            result = await self._products.replace_one(guard, document)
-        self._terms.add(document["search"]["terms"])
+            result = await self._products.update_one(guard, {"$set": document, **_STAMP})
         return result.matched_count == 1
 
     async def remove(self, product: Product, at: datetime) -> bool:
         # Tombstone first: a crash in between leaves an existing product, which a lookup prefers to
-        # its tombstone, and never a deleted product without a tombstone.
-        tombstone = {"name": product.name, "deleted_at": at}
+        # its tombstone, and never a deleted product without a tombstone. An open tombstone says
+        # that the deletion may not have happened yet, and has no place in the order of changes.
         one = {"_id": product.id}
-        guard = {**one, "revision": product.revision}
+        tombstone = {"name": product.name, "deleted_at": at}
+        opened = {"$setOnInsert": tombstone, "$set": {"open": True}}
         with answering():
-            await self._tombstones.update_one(one, {"$setOnInsert": tombstone}, upsert=True)
-            result = await self._products.delete_one(guard)
+            await self._tombstones.update_one(one, opened, upsert=True)
+            result = await self._products.delete_one({**one, "revision": product.revision})
+            if result.deleted_count == 1:
+                await self._close_tombstone(product.id)
         return result.deleted_count == 1
 
     async def list_prices(
@@ -133,34 +137,77 @@ class MongoProductRepository:
             found = await self._prices.load(product_ids, self._timeout)
         return {one: _to_list_price(found[one]) for one in product_ids if one in found}
 
-    async def page(self, request: PageRequest) -> tuple[list[Product], int]:
+    async def page(self, request: PageRequest) -> list[Product]:
         with answering():
             return await self._pages.get(request, self._timeout)
 
-    async def named(self, query: SearchQuery) -> list[SearchEntry]:
-        # Range and equality, which use their index on every server; an anchored regex, $all and
-        # several equalities do not on the embedded one.
-        beginning = {"search.name": {"$gte": query.phrase, "$lt": query.phrase + _LAST}}
-        longest = max(query.words, key=len)
-        others = [word for word in query.words if word != longest]
-        containing = {"search.words": longest, **_contain(others, every=True)}
+    async def count(self, chosen: SearchFilter) -> int:
         with answering():
-            first = await self._entries(beginning, NAMED, sort="search.name")
-            second = await self._entries(containing, MENTIONED)
-        whole = (one for one in second if whole_words(one.name).issuperset(query.words))
-        return list({entry.id: entry for entry in (*first, *whole)}.values())
+            return await self._totals.get(chosen, self._timeout)
 
-    async def mentioning(self, words: Sequence[str], *, every: bool) -> list[SearchEntry]:
+    async def changes(self, after: Position, limit: int) -> ChangePage:
         with answering():
-            return await self._entries(await self._mention(words, every=every), MENTIONED)
+            until = await self._horizon()
+            await self._close_tombstones()
+            # Products before tombstones: a product that is deleted in between is in both, and its
+            # tombstone has the later position.
+            stored = await self._changed(self._products, after, until, limit)
+            deleted = await self._changed(self._tombstones, after, until, limit)
+        changes = [Change(_position(one), _to_product(one)) for one in stored]
+        changes += [Change(_position(one), None) for one in deleted]
+        changes.sort(key=lambda change: change.position)
+        page = changes[:limit]
+        return ChangePage(
+            page, page[-1].position if page else after, complete=len(changes) <= limit
+        )
 
-    async def _mention(self, words: Sequence[str], *, every: bool) -> Document:
-        requested = [max(words, key=len)] if every else words
-        terms = set().union(*[await self._terms.containing(word) for word in requested])
-        others = [word for word in words if word not in requested]
-        if len(terms) > _MANY_TERMS:  # nearly all products have one of them
-            return _contain(words, every=every)
-        return {"search.terms": {"$in": list(terms)}, **_contain(others, every=True)}
+    async def all(self) -> AsyncIterator[Product]:
+        cursor = self._products.find({}, _WITHOUT_SEARCH, batch_size=_BATCH_SIZE).sort("_id", 1)
+        with answering(), pymongo.timeout(_FULL_READ_SECONDS):
+            async for document in cursor:
+                yield _to_product(document)
+
+    async def latest(self) -> Position:
+        with answering():
+            return Position(await self._horizon())
+
+    async def _horizon(self) -> datetime:
+        """Return the server's time minus the age at which a change is reported."""
+        hello = await self._database.command("hello")
+        server_time: datetime = hello["localTime"]
+        return server_time - self._hold_back
+
+    async def _changed(
+        self, collection: AsyncCollection[Document], after: Position, until: datetime, limit: int
+    ) -> list[Document]:
+        """Return at most `limit` + 1 documents changed after a position and not after `until`."""
+        # Two ranges of the index instead of $or, which the embedded server does not look up in it.
+        ranges = (
+            {"changed_at": after.at, "_id": {"$gt": after.product_id}},
+            {"changed_at": {"$gt": after.at, "$lte": until}},
+        )
+        found: list[Document] = []
+        for chosen in ranges:
+            cursor = collection.find(chosen, {"search": False})
+            cursor.sort([("changed_at", 1), ("_id", 1)]).limit(limit + 1 - len(found))
+            found += await cursor.to_list()
+            if len(found) > limit:
+                break
+        return found
+
+    async def _close_tombstones(self) -> None:
+        """Stamp the tombstones of deletions that were interrupted after the product was deleted."""
+        opened = await self._tombstones.find({"open": True}, {"_id": True}).to_list()
+        if not opened:
+            return
+        living = await self._read([one["_id"] for one in opened])
+        for one in opened:
+            if one["_id"] not in living:
+                await self._close_tombstone(one["_id"])
+
+    async def _close_tombstone(self, product_id: ObjectId) -> None:
+        change = {"$unset": {"open": True}, **_STAMP}
+        await self._tombstones.update_one({"_id": product_id, "open": True}, change)
 
     async def _read(self, product_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
         """Return raw documents, so that an invalid one fails only the requests that need it."""
@@ -181,29 +228,24 @@ class MongoProductRepository:
             prices |= {document["_id"]: None for document in await buried.to_list()}
         return prices
 
-    async def _read_terms(self) -> list[str]:
-        return await self._products.distinct("search.terms")
-
-    async def _read_page(self, request: PageRequest) -> tuple[list[Product], int]:
-        direction = -1 if request.sort.startswith("-") else 1
-        field = _SORT_FIELDS[request.sort.removeprefix("-")]
-        cursor = self._products.find(_filter(request), _WITHOUT_SEARCH)
+    async def _read_page(self, request: PageRequest) -> list[Product]:
+        descending = request.sort.startswith("-")
+        name = _SORT_FIELDS[request.sort.removeprefix("-")]
         # _id breaks ties, so that every product is on exactly one page.
-        cursor.sort([(field, direction), ("_id", direction)])
-        cursor.skip((request.page - 1) * request.page_size).limit(request.page_size)
-        products = [_to_product(document) for document in await cursor.to_list()]
-        return products, await self._totals.get(_without_page(request), self._timeout)
+        order = [(name, -1 if descending else 1), ("_id", -1 if descending else 1)]
+        documents: list[Document] = []
+        for chosen in _ranges(_filter(request.filter), name, descending, request.after):
+            cursor = self._products.find(chosen, _WITHOUT_SEARCH).sort(order)
+            if request.after is None:
+                cursor.skip((request.page - 1) * request.page_size)
+            cursor.limit(request.page_size - len(documents))
+            documents += await cursor.to_list()
+            if len(documents) == request.page_size:
+                break
+        return [_to_product(document) for document in documents]
 
-    async def _count(self, request: PageRequest) -> int:
-        return await self._products.count_documents(_filter(request))
-
-    async def _entries(
-        self, chosen: Document, limit: int, sort: str | None = None
-    ) -> list[SearchEntry]:
-        cursor = self._products.find(chosen, {"search.text": True}).limit(limit)
-        if sort:
-            cursor.sort(sort, 1)
-        return [_to_entry(document) for document in await cursor.to_list()]
+    async def _count(self, chosen: SearchFilter) -> int:
+        return await self._products.count_documents(_filter(chosen))
 
 
 async def refold(database: AsyncDatabase[Document]) -> None:
@@ -217,37 +259,63 @@ async def refold(database: AsyncDatabase[Document]) -> None:
     async for document in products.find(outdated, _WITHOUT_SEARCH):
         product = _to_product(document)
         same = {"_id": product.id, "revision": product.revision}
-        await products.update_one(same, {"$set": {"search": _search(product)}})
+        # The stamp makes products of a version without `changed_at` part of the list of changes.
+        await products.update_one(same, {"$set": {"search": _search(product)}, **_STAMP})
+    tombstones = database[TOMBSTONES]
+    async for document in tombstones.find({"changed_at": None, "open": None}, {"_id": True}):
+        await tombstones.update_one({"_id": document["_id"]}, _STAMP)
 
 
 def _any_of(product_ids: Iterable[ObjectId]) -> Document:
     return {"_id": {"$in": list(product_ids)}}
 
 
-def _without_page(request: PageRequest) -> PageRequest:
-    """Return the request without the page, as the key for counting."""
-    return replace(request, page=1, page_size=1, sort="-created_at")
+def _position(document: Mapping[str, Any]) -> Position:
+    return Position(document["changed_at"], document["_id"])
 
 
-def _filter(request: PageRequest) -> Document:
+def _filter(wanted: SearchFilter) -> Document:
     price: Document = {}
-    if request.min_price is not None:
-        price["$gte"] = Decimal128(request.min_price)
-    if request.max_price is not None:
+    if wanted.min_price is not None:
+        price["$gte"] = Decimal128(wanted.min_price)
+    if wanted.max_price is not None:
         # Below the next cent instead of $lte. The embedded server (SecantusDB 0.7.0b3) leaves out
         # products at the bound of $lte when it reads the index of category and price.
-        price["$lt"] = Decimal128(request.max_price + CENT)
+        price["$lt"] = Decimal128(wanted.max_price + CENT)
     chosen: Document = {"price": price} if price else {}
-    if request.category is not None:
-        chosen["search.category"] = fold(request.category)
+    if wanted.category is not None:
+        chosen["search.category"] = fold(wanted.category)
+    if wanted.in_stock is not None:
+        chosen["stock_quantity"] = {"$gt": 0} if wanted.in_stock else 0
     return chosen
 
 
-def _contain(words: Iterable[str], *, every: bool) -> Document:
-    clauses = [{"search.text": {"$regex": re.escape(word)}} for word in words]
-    if not clauses:
-        return {}
-    return {"$and" if every else "$or": clauses}
+def _ranges(
+    chosen: Document, name: str, descending: bool, after: PageStart | None
+) -> Iterable[Document]:
+    """Return the filters of the queries that together give a page.
+
+    Two ranges of an index instead of $or, which the embedded server does not look up in it.
+
+    Args:
+        name: the field by which the list is sorted.
+    """
+    if after is None:
+        return [chosen]
+    value = Decimal128(after.value) if isinstance(after.value, Decimal) else after.value
+    beyond = "$lt" if descending else "$gt"
+    equal = {**chosen, "_id": {beyond: after.product_id}}
+    conditions = chosen.get(name, {})
+    if name == "price" and conditions:
+        equal["$and"] = [{name: conditions}]
+    equal[name] = value
+    return [equal, {**chosen, name: _narrowed(conditions, beyond, value)}]
+
+
+def _narrowed(conditions: Document, beyond: str, value: Any) -> Document:
+    """Return the conditions of a range with one of its bounds moved to `value`."""
+    moved = ("$gt", "$gte") if beyond == "$gt" else ("$lt", "$lte")
+    return {**{key: bound for key, bound in conditions.items() if key not in moved}, beyond: value}
 
 
 def _to_document(product: Product) -> Document:
@@ -268,30 +336,20 @@ def _to_document(product: Product) -> Document:
 
 
 def _search(product: Product) -> Document:
-    """Return the search fields derived from a product, stored with each revision."""
-    name, category, *tags = map(fold, (product.name, product.category, *product.tags))
+    """Return the folded fields that filters and orders use, stored with each revision."""
     return {
-        "name": name,
-        "category": category,
-        "words": sorted(whole_words(name)),
-        "terms": sorted(whole_words(" ".join([name, category, *tags]))),
-        # Folded texts contain no line breaks, so these can separate the parts of `text`.
-        "text": "\n".join([name, category, *tags]),
+        "name": fold(product.name),
+        "category": fold(product.category),
         "folding": FOLDING,
     }
 
 
 def _to_product(document: Mapping[str, Any]) -> Product:
-    fields = {**document, "price": document["price"].to_decimal()}
-    return Product(id=fields.pop("_id"), **fields)
+    stored = {name: document[name] for name in _STORED_FIELDS if name in document}
+    return Product(id=document["_id"], price=document["price"].to_decimal(), **stored)
 
 
 def _to_list_price(document: Mapping[str, Any] | None) -> ListPrice | None:
     if document is None:
         return None
     return ListPrice(document["price"].to_decimal(), document["name"])
-
-
-def _to_entry(document: Mapping[str, Any]) -> SearchEntry:
-    name, category, *tags = document["search"]["text"].split("\n")
-    return SearchEntry(document["_id"], name, category, tuple(tags))

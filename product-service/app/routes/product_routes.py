@@ -1,23 +1,30 @@
 """HTTP routes of the catalogue. A handler parses, calls one service method and returns."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response, status
+from fastapi import APIRouter, Body, Query, Request, Response, status
 from pydantic_core import to_json
 
-from app.dependencies import CatalogueQuery, ProductId, Products
+from app.dependencies import CatalogueQuery, Filter, ProductId, Products
 from app.errors import CatalogueUnavailable, InvalidProductId, ProductNotFound
+from app.models.changes import Position
 from app.models.product import Listing, Product
+from app.models.search_query import SearchOrder
 from app.schemas.product import (
+    ChangesView,
     Deleted,
+    FacetsView,
     ListingsView,
     NewProduct,
     PriceQuestion,
     ProductChanges,
     ProductPageView,
     ProductView,
+    SuggestionsView,
     product_view,
 )
+from app.search.index import Facets, Suggestion
 from chassis.app.conditional_requests import (
     NOT_MODIFIED,
     WITH_ETAG,
@@ -27,6 +34,7 @@ from chassis.app.conditional_requests import (
     not_modified,
 )
 from chassis.app.json_body import ExactJsonRoute, max_body
+from chassis.app.pagination import InvalidCursor, link_next
 from chassis.field_types import VisibleText
 from chassis.problems import problem_responses
 
@@ -39,6 +47,18 @@ _AWAY = problem_responses(CatalogueUnavailable)
 _ONE = problem_responses(
     InvalidProductId, InvalidEntityTag, ProductNotFound, PreconditionFailed, CatalogueUnavailable
 )
+_WITH_TOTAL: dict[str, Any] = {
+    "headers": {
+        "X-Total-Count": {
+            "description": "number of all results",
+            "schema": {"type": "integer"},
+        }
+    }
+}
+SearchText = Annotated[
+    VisibleText,
+    Query(min_length=1, max_length=200, description="words", examples=["desk lamp"]),
+]
 _NEW: dict[str, Any] = {
     "lamp": {
         "summary": "A lamp",
@@ -88,31 +108,130 @@ async def create(
 
 
 @router.get(
-    "", response_model=ProductPageView, summary="List products page by page", responses=_AWAY
+    "",
+    response_model=ProductPageView,
+    summary="List products page by page",
+    responses=problem_responses(InvalidCursor, CatalogueUnavailable),
 )
-async def browse(query: CatalogueQuery, products: Products) -> Response:
-    """List products, newest first by default; `total` is the number of matching products."""
+async def browse(query: CatalogueQuery, products: Products, request: Request) -> Response:
+    """List products, newest first by default; `total` is the number of matching products.
+
+    The `Link` header has the address of the next page. It contains a `cursor`, which costs the same
+    on every page, and neither repeats nor skips products when others are added meanwhile.
+    """
     page = await products.browse(query)
     views = [product_view(product) for product in page.products]
     rest = {"total": page.total, "page": page.page, "page_size": page.page_size}
-    return _json({"products": views, **rest})
+    response = _json({"products": views, **rest})
+    if len(page.products) == query.page_size:
+        link_next(request, response, query.start_of_next(page.products[-1]).encode())
+    return response
 
 
-@router.get("/search", response_model=list[ProductView], summary="Search products", responses=_AWAY)
+@router.get(
+    "/search",
+    response_model=list[ProductView],
+    summary="Search products",
+    responses={200: _WITH_TOTAL, **_AWAY},
+)
 async def search(
-    q: Annotated[
-        VisibleText,
-        Query(min_length=1, max_length=200, description="words", examples=["desk lamp"]),
-    ],
+    q: SearchText,
+    chosen: Filter,
     products: Products,
-    limit: Annotated[int, Query(ge=1, le=100, description="maximum number of products")] = 20,
+    in_stock: Annotated[
+        bool | None,
+        Query(description="true: only products with stock; false: only others", examples=[True]),
+    ] = None,
+    sort: Annotated[SearchOrder, Query(description="- means descending")] = "relevance",
+    page: Annotated[int, Query(ge=1, le=1_000)] = 1,
+    limit: Annotated[int, Query(ge=1, le=100, description="products on a page")] = 20,
 ) -> Response:
-    """Search name, category and tags, ignoring case and accents. Best match first.
+    """Search name, tags, category and description, ignoring case and accents. Best match first.
 
     Order: exact name, names that begin with `q`, names with all words, products with all words in
-    other fields. If no product has all words, products with some of them.
+    other fields. If no product has all words, products with some of them. A word also finds its
+    singular or plural, longer words that contain it, and, if the catalogue does not have it, words
+    with one spelling error (from 4 letters) or two (from 8).
     """
-    return _json([product_view(product) for product in await products.search(q, limit)])
+    wanted = replace(chosen, in_stock=in_stock)
+    found = await products.search(q, wanted, sort, page, limit)
+    return _json(
+        [product_view(product) for product in found.products], {"X-Total-Count": str(found.total)}
+    )
+
+
+@router.get(
+    "/suggest",
+    response_model=SuggestionsView,
+    summary="Complete a search text",
+    responses=_AWAY,
+)
+async def suggest(q: SearchText, products: Products) -> dict[str, list[Suggestion]]:
+    """Return at most ten categories and product names for a text that is still being typed."""
+    return {"suggestions": await products.suggest(q)}
+
+
+@router.get(
+    "/facets",
+    response_model=FacetsView,
+    summary="Count products by category, price, tag and stock",
+    responses=_AWAY,
+)
+async def facets(
+    chosen: Filter,
+    products: Products,
+    q: Annotated[
+        VisibleText | None,
+        Query(
+            min_length=1,
+            max_length=200,
+            description="as in the search; without: all products",
+            examples=["desk lamp"],
+        ),
+    ] = None,
+) -> Facets:
+    """Count the results of a search or all products.
+
+    The numbers of the categories ignore `category`, and those of the price ranges ignore the prices
+    of the filter: they say what another choice would find.
+    """
+    return await products.facets(q, chosen)
+
+
+@router.get(
+    "/changes",
+    response_model=ChangesView,
+    summary="Follow the changes of the catalogue",
+    responses=problem_responses(InvalidCursor, CatalogueUnavailable),
+)
+async def changes(
+    products: Products,
+    after: Annotated[
+        str | None,
+        Query(
+            max_length=1_000,
+            description="`cursor` of the page before",
+            examples=[Position().encode()],
+        ),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 500,
+) -> Response:
+    """List products in the order of their last change; deleted ones have no `product`.
+
+    Without `after` the list begins with the oldest change, so that a client reads the catalogue
+    once and then only what changes. A change is listed about three seconds after it was made: no
+    later one can then come before it. A product that changes again moves to the end.
+    """
+    start = Position() if after is None else Position.decode(after)
+    page = await products.changes(start, limit)
+    rows = [
+        {
+            "product_id": str(change.position.product_id),
+            "product": None if change.product is None else product_view(change.product),
+        }
+        for change in page.changes
+    ]
+    return _json({"changes": rows, "cursor": page.next.encode(), "complete": page.complete})
 
 
 @router.post(

@@ -220,3 +220,66 @@ class Deleted(BaseModel):
 
 
 SortOrder = Literal["price", "-price", "name", "created_at", "-created_at"]
+
+
+class SuggestionView(BaseModel):
+    """A completion of a search text; `product_id` is null for a category."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    text: str
+    kind: Literal["category", "product"]
+    product_id: Annotated[str | None, BeforeValidator(lambda value: value and str(value))]
+
+
+class SuggestionsView(BaseModel):
+    """Categories first, then product names, the best match first."""
+
+    suggestions: list[SuggestionView]
+
+
+class FacetCountView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    value: str
+    count: int
+
+
+class PriceRangeCountView(BaseModel):
+    """A price range; `below_price` is null for the last one."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    from_price: int
+    below_price: int | None
+    count: int
+
+
+class FacetsView(BaseModel):
+    """Numbers of products by category, price range, tag and stock."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    total: int
+    categories: list[FacetCountView]
+    prices: list[PriceRangeCountView]
+    tags: list[FacetCountView]
+    in_stock: int
+    sold_out: int
+
+
+class ChangeView(BaseModel):
+    """The last change of a product; `product` is null if it was deleted."""
+
+    product_id: str
+    product: ProductView | None
+
+
+class ChangesView(BaseModel):
+    """A page of changes, oldest first."""
+
+    changes: list[ChangeView]
+    cursor: Annotated[
+        str, Field(description="send it as `after` to read what changes from here on")
+    ]
+    complete: Annotated[bool, Field(description="false: the next page is not empty")]

@@ -7,10 +7,14 @@ from datetime import datetime
 from bson import ObjectId
 
 from app.errors import CatalogueUnavailable, ProductNotFound
+from app.models.changes import ChangePage, Position
+from app.models.page import PageRequest
 from app.models.product import Listing, ListPrice, Product, now, product_id_like
-from app.models.search import SearchQuery, rank
-from app.repositories.product_repository import PageRequest, ProductRepository
+from app.models.search_query import SearchFilter, SearchOrder, SearchQuery
+from app.repositories.product_repository import ProductRepository
 from app.schemas.product import NewProduct, ProductChanges
+from app.search.index import Facets, SearchIndex, Suggestion
+from app.services.index_updater import IndexUpdater
 from chassis.app.conditional_requests import NO_PRECONDITIONS, Preconditions
 
 # Each failed attempt means that another edit of the product was stored, so this many in a row
@@ -27,15 +31,39 @@ class ProductPage:
     page_size: int
 
 
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """A page of search results; `total` is the number of all results."""
+
+    products: list[Product]
+    total: int
+
+
 class ProductService:
-    def __init__(self, repository: ProductRepository, clock: Callable[[], datetime] = now) -> None:
+    """All operations of the catalogue.
+
+    Args:
+        index: this process's search index.
+        updater: fills the index; without one it is taken to be complete.
+    """
+
+    def __init__(
+        self,
+        repository: ProductRepository,
+        index: SearchIndex,
+        updater: IndexUpdater | None = None,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
         self._repository = repository
+        self._index = index
+        self._updater = updater
         self._now = clock
 
     async def create(self, new: NewProduct) -> Product:
         moment = self._now()
         product = Product(**new.model_dump(), created_at=moment, updated_at=moment)
         await self._repository.add(product)
+        self._index.put(product)
         return product
 
     async def read(self, product_id: ObjectId) -> Product:
@@ -45,7 +73,11 @@ class ProductService:
         return product
 
     async def browse(self, request: PageRequest) -> ProductPage:
-        products, total = await self._repository.page(request)
+        products = await self._repository.page(request)
+        if self._updater is None or self._updater.loaded:
+            total = self._index.count(request.filter)
+        else:
+            total = await self._repository.count(request.filter)
         return ProductPage(products, total, request.page, request.page_size)
 
     async def edit(
@@ -71,6 +103,7 @@ class ProductService:
                 return product
             edited = product.edited(changes, self._now())
             if await self._repository.replace(edited):
+                self._index.put(edited)
                 return edited
         raise CatalogueUnavailable(_CONTENDED)
 
@@ -85,6 +118,7 @@ class ProductService:
             product = await self.read(product_id)
             preconditions.require(product.entity_tag)
             if await self._repository.remove(product, self._now()):
+                self._index.remove(product.id)
                 return product
         raise CatalogueUnavailable(_CONTENDED)
 
@@ -95,20 +129,37 @@ class ProductService:
         prices = await self._repository.list_prices(known) if known else {}
         return [_listing(text, product_id, prices) for text, product_id in ids.items()]
 
-    async def search(self, text: str, limit: int) -> list[Product]:
-        """Return the best matches for all words of `text`, or for any if no product has all."""
-        query = SearchQuery.parse(text)
-        if not query.words:  # only accents
-            return []
-        found = {entry.id: entry for entry in await self._repository.named(query)}
-        # Products with the words in other fields rank lower, so a full page is complete.
-        if len(found) < limit:
-            everywhere = await self._repository.mentioning(query.words, every=True)
-            found |= {entry.id: entry for entry in everywhere}
-        if not found and len(query.words) > 1:
-            partly = await self._repository.mentioning(query.words, every=False)
-            found = {entry.id: entry for entry in partly}
-        return await self._repository.get_many(rank(query, found.values())[:limit])
+    async def search(
+        self,
+        text: str,
+        chosen: SearchFilter | None = None,
+        order: SearchOrder = "relevance",
+        page: int = 1,
+        page_size: int = 20,
+    ) -> SearchPage:
+        """Return the products with all words of `text`, or with any if no product has all."""
+        await self._wait_for_index()
+        offset = (page - 1) * page_size
+        hits = self._index.search(SearchQuery.parse(text), chosen, order, offset, page_size)
+        return SearchPage(await self._repository.get_many(hits.product_ids), hits.total)
+
+    async def suggest(self, text: str) -> list[Suggestion]:
+        """Complete a query that is being typed."""
+        await self._wait_for_index()
+        return self._index.suggest(text)
+
+    async def facets(self, text: str | None, chosen: SearchFilter) -> Facets:
+        """Count the results of a search, or all products, by category, price, tag and stock."""
+        await self._wait_for_index()
+        return self._index.facets(None if text is None else SearchQuery.parse(text), chosen)
+
+    async def changes(self, after: Position, limit: int) -> ChangePage:
+        """Return the changes after a position, oldest first."""
+        return await self._repository.changes(after, limit)
+
+    async def _wait_for_index(self) -> None:
+        if self._updater is not None:
+            await self._updater.wait()
 
 
 def _listing(

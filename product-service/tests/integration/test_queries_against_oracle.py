@@ -7,7 +7,7 @@ runs the same comparison on another server.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,10 +22,11 @@ from pymongo import AsyncMongoClient
 
 from app.config import Settings
 from app.database import PRODUCTS, Document
+from app.models.changes import Change, Position
+from app.models.page import PageRequest, PageStart
 from app.models.product import Product
-from app.models.search import SearchEntry, SearchQuery
-from app.repositories import product_repository
-from app.repositories.product_repository import MongoProductRepository, PageRequest, refold
+from app.models.search_query import SearchFilter
+from app.repositories.product_repository import MongoProductRepository, refold
 from app.schemas.product import SortOrder
 from chassis.field_types import CENT
 from tests.fakes import FakeProductRepository
@@ -45,11 +46,13 @@ class Catalogues:
         self.real = real
         self.oracle = FakeProductRepository()
         self.random = random.Random(seed)
+        self.start = Position()
         self.living: list[Product] = []
         self.removed: list[Product] = []
 
     async def fill(self) -> None:
         """Store 80 products; then edit 20 and delete 10, which changes entries of the indexes."""
+        self.start = await self.real.latest()
         for _ in range(80):
             product = Product(**self._fields(), created_at=self._moment(), updated_at=NOON)
             self.living.append(product)
@@ -100,6 +103,8 @@ async def assert_same_pages(both: Catalogues, requests: Sequence[PageRequest]) -
         answers = await asyncio.gather(*map(both.real.page, some))
         for request, answer in zip(some, answers, strict=True):
             assert answer == await both.oracle.page(request), request
+            counted = await both.real.count(request.filter)
+            assert counted == await both.oracle.count(request.filter), request
 
 
 async def test_lists_with_every_filter_and_order(catalogues: Catalogues) -> None:
@@ -113,7 +118,9 @@ async def test_lists_with_every_filter_and_order(catalogues: Catalogues) -> None
     await assert_same_pages(
         catalogues,
         [
-            PageRequest(1, 100, category, low, high, SORTS[number % len(SORTS)])
+            PageRequest(
+                SearchFilter(category, low, high), SORTS[number % len(SORTS)], page_size=100
+            )
             for number, (category, low, high) in enumerate(filters)
         ],
     )
@@ -126,34 +133,61 @@ async def test_lists_with_random_filters_page_by_page(catalogues: Catalogues) ->
         low, high = sorted(pick.choices(PRICES, k=2))
         requests.append(
             PageRequest(
+                SearchFilter(
+                    category=pick.choice([None, *CATEGORIES]),
+                    min_price=pick.choice([None, low]),
+                    max_price=pick.choice([None, high]),
+                    in_stock=pick.choice([None, True, False]),
+                ),
+                pick.choice(SORTS),
                 page=pick.randint(1, 4),
                 page_size=pick.choice([1, 3, 10, 100]),
-                category=pick.choice([None, *CATEGORIES]),
-                min_price=pick.choice([None, low]),
-                max_price=pick.choice([None, high]),
-                sort=pick.choice(SORTS),
             )
         )
     await assert_same_pages(catalogues, requests)
 
 
-def ids(entries: Collection[SearchEntry]) -> list[ObjectId]:
-    return sorted(entry.id for entry in entries)
+async def test_walks_by_cursor_visit_each_product_once(catalogues: Catalogues) -> None:
+    pick = catalogues.random
+    for sort, category, low in combinations(SORTS, [None, "home"], [None, PRICES[2]]):
+        chosen = SearchFilter(
+            category=category, min_price=low, max_price=pick.choice([None, PRICES[5]])
+        )
+        request = PageRequest(chosen, sort, page_size=pick.choice([1, 3, 10]))
+        walked = await catalogues.oracle.page(PageRequest(chosen, sort, page_size=100))
+        found: list[Product] = []
+        while page := await catalogues.real.page(request):
+            found += page
+            request = replace(request, after=request.start_of_next(page[-1]))
+            assert request.after == PageStart.decode(request.after.encode(), sort)
+        assert found == walked, request
 
 
-async def test_search_candidates(catalogues: Catalogues, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the word index, and with a regular expression for parts of very many words."""
-    parts = ["lamp", "la", "mp", "e", "re", "ハ", "バ", "c++", "(2", "wi-fi", "fi", "none", "home"]
-    texts = [*parts, *(" ".join(catalogues.random.sample(parts, k=2)) for _ in range(30))]
-    for text in texts:
-        query = SearchQuery.parse(text)
-        real, oracle = catalogues.real, catalogues.oracle
-        assert ids(await real.named(query)) == ids(await oracle.named(query)), text
-        for many_terms, every in combinations((500, 1), (True, False)):
-            monkeypatch.setattr(product_repository, "_MANY_TERMS", many_terms)
-            found = await real.mentioning(query.words, every=every)
-            expected = await oracle.mentioning(query.words, every=every)
-            assert ids(found) == ids(expected), (text, many_terms, every)
+async def test_changes_of_all_products_in_order(
+    catalogues: Catalogues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each product once, at its last revision or as deleted, for every size of a page."""
+    real = catalogues.real
+    monkeypatch.setattr(real, "_hold_back", timedelta())
+    living = {one.id: one for one in catalogues.living}
+    removed = {one.id for one in catalogues.removed}
+    for limit in (1, 7, 1_000):
+        position, seen = catalogues.start, list[Change]()
+        while True:
+            page = await real.changes(position, limit)
+            seen += page.changes
+            assert len(page.changes) <= limit
+            position = page.next
+            assert position == Position.decode(position.encode())
+            if page.complete:
+                break
+        assert [one.position for one in seen] == sorted(one.position for one in seen)
+        # The start position is some seconds old, so the deletions before this test come first.
+        own = [one for one in seen if one.position.product_id in living.keys() | removed]
+        assert {one.position.product_id: one.product for one in own} == living | dict.fromkeys(
+            removed
+        )
+        assert len(own) == len(living) + len(removed)
 
 
 async def test_lookups_by_id(catalogues: Catalogues) -> None:
@@ -180,9 +214,9 @@ async def test_refolding_selects_only_outdated_products(
     catalogues: Catalogues, app: FastAPI
 ) -> None:
     stored = app.state.database.catalogue[PRODUCTS]
-    before = await stored.find().sort("_id", 1).to_list()
+    before = await stored.find({}, {"changed_at": False}).sort("_id", 1).to_list()
     for number, product in enumerate(catalogues.living[:20]):
         change = {"$unset": {"search": True}} if number % 2 else {"$set": {"search.folding": 1}}
         await stored.update_one({"_id": product.id}, change)
     await refold(app.state.database.catalogue)
-    assert await stored.find().sort("_id", 1).to_list() == before
+    assert await stored.find({}, {"changed_at": False}).sort("_id", 1).to_list() == before

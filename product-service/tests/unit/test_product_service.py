@@ -10,6 +10,7 @@ from bson import ObjectId
 from app.errors import CatalogueUnavailable, ProductNotFound
 from app.models.product import Listing, Product, now
 from app.schemas.product import NewProduct
+from app.search.index import SearchIndex
 from app.services.product_service import ProductService
 from tests.conftest import NewBody
 from tests.fakes import FakeProductRepository
@@ -24,7 +25,7 @@ def repository() -> FakeProductRepository:
 
 @pytest.fixture
 def service(repository: FakeProductRepository) -> ProductService:
-    return ProductService(repository)
+    return ProductService(repository, SearchIndex())
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ async def test_edit_changes_updated_at_and_given_fields_only(
     repository: FakeProductRepository, new: NewProduct
 ) -> None:
     times: Iterator[datetime] = iter([NOON, NOON + timedelta(seconds=1)])
-    service = ProductService(repository, clock=lambda: next(times))
+    service = ProductService(repository, SearchIndex(), clock=lambda: next(times))
     before = await service.create(new)
     after = await service.edit(before.id, {"name": "Other", "image_url": None})
     assert (after.name, after.image_url, after.price) == ("Other", None, before.price)
@@ -52,7 +53,7 @@ async def test_edit_with_clock_behind_does_not_decrease_updated_at(
     repository: FakeProductRepository, new: NewProduct
 ) -> None:
     times = iter([NOON, NOON - timedelta(hours=1)])
-    service = ProductService(repository, clock=lambda: next(times))
+    service = ProductService(repository, SearchIndex(), clock=lambda: next(times))
     product = await service.create(new)
     assert (await service.edit(product.id, {"name": "Other"})).updated_at == NOON
 
@@ -86,7 +87,7 @@ async def test_edit_under_constant_contention_returns_503(new: NewProduct) -> No
         async def replace(self, product: Product) -> bool:
             return False
 
-    service = ProductService(Contended())
+    service = ProductService(Contended(), SearchIndex())
     product = await service.create(new)
     with pytest.raises(CatalogueUnavailable):
         await service.edit(product.id, {"name": "Other"})
@@ -124,8 +125,10 @@ async def test_search_matches_any_word_only_if_no_product_has_all(
     for name in ("Red lamp", "Red chair", "Blue lamp"):
         fields = body(name=name, category="x", tags=[])
         await service.create(NewProduct.model_validate(fields))
-    assert [one.name for one in await service.search("red lamp", 20)] == ["Red lamp"]
-    assert {one.name for one in await service.search("red sofa", 20)} == {"Red lamp", "Red chair"}
-    assert await service.search("sofa", 20) == []
-    assert await service.search("\u0301", 20) == []
-    assert len(await service.search("red sofa", 1)) == 1
+    assert [one.name for one in (await service.search("red lamp")).products] == ["Red lamp"]
+    partly = await service.search("red sofa")
+    assert {one.name for one in partly.products} == {"Red lamp", "Red chair"}
+    assert (await service.search("sofa")).products == []
+    assert (await service.search("\u0301")).products == []
+    page = await service.search("red sofa", page=2, page_size=1)
+    assert (len(page.products), page.total) == (1, 2)

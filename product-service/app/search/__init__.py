@@ -1,0 +1,1 @@
+"""The search index of the catalogue, in the memory of each process."""

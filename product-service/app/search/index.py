@@ -1,0 +1,395 @@
+"""Search, suggestions and facets over all products.
+
+Every method works in memory and takes about a millisecond, so the index needs no lock: it is used
+by one event loop.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+from bson import ObjectId
+from numpy.typing import NDArray
+
+from app.models.product import Product
+from app.models.search_query import SearchFilter, SearchOrder, SearchQuery, fold, words_of
+from app.search.product_columns import Mask, ProductColumns
+from chassis.search.inverted_index import InvertedIndex
+
+Quality = NDArray[np.uint8]
+Slots = NDArray[np.int64]
+
+MAX_FACETS = 50
+"""Categories and tags in an answer, those with most products."""
+
+MAX_SUGGESTIONS = 10
+_MAX_SUGGESTED_CATEGORIES = 3
+_PRICE_BOUNDS = (0, 10, 25, 50, 100, 250, 500, 1_000)  # lower bounds of the ranges
+_BITS = 20  # of each part of a rank
+
+
+class Field(IntEnum):
+    NAME = 0
+    TAG = 1  # each tag as a whole
+    CATEGORY = 2
+    TAG_WORD = 3
+    DESCRIPTION = 4
+    FIRST = 5  # the first word of the name
+
+
+class Match(IntEnum):
+    """How a word of a product relates to a word of the query, the worst first."""
+
+    SIMILAR = 0  # a spelling error
+    PART = 1
+    PREFIX = 2
+    STEM = 3
+    EXACT = 4
+
+
+# Rows: fields in the order of Field; columns: kinds in the order of Match. Part of a word in a
+# description means nothing ("art" in "start").
+_QUALITY = np.array(
+    [
+        [60, 80, 90, 96, 100],
+        [24, 30, 32, 64, 66],
+        [40, 50, 52, 58, 60],
+        [24, 30, 32, 34, 36],
+        [4, 0, 12, 18, 20],
+    ],
+    dtype=np.uint8,
+)
+_NAME_WORD = _QUALITY[Field.NAME, Match.STEM]
+_TEXT_FIELDS = (Field.NAME, Field.TAG, Field.CATEGORY, Field.TAG_WORD, Field.DESCRIPTION)
+
+
+class Tier(IntEnum):
+    """Quality of a match, the best one last."""
+
+    SOME_WORDS = 0
+    ALL_WORDS_SOMEWHERE = 1
+    ALL_WORDS_IN_NAME = 2
+    NAME_STARTS_WITH_QUERY = 3
+    NAME_IS_QUERY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHits:
+    """A page of ids, best first, and the number of all hits."""
+
+    product_ids: list[ObjectId]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    text: str
+    kind: Literal["category", "product"]
+    product_id: ObjectId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FacetCount:
+    value: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRangeCount:
+    """`from_price` is included, `below_price` is not; None means no upper bound."""
+
+    from_price: int
+    below_price: int | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    total: int
+    categories: list[FacetCount]
+    prices: list[PriceRangeCount]
+    tags: list[FacetCount]
+    in_stock: int
+    sold_out: int
+
+
+class SearchIndex:
+    """An index of the name, tags, category and description of each product."""
+
+    def __init__(self) -> None:
+        self._words = InvertedIndex(len(Field))
+        self._columns = ProductColumns()
+        self._slots: dict[ObjectId, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def put(self, product: Product) -> None:
+        """Add a product or replace its earlier revision. A later revision is kept."""
+        slot = self._slots.get(product.id)
+        if slot is not None:
+            if self._columns.revision[slot] >= product.revision:
+                return
+            self.remove(product.id)
+        slot = self._slots[product.id] = self._columns.claim(product)
+        self._words.add(slot, _indexed_words(product))
+
+    def remove(self, product_id: ObjectId) -> None:
+        """Remove a product. An unknown id is ignored."""
+        slot = self._slots.pop(product_id, None)
+        if slot is not None:
+            self._words.remove(slot)
+            self._columns.release(slot)
+
+    def revision(self, product_id: ObjectId) -> int:
+        """Return the indexed revision of a product, 0 if there is none."""
+        slot = self._slots.get(product_id)
+        return 0 if slot is None else int(self._columns.revision[slot])
+
+    def count(self, chosen: SearchFilter) -> int:
+        """Return the number of products that meet a filter."""
+        return int(np.count_nonzero(self._columns.matching(chosen)))
+
+    def search(
+        self,
+        query: SearchQuery,
+        chosen: SearchFilter | None = None,
+        order: SearchOrder = "relevance",
+        offset: int = 0,
+        limit: int = 20,
+    ) -> SearchHits:
+        """Return the products with all words of the query, or with any if no product has all.
+
+        A filter never changes which of the two applies, so that it only removes hits.
+        """
+        qualities, hits = self._matches(query)
+        hits &= self._columns.matching(chosen or SearchFilter())
+        slots = np.flatnonzero(hits)
+        if order == "relevance":
+            ranks = self._ranks(query, qualities, slots)
+        else:
+            ranks = self._sort_values(order, slots)
+        best = self._best(slots, ranks, order, offset + limit)
+        ids = [self._columns.ids[slot] for slot in best[offset:]]
+        return SearchHits([one for one in ids if one is not None], len(slots))
+
+    def suggest(self, text: str, limit: int = MAX_SUGGESTIONS) -> list[Suggestion]:
+        """Complete a query that is being typed: its last word may be the beginning of a word."""
+        query = SearchQuery.parse(text)
+        if not query.words:
+            return []
+        categories = self._suggested_categories(query)
+        names = self._suggested_names(query, limit)
+        return [*categories, *names][:limit]
+
+    def facets(self, query: SearchQuery | None, chosen: SearchFilter) -> Facets:
+        """Count the hits of a query by category, price range, tag and stock.
+
+        The counts of categories ignore the chosen category, and those of price ranges the chosen
+        prices: they say what a shopper finds after choosing another one.
+        """
+        columns = self._columns
+        hits = columns.used if query is None else self._matches(query)[1]
+        chosen_hits = hits & columns.matching(chosen)
+        any_category = hits & columns.matching(replace(chosen, category=None))
+        any_price = hits & columns.matching(replace(chosen, min_price=None, max_price=None))
+        total = int(np.count_nonzero(chosen_hits))
+        in_stock = int(np.count_nonzero(chosen_hits & columns.in_stock))
+        tags = columns.tag_numbers[np.flatnonzero(chosen_hits)].ravel()
+        return Facets(
+            total=total,
+            categories=_counts(columns.category[any_category], columns.categories.texts),
+            prices=_price_ranges(columns.cents[any_price]),
+            tags=_counts(tags[tags >= 0], columns.tags.texts),
+            in_stock=in_stock,
+            sold_out=total - in_stock,
+        )
+
+    # -- matching
+
+    def _matches(self, query: SearchQuery) -> tuple[list[Quality], Mask]:
+        """Return the quality of each product for each query word, and which products are hits."""
+        qualities = [self._quality(word) for word in query.words]
+        if not qualities:
+            return [], np.zeros(self._columns.capacity, dtype=np.bool_)
+        if len(qualities) > 1:  # the query may be a tag of several words
+            tagged = self._words.slots(Field.TAG, query.phrase)
+            for quality in qualities:
+                quality[tagged] = np.maximum(quality[tagged], _QUALITY[Field.TAG, Match.EXACT])
+        found = np.stack(qualities) > 0
+        every: Mask = found.all(axis=0)
+        if len(qualities) == 1 or every.any():
+            return qualities, every
+        return qualities, found.any(axis=0)
+
+    def _quality(self, word: str) -> Quality:
+        """Return for each slot how well its product matches one word of a query, 0 for no match."""
+        quality: Quality = np.zeros(self._columns.capacity, dtype=np.uint8)
+        for match, words in self._expansions(word):
+            for field in _TEXT_FIELDS:
+                value = _QUALITY[field, match]
+                for one in words if value else ():
+                    slots = self._words.slots(field, one)
+                    if slots.size:
+                        quality[slots] = np.maximum(quality[slots], value)
+        return quality
+
+    def _expansions(self, word: str) -> Iterator[tuple[Match, Iterable[str]]]:
+        """Return the words of the catalogue that a query word may mean."""
+        vocabulary = self._words.vocabulary
+        exact, same_stem = word in vocabulary, vocabulary.with_stem(word)
+        if not exact and not same_stem:
+            yield Match.SIMILAR, vocabulary.similar(word)
+        yield Match.PART, vocabulary.containing(word)
+        yield Match.PREFIX, vocabulary.starting_with(word)
+        yield Match.STEM, same_stem
+        if exact:
+            yield Match.EXACT, (word,)
+
+    # -- ranking
+
+    def _ranks(
+        self, query: SearchQuery, qualities: Sequence[Quality], slots: Slots
+    ) -> NDArray[np.int64]:
+        """Return a number for each slot; a smaller one is a better match."""
+        if not qualities:
+            return np.zeros(0, dtype=np.int64)
+        each = np.stack([quality[slots] for quality in qualities]).astype(np.int64)
+        tier = np.full(len(slots), Tier.ALL_WORDS_SOMEWHERE, dtype=np.int64)
+        worst = each.min(axis=0)
+        tier[worst == 0] = Tier.SOME_WORDS
+        tier[worst >= _NAME_WORD] = Tier.ALL_WORDS_IN_NAME
+        starts = self._names_start_with(query.phrase, slots)
+        tier[starts] = Tier.NAME_STARTS_WITH_QUERY
+        length = self._columns.name_length[slots]
+        tier[starts & (length == len(query.phrase))] = Tier.NAME_IS_QUERY
+        found = np.count_nonzero(each, axis=0)
+        score = (found << 12) + each.sum(axis=0)
+        return -(((tier << _BITS) + score) << _BITS) + length
+
+    def _names_start_with(self, phrase: str, slots: Slots) -> Mask:
+        """Return for each of the slots whether its name begins with the phrase."""
+        mask: Mask = np.zeros(self._columns.capacity, dtype=np.bool_)
+        first, _, rest = phrase.partition(" ")
+        for word in [first] if rest else self._words.vocabulary.starting_with(first):
+            mask[self._words.slots(Field.FIRST, word)] = True
+        starts = mask[slots]
+        if rest:
+            names = self._columns.names
+            for place in np.flatnonzero(starts):
+                starts[place] = names[slots[place]].startswith(phrase)
+        return starts
+
+    def _sort_values(self, order: SearchOrder, slots: Slots) -> NDArray[np.int64]:
+        columns = self._columns
+        if order == "name":
+            return columns.name_start[slots]
+        column = columns.cents if order.removeprefix("-") == "price" else columns.created
+        return -column[slots] if order.startswith("-") else column[slots]
+
+    def _best(
+        self, slots: Slots, ranks: NDArray[np.int64], order: SearchOrder, count: int
+    ) -> list[int]:
+        """Return the slots with the smallest ranks; equal ones by name (relevance, name) and id."""
+        if count < len(slots):
+            bound = np.partition(ranks, count - 1)[count - 1]
+            kept = ranks <= bound
+            slots, ranks = slots[kept], ranks[kept]
+        names, ids = self._columns.names, self._columns.ids
+        by_name = order in ("relevance", "name")
+
+        def key(pair: tuple[int, int]) -> tuple[int, str, ObjectId | None]:
+            rank, slot = pair
+            return rank, names[slot] if by_name else "", ids[slot]
+
+        pairs = sorted(zip(ranks.tolist(), slots.tolist(), strict=True), key=key)
+        return [slot for _, slot in pairs[:count]]
+
+    # -- suggestions
+
+    def _suggested_categories(self, query: SearchQuery) -> list[Suggestion]:
+        columns = self._columns
+        counts = np.bincount(
+            columns.category[columns.used], minlength=len(columns.categories.texts)
+        )
+        fitting = [
+            (-int(counts[number]), text)
+            for number, text in enumerate(columns.categories.texts)
+            if counts[number] and _begins_words(query.words, fold(text))
+        ]
+        texts = [text for _, text in sorted(fitting)[:_MAX_SUGGESTED_CATEGORIES]]
+        return [Suggestion(text, "category") for text in texts]
+
+    def _suggested_names(self, query: SearchQuery, limit: int) -> list[Suggestion]:
+        *complete, last = query.words
+        qualities = [self._name_quality(word, typing=False) for word in complete]
+        qualities.append(self._name_quality(last, typing=True))
+        hits = np.stack(qualities).all(axis=0) & self._columns.used
+        slots = np.flatnonzero(hits)
+        ranks = self._ranks(query, qualities, slots)
+        found: dict[str, Suggestion] = {}
+        # Several products may have one name.
+        for slot in self._best(slots, ranks, "relevance", 4 * limit):
+            name = self._columns.names[slot]
+            suggestion = Suggestion(
+                self._columns.spellings[slot], "product", self._columns.ids[slot]
+            )
+            found.setdefault(name, suggestion)
+        return list(found.values())[:limit]
+
+    def _name_quality(self, word: str, *, typing: bool) -> Quality:
+        quality: Quality = np.zeros(self._columns.capacity, dtype=np.uint8)
+        vocabulary = self._words.vocabulary
+        kinds: list[tuple[Match, Iterable[str]]] = [
+            (Match.PREFIX, vocabulary.starting_with(word)),
+            (Match.STEM, vocabulary.with_stem(word)),
+            (Match.EXACT, (word,)),
+        ]
+        for match, words in kinds:
+            self._raise_to(quality, match, words)
+        if not quality.any():
+            self._raise_to(quality, Match.SIMILAR, vocabulary.similar(word, prefix=typing))
+        return quality
+
+    def _raise_to(self, quality: Quality, match: Match, words: Iterable[str]) -> None:
+        for one in words:
+            slots = self._words.slots(Field.NAME, one)
+            quality[slots] = np.maximum(quality[slots], _QUALITY[Field.NAME, match])
+
+
+def _indexed_words(product: Product) -> list[set[str]]:
+    """Return the words of each field, in the order of Field."""
+    name = fold(product.name)
+    return [
+        words_of(name),
+        set(map(fold, product.tags)),
+        words_of(fold(product.category)),
+        words_of(fold(" ".join(product.tags))),
+        words_of(fold(product.description)),
+        set(name.split(maxsplit=1)[:1]),
+    ]
+
+
+def _begins_words(words: Sequence[str], folded: str) -> bool:
+    """Return whether each word is the beginning of a word of the text."""
+    known = words_of(folded)
+    return all(any(one.startswith(word) for one in known) for word in words)
+
+
+def _counts(numbers: NDArray[np.int32], texts: Sequence[str]) -> list[FacetCount]:
+    counts = np.bincount(numbers, minlength=len(texts))
+    found = [(-int(counts[number]), texts[number]) for number in np.flatnonzero(counts)]
+    return [FacetCount(text, -negative) for negative, text in sorted(found)[:MAX_FACETS]]
+
+
+def _price_ranges(cents: NDArray[np.int64]) -> list[PriceRangeCount]:
+    bounds = np.array(_PRICE_BOUNDS) * 100
+    counts = np.bincount(np.searchsorted(bounds, cents, side="right") - 1, minlength=len(bounds))
+    uppers = (*_PRICE_BOUNDS[1:], None)
+    return [
+        PriceRangeCount(lower, upper, int(count))
+        for lower, upper, count in zip(_PRICE_BOUNDS, uppers, counts, strict=True)
+        if count
+    ]

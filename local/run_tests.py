@@ -2,7 +2,8 @@
 
 Two suites run at a time, because many tests wait (for a consumer group, for the end of an outage).
 The suites of the whole fleet are the longest and start first. Tests with the marker ``timing``
-compare CPU time with a bound; they run last, one suite at a time.
+compare CPU time with a bound; they run last, one suite at a time. `make check` runs the tests of
+the structure. Each suite prints its slowest tests.
 
 .venv/bin/python local/run_tests.py                 everything
 .venv/bin/python local/run_tests.py order-service   only that suite
@@ -20,6 +21,8 @@ from pathlib import Path
 
 from bootstrap import CHASSIS, service_folders
 from installer import ROOT, TOOLS
+
+STRUCTURE = ("tests/conformance/test_structure.py", "tests/conformance/test_alike.py")
 
 _SUMMARY = re.compile(r"\d+ (?:passed|failed|error|skipped).* in [\d.]+s")
 _NOT_PASSED = re.compile(r"(?:FAILED|ERROR) \S+::.*")
@@ -62,7 +65,7 @@ def suites() -> list[Suite]:
         python = TOOLS / "bin" / "python"
         restarts = "tests/e2e/test_rolling_restart.py"  # starts its own fleet with replicas
         judging = ("tests/judge", "tests/mutants", restarts)
-        rest = ("tests", *(f"--ignore={folder}" for folder in judging))
+        rest = ("tests", *(f"--ignore={path}" for path in (*judging, *STRUCTURE)))
         found += [Suite("tests", ROOT, python, rest), Suite("judge", ROOT, python, judging)]
     return found
 
@@ -73,7 +76,8 @@ def run(suite: Suite) -> Result:
     if not (suite.folder / "tests").is_dir():
         return Result(suite, False, "has no tests", 0.0)
     color = "--color=yes" if sys.stdout.isatty() else "--color=no"  # pytest sees a pipe
-    command = [str(suite.python), "-m", "pytest", "-q", color, *suite.chosen]
+    slowest = "--durations=12", "--durations-min=3"
+    command = [str(suite.python), "-m", "pytest", "-q", color, *slowest, *suite.chosen]
     with subprocess.Popen(command, cwd=suite.folder, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # noqa: S101
         for line in process.stdout:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from bootstrap import CHASSIS, service_folders
 from installer import ROOT, TOOLS
+from run_tests import STRUCTURE
 
 NOT_CHECKED = 77  # exit code of a check that is impossible here; its output gives the reason
-STRUCTURE = ("tests/conformance/test_structure.py", "tests/conformance/test_alike.py")
 RULE_TESTS = "docker/prometheus/alerts.test.yml"
 GATEWAY_SCRIPT = "fleet/tools/token_check.py"  # run by the gateway's interpreter
 

@@ -37,7 +37,6 @@ INDEXES = [
 ]
 TOMBSTONE_INDEXES = [
     IndexModel([("changed_at", ASCENDING), ("_id", ASCENDING)]),
-    IndexModel([("open", ASCENDING)], sparse=True),
 ]
 UNUSED_INDEXES = ["search.words_1", "search.terms_1"]
 """Indexes of earlier versions."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from app.models.changes import Change, ChangePage, Position
+from app.models.changes import Change, ChangePage, Position, RecentChanges
 from app.models.page import PageRequest
 from app.models.product import ListPrice, Product
 from app.models.search_query import SearchFilter, fold
@@ -92,6 +92,15 @@ class FakeProductRepository:
     async def latest(self) -> Position:
         await asyncio.sleep(0)
         return max(self._changes.values(), default=Position())
+
+    async def changed_since(self, position: Position) -> RecentChanges:
+        await asyncio.sleep(0)
+        changed = [one for one, at in self._changes.items() if at >= position]
+        living = {one: self._products[one].revision for one in changed if one in self._products}
+        return RecentChanges(living, {one for one in changed if one not in living})
+
+    async def close_tombstones(self) -> None:
+        await asyncio.sleep(0)
 
     async def changes(self, after: Position, limit: int) -> ChangePage:
         await asyncio.sleep(0)

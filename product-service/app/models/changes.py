@@ -1,5 +1,6 @@
 """The list of changes: each product once, at the position of its last change."""
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -55,3 +56,16 @@ class ChangePage:
     changes: list[Change]
     next: Position
     complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecentChanges:
+    """What has changed since a position, in no particular order.
+
+    Attributes:
+        revisions: the current revision of each stored product.
+        deleted: ids of deleted products.
+    """
+
+    revisions: Mapping[ObjectId, int]
+    deleted: Set[ObjectId]

@@ -11,9 +11,18 @@ from bson.errors import InvalidId
 from app.models.product import Product, aware
 from app.models.search_query import SearchFilter, fold
 from chassis.app.pagination import InvalidCursor, decode_cursor, encode_cursor
+from chassis.field_types import MAX_MONEY
+
+
+def _price(text: str) -> Decimal:
+    price = Decimal(text)
+    if not 0 <= price <= MAX_MONEY:  # NaN is refused too: comparing it raises an error
+        raise ValueError("no price")
+    return price
+
 
 _CURSOR_TYPES: Mapping[str, Callable[[str], str | Decimal | datetime]] = {
-    "price": Decimal,
+    "price": _price,
     "name": str,
     "created_at": lambda text: aware(datetime.fromisoformat(text)),
 }

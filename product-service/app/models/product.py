@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, Self
 
@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from chassis.field_types import canonical_id
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ID_FORM = "[0-9a-fA-F]{24}"
 
 
@@ -27,6 +28,11 @@ def aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("time without zone")
     return moment
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return the milliseconds since 1970, without rounding."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def product_id_of(text: str) -> ObjectId | None:

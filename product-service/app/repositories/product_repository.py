@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
-from app.models.changes import Change, ChangePage, Position
+from app.models.changes import Change, ChangePage, Position, RecentChanges
 from app.models.page import PageRequest, PageStart
 from app.models.product import ListPrice, Product
 from app.models.search_query import SearchFilter, fold
@@ -29,6 +29,7 @@ _WITHOUT_SEARCH = {"search": False, "changed_at": False}
 _PRICE_AND_NAME = {"price": True, "name": True}
 _STORED_FIELDS = frozenset(one.name for one in fields(Product)) - {"id", "price"}
 _SORT_FIELDS = {"price": "price", "name": "search.name", "created_at": "created_at"}
+_PENDING = datetime(9999, 12, 31, tzinfo=UTC)  # `changed_at` of a tombstone before the deletion
 _STAMP = {"$currentDate": {"changed_at": True}}  # the server's clock, the same for all replicas
 
 
@@ -62,6 +63,12 @@ class ProductRepository(Protocol):
 
     async def latest(self) -> Position:
         """Return a position before all changes from now on."""
+
+    async def changed_since(self, position: Position) -> RecentChanges:
+        """Return what has changed since a position that `latest` returned. Misses no change."""
+
+    async def close_tombstones(self) -> None:
+        """Complete the deletions that were interrupted after the product was deleted."""
 
     async def changes(self, after: Position, limit: int) -> ChangePage:
         """Return the changes after a position, oldest first."""
@@ -118,11 +125,11 @@ class MongoProductRepository:
 
     async def remove(self, product: Product, at: datetime) -> bool:
         # Tombstone first: a crash in between leaves an existing product, which a lookup prefers to
-        # its tombstone, and never a deleted product without a tombstone. An open tombstone says
-        # that the deletion may not have happened yet, and has no place in the order of changes.
+        # its tombstone, and never a deleted product without a tombstone. Until the product is
+        # deleted, the time of the change is not known.
         one = {"_id": product.id}
         tombstone = {"name": product.name, "deleted_at": at}
-        opened = {"$setOnInsert": tombstone, "$set": {"open": True}}
+        opened = {"$setOnInsert": tombstone, "$set": {"changed_at": _PENDING}}
         with answering():
             await self._tombstones.update_one(one, opened, upsert=True)
             result = await self._products.delete_one({**one, "revision": product.revision})
@@ -145,10 +152,21 @@ class MongoProductRepository:
         with answering():
             return await self._totals.get(chosen, self._timeout)
 
+    async def changed_since(self, position: Position) -> RecentChanges:
+        chosen = {"changed_at": {"$gte": position.at}}
+        stored = self._products.find(chosen, {"revision": True})
+        deleted = self._tombstones.find(chosen, {"changed_at": True})
+        with answering():
+            # Products before tombstones, so that a product deleted in between is not missed.
+            revisions = {one["_id"]: one["revision"] async for one in stored}
+            tombstones = {one["_id"]: one["changed_at"] async for one in deleted}
+            pending = {one for one, at in tombstones.items() if at == _PENDING}
+            living = await self._read(pending) if pending else {}
+        return RecentChanges(revisions, tombstones.keys() - living.keys())
+
     async def changes(self, after: Position, limit: int) -> ChangePage:
         with answering():
             until = await self._horizon()
-            await self._close_tombstones()
             # Products before tombstones: a product that is deleted in between is in both, and its
             # tombstone has the later position.
             stored = await self._changed(self._products, after, until, limit)
@@ -173,7 +191,7 @@ class MongoProductRepository:
 
     async def _horizon(self) -> datetime:
         """Return the server's time minus the age at which a change is reported."""
-        hello = await self._database.command("hello")
+        hello = await self._database.command("hello", codec_options=self._database.codec_options)
         server_time: datetime = hello["localTime"]
         return server_time - self._hold_back
 
@@ -195,19 +213,17 @@ class MongoProductRepository:
                 break
         return found
 
-    async def _close_tombstones(self) -> None:
-        """Stamp the tombstones of deletions that were interrupted after the product was deleted."""
-        opened = await self._tombstones.find({"open": True}, {"_id": True}).to_list()
-        if not opened:
-            return
-        living = await self._read([one["_id"] for one in opened])
-        for one in opened:
-            if one["_id"] not in living:
-                await self._close_tombstone(one["_id"])
+    async def close_tombstones(self) -> None:
+        pending = self._tombstones.find({"changed_at": _PENDING}, {"_id": True})
+        with answering():
+            opened = {one["_id"] for one in await pending.to_list()}
+            living = await self._read(opened) if opened else {}
+            for one in opened - living.keys():
+                await self._close_tombstone(one)
 
     async def _close_tombstone(self, product_id: ObjectId) -> None:
-        change = {"$unset": {"open": True}, **_STAMP}
-        await self._tombstones.update_one({"_id": product_id, "open": True}, change)
+        pending = {"_id": product_id, "changed_at": _PENDING}
+        await self._tombstones.update_one(pending, _STAMP)
 
     async def _read(self, product_ids: Collection[ObjectId]) -> dict[ObjectId, Document]:
         """Return raw documents, so that an invalid one fails only the requests that need it."""
@@ -262,7 +278,7 @@ async def refold(database: AsyncDatabase[Document]) -> None:
         # The stamp makes products of a version without `changed_at` part of the list of changes.
         await products.update_one(same, {"$set": {"search": _search(product)}, **_STAMP})
     tombstones = database[TOMBSTONES]
-    async for document in tombstones.find({"changed_at": None, "open": None}, {"_id": True}):
+    async for document in tombstones.find({"changed_at": None}, {"_id": True}):
         await tombstones.update_one({"_id": document["_id"]}, _STAMP)
 
 

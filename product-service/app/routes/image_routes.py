@@ -11,7 +11,7 @@ from chassis.problems import problem_responses
 router = APIRouter(prefix="/api/products/images", tags=["images"])
 
 _HEADERS = {
-    "Cache-Control": "public, max-age=86400",
+    "Cache-Control": "public, max-age=86400, stale-while-revalidate=604800",
     # An image opened as a page must not run scripts or load resources.
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",

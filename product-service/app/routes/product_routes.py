@@ -1,5 +1,6 @@
 """HTTP routes of the catalogue. A handler parses, calls one service method and returns."""
 
+import hashlib
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -22,15 +23,17 @@ from app.schemas.product import (
     ProductPageView,
     ProductView,
     SuggestionsView,
+    SuggestionView,
     product_view,
 )
-from app.search.index import Facets, Suggestion
 from chassis.app.conditional_requests import (
+    ETAG_HEADER,
     NOT_MODIFIED,
     WITH_ETAG,
     Conditions,
     InvalidEntityTag,
     PreconditionFailed,
+    Preconditions,
     not_modified,
 )
 from chassis.app.json_body import ExactJsonRoute, max_body
@@ -43,16 +46,25 @@ router = APIRouter(prefix="/api/products", tags=["products"], route_class=ExactJ
 MAX_PRODUCT_BYTES = 131_072
 """The longest description and tags, each character escaped (`\\u65e5`)."""
 
+_SHARED = "public, max-age=1, stale-while-revalidate=10"
+"""A list may be one second old, and up to ten while it is read again in the background."""
+
 _AWAY = problem_responses(CatalogueUnavailable)
+_LISTS: dict[int | str, Any] = {
+    200: WITH_ETAG,
+    304: NOT_MODIFIED,
+    **problem_responses(InvalidEntityTag, PreconditionFailed, CatalogueUnavailable),
+}
 _ONE = problem_responses(
     InvalidProductId, InvalidEntityTag, ProductNotFound, PreconditionFailed, CatalogueUnavailable
 )
 _WITH_TOTAL: dict[str, Any] = {
     "headers": {
+        **ETAG_HEADER,
         "X-Total-Count": {
             "description": "number of all results",
             "schema": {"type": "integer"},
-        }
+        },
     }
 }
 SearchText = Annotated[
@@ -90,6 +102,20 @@ def _json(view: Any, headers: dict[str, str] | None = None) -> Response:
     return Response(to_json(view), media_type="application/json", headers=headers)
 
 
+def _shared(
+    view: Any, conditions: Preconditions, headers: dict[str, str] | None = None
+) -> Response:
+    """Return a response that a browser or CDN may keep for a moment and then revalidate."""
+    content = to_json(view)
+    tag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
+    if conditions.is_not_modified(tag):
+        response = not_modified(tag)
+        response.headers["Cache-Control"] = _SHARED
+        return response
+    every = {"ETag": tag, "Cache-Control": _SHARED, **(headers or {})}
+    return Response(content, media_type="application/json", headers=every)
+
+
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
@@ -111,9 +137,16 @@ async def create(
     "",
     response_model=ProductPageView,
     summary="List products page by page",
-    responses=problem_responses(InvalidCursor, CatalogueUnavailable),
+    responses={
+        **_LISTS,
+        **problem_responses(
+            InvalidCursor, InvalidEntityTag, PreconditionFailed, CatalogueUnavailable
+        ),
+    },
 )
-async def browse(query: CatalogueQuery, products: Products, request: Request) -> Response:
+async def browse(
+    query: CatalogueQuery, conditions: Conditions, products: Products, request: Request
+) -> Response:
     """List products, newest first by default; `total` is the number of matching products.
 
     The `Link` header has the address of the next page. It contains a `cursor`, which costs the same
@@ -122,7 +155,7 @@ async def browse(query: CatalogueQuery, products: Products, request: Request) ->
     page = await products.browse(query)
     views = [product_view(product) for product in page.products]
     rest = {"total": page.total, "page": page.page, "page_size": page.page_size}
-    response = _json({"products": views, **rest})
+    response = _shared({"products": views, **rest}, conditions)
     if len(page.products) == query.page_size:
         link_next(request, response, query.start_of_next(page.products[-1]).encode())
     return response
@@ -132,11 +165,12 @@ async def browse(query: CatalogueQuery, products: Products, request: Request) ->
     "/search",
     response_model=list[ProductView],
     summary="Search products",
-    responses={200: _WITH_TOTAL, **_AWAY},
+    responses={**_LISTS, 200: _WITH_TOTAL},
 )
 async def search(
     q: SearchText,
     chosen: Filter,
+    conditions: Conditions,
     products: Products,
     in_stock: Annotated[
         bool | None,
@@ -155,30 +189,31 @@ async def search(
     """
     wanted = replace(chosen, in_stock=in_stock)
     found = await products.search(q, wanted, sort, page, limit)
-    return _json(
-        [product_view(product) for product in found.products], {"X-Total-Count": str(found.total)}
-    )
+    views = [product_view(product) for product in found.products]
+    return _shared(views, conditions, {"X-Total-Count": str(found.total)})
 
 
 @router.get(
     "/suggest",
     response_model=SuggestionsView,
     summary="Complete a search text",
-    responses=_AWAY,
+    responses=_LISTS,
 )
-async def suggest(q: SearchText, products: Products) -> dict[str, list[Suggestion]]:
+async def suggest(q: SearchText, conditions: Conditions, products: Products) -> Response:
     """Return at most ten categories and product names for a text that is still being typed."""
-    return {"suggestions": await products.suggest(q)}
+    found = [SuggestionView.model_validate(one) for one in await products.suggest(q)]
+    return _shared(SuggestionsView(suggestions=found), conditions)
 
 
 @router.get(
     "/facets",
     response_model=FacetsView,
     summary="Count products by category, price, tag and stock",
-    responses=_AWAY,
+    responses=_LISTS,
 )
 async def facets(
     chosen: Filter,
+    conditions: Conditions,
     products: Products,
     q: Annotated[
         VisibleText | None,
@@ -189,13 +224,13 @@ async def facets(
             examples=["desk lamp"],
         ),
     ] = None,
-) -> Facets:
+) -> Response:
     """Count the results of a search or all products.
 
     The numbers of the categories ignore `category`, and those of the price ranges ignore the prices
     of the filter: they say what another choice would find.
     """
-    return await products.facets(q, chosen)
+    return _shared(await products.facets(q, chosen), conditions)
 
 
 @router.get(

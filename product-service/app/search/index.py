@@ -1,4 +1,4 @@
-"""Search, suggestions and facets over all products.
+"""Lists, search, suggestions and facets over all products.
 
 Every method works in memory and takes about a millisecond, so the index needs no lock: it is used
 by one event loop.
@@ -6,6 +6,7 @@ by one event loop.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import IntEnum
 from typing import Literal
 
@@ -13,9 +14,11 @@ import numpy as np
 from bson import ObjectId
 from numpy.typing import NDArray
 
-from app.models.product import Product
+from app.models.page import PageRequest, PageStart
+from app.models.product import Product, milliseconds
 from app.models.search_query import SearchFilter, SearchOrder, SearchQuery, fold, words_of
-from app.search.product_columns import Mask, ProductColumns
+from app.search.product_columns import Mask, ProductColumns, name_start
+from chassis.field_types import CENT
 from chassis.search.inverted_index import InvertedIndex
 
 Quality = NDArray[np.uint8]
@@ -116,7 +119,7 @@ class Facets:
 
 
 class SearchIndex:
-    """An index of the name, tags, category and description of each product."""
+    """An index of all products: their words, and the fields of filters and orders."""
 
     def __init__(self) -> None:
         self._words = InvertedIndex(len(Field))
@@ -169,11 +172,21 @@ class SearchIndex:
         slots = np.flatnonzero(hits)
         if order == "relevance":
             ranks = self._ranks(query, qualities, slots)
+            ordered = self._ordered(slots, ranks, offset, limit, by_name=True)
         else:
-            ranks = self._sort_values(order, slots)
-        best = self._best(slots, ranks, order, offset + limit)
-        ids = [self._columns.ids[slot] for slot in best[offset:]]
-        return SearchHits([one for one in ids if one is not None], len(slots))
+            ordered = self._sorted(slots, order, offset, limit)
+        return SearchHits([self._columns.ids[slot] for slot in ordered], len(slots))
+
+    def page(self, request: PageRequest) -> SearchHits:
+        """Return a page of the list of products."""
+        slots = np.flatnonzero(self._columns.matching(request.filter))
+        if request.after is None:
+            offset = (request.page - 1) * request.page_size
+            ordered = self._sorted(slots, request.sort, offset, request.page_size)
+        else:
+            later = self._after(request.after, request.sort, slots)
+            ordered = self._sorted(later, request.sort, 0, request.page_size)
+        return SearchHits([self._columns.ids[slot] for slot in ordered], len(slots))
 
     def suggest(self, text: str, limit: int = MAX_SUGGESTIONS) -> list[Suggestion]:
         """Complete a query that is being typed: its last word may be the beginning of a word."""
@@ -282,30 +295,80 @@ class SearchIndex:
                 starts[place] = names[slots[place]].startswith(phrase)
         return starts
 
-    def _sort_values(self, order: SearchOrder, slots: Slots) -> NDArray[np.int64]:
+    def _sorted(self, slots: Slots, order: str, offset: int, limit: int) -> list[int]:
+        """Return a page of slots in the order of a field; a descending order reverses ids too."""
+        descending = order.startswith("-")
+        values = self._sort_values(order, slots)
+        return self._ordered(
+            slots,
+            -values if descending else values,
+            offset,
+            limit,
+            by_name=order == "name",
+            descending_ids=descending,
+        )
+
+    def _sort_values(self, order: str, slots: Slots) -> NDArray[np.int64]:
+        """Return the values of the field by which a list is sorted; of names only their start."""
         columns = self._columns
-        if order == "name":
-            return columns.name_start[slots]
-        column = columns.cents if order.removeprefix("-") == "price" else columns.created
-        return -column[slots] if order.startswith("-") else column[slots]
+        by_field = {
+            "price": columns.cents,
+            "created_at": columns.created,
+            "name": columns.name_start,
+        }
+        return by_field[order.removeprefix("-")][slots]
 
-    def _best(
-        self, slots: Slots, ranks: NDArray[np.int64], order: SearchOrder, count: int
+    def _after(self, start: PageStart, order: str, slots: Slots) -> Slots:
+        """Return the slots that come after the last product of a page."""
+        columns, value = self._columns, start.value
+        values = self._sort_values(order, slots)
+        if isinstance(value, str):
+            bound = name_start(value)
+        else:
+            bound = int(value / CENT) if isinstance(value, Decimal) else milliseconds(value)
+        descending = order.startswith("-")
+        later = values < bound if descending else values > bound
+        for place in np.flatnonzero(values == bound):
+            slot = slots[place]
+            own = (columns.names[slot] if isinstance(value, str) else "", columns.ids[slot])
+            last = (value if isinstance(value, str) else "", start.product_id)
+            later[place] = own < last if descending else own > last
+        return slots[later]
+
+    def _ordered(
+        self,
+        slots: Slots,
+        ranks: NDArray[np.int64],
+        offset: int,
+        limit: int,
+        *,
+        by_name: bool,
+        descending_ids: bool = False,
     ) -> list[int]:
-        """Return the slots with the smallest ranks; equal ones by name (relevance, name) and id."""
-        if count < len(slots):
-            bound = np.partition(ranks, count - 1)[count - 1]
-            kept = ranks <= bound
-            slots, ranks = slots[kept], ranks[kept]
+        """Return a page of slots, the smallest rank first.
+
+        Only the slots of the page, and those with the same rank as its ends, are sorted.
+
+        Args:
+            by_name: equal ranks are ordered by name, and then by id.
+        """
+        if offset >= len(slots):
+            return []
+        skipped, end = 0, min(offset + limit, len(slots))
+        if len(slots) > limit:
+            parts = np.partition(ranks, [offset, end - 1])
+            first, last = parts[offset], parts[end - 1]
+            skipped = int(np.count_nonzero(ranks < first))
+            near = (ranks >= first) & (ranks <= last)
+            slots, ranks = slots[near], ranks[near]
         names, ids = self._columns.names, self._columns.ids
-        by_name = order in ("relevance", "name")
-
-        def key(pair: tuple[int, int]) -> tuple[int, str, ObjectId | None]:
-            rank, slot = pair
-            return rank, names[slot] if by_name else "", ids[slot]
-
-        pairs = sorted(zip(ranks.tolist(), slots.tolist(), strict=True), key=key)
-        return [slot for _, slot in pairs[:count]]
+        chosen = slots.tolist()
+        chosen.sort(key=lambda slot: ids[slot], reverse=descending_ids)
+        if by_name:
+            chosen.sort(key=lambda slot: names[slot])
+        rank_of = dict(zip(slots.tolist(), ranks.tolist(), strict=True))
+        chosen.sort(key=lambda slot: rank_of[slot])
+        return chosen[offset - skipped : end - skipped]
 
     # -- suggestions
 
@@ -331,7 +394,7 @@ class SearchIndex:
         ranks = self._ranks(query, qualities, slots)
         found: dict[str, Suggestion] = {}
         # Several products may have one name.
-        for slot in self._best(slots, ranks, "relevance", 4 * limit):
+        for slot in self._ordered(slots, ranks, 0, 4 * limit, by_name=True):
             name = self._columns.names[slot]
             suggestion = Suggestion(
                 self._columns.spellings[slot], "product", self._columns.ids[slot]

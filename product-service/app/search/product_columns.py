@@ -6,13 +6,14 @@ import numpy as np
 from bson import ObjectId
 from numpy.typing import NDArray
 
-from app.models.product import Product
+from app.models.product import Product, milliseconds
 from app.models.search_query import SearchFilter, fold
 from chassis.field_types import CENT
 
 Mask = NDArray[np.bool_]
 
 _FIRST_CAPACITY = 1_024
+_NO_ID = ObjectId("0" * 24)
 
 
 class NumberedTexts:
@@ -41,7 +42,7 @@ class ProductColumns:
         self.capacity = 0
         self.categories = NumberedTexts()
         self.tags = NumberedTexts()
-        self.ids: list[ObjectId | None] = []
+        self.ids: list[ObjectId] = []  # of a free slot: of its last product
         self.names: list[str] = []
         self.spellings: list[str] = []
         self.used: Mask = np.zeros(0, dtype=np.bool_)
@@ -65,12 +66,12 @@ class ProductColumns:
         self.spellings[slot] = product.name
         self.used[slot] = True
         self.cents[slot] = int(product.price / CENT)
-        self.created[slot] = int(product.created_at.timestamp() * 1_000)
+        self.created[slot] = milliseconds(product.created_at)
         self.revision[slot] = product.revision
         self.category[slot] = self.categories.number(product.category)
         self.in_stock[slot] = product.stock_quantity > 0
         self.name_length[slot] = len(self.names[slot])
-        self.name_start[slot] = _first_bytes(self.names[slot])
+        self.name_start[slot] = name_start(self.names[slot])
         tags = list(dict.fromkeys(map(self.tags.number, product.tags)))
         if len(tags) > self.tag_numbers.shape[1]:
             added = np.full((self.capacity, len(tags) - self.tag_numbers.shape[1]), -1, np.int32)
@@ -81,7 +82,6 @@ class ProductColumns:
 
     def release(self, slot: int) -> None:
         """Free a slot."""
-        self.ids[slot] = None
         self.names[slot] = self.spellings[slot] = ""
         self.used[slot] = False
         self._free.append(slot)
@@ -117,12 +117,12 @@ class ProductColumns:
         self.name_length = longer(self.name_length)
         self.name_start = longer(self.name_start)
         self.tag_numbers = longer(self.tag_numbers, -1)
-        self.ids += [None] * added
+        self.ids += [_NO_ID] * added
         self.names += [""] * added
         self.spellings += [""] * added
         self._free += range(self.capacity - 1, old - 1, -1)
 
 
-def _first_bytes(text: str) -> int:
-    """Return the first seven bytes as a number that sorts like the text."""
+def name_start(text: str) -> int:
+    """Return the first seven bytes of a folded name as a number that sorts like the name."""
     return int.from_bytes(text.encode()[:7].ljust(7, b"\0"))

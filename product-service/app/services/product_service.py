@@ -73,10 +73,12 @@ class ProductService:
         return product
 
     async def browse(self, request: PageRequest) -> ProductPage:
-        products = await self._repository.page(request)
         if self._updater is None or self._updater.loaded:
-            total = self._index.count(request.filter)
-        else:
+            await self._catch_up()
+            hits = self._index.page(request)
+            products, total = await self._repository.get_many(hits.product_ids), hits.total
+        else:  # the database alone has all products; this costs more in a large catalogue
+            products = await self._repository.page(request)
             total = await self._repository.count(request.filter)
         return ProductPage(products, total, request.page, request.page_size)
 
@@ -139,6 +141,7 @@ class ProductService:
     ) -> SearchPage:
         """Return the products with all words of `text`, or with any if no product has all."""
         await self._wait_for_index()
+        await self._catch_up()
         offset = (page - 1) * page_size
         hits = self._index.search(SearchQuery.parse(text), chosen, order, offset, page_size)
         return SearchPage(await self._repository.get_many(hits.product_ids), hits.total)
@@ -156,6 +159,10 @@ class ProductService:
     async def changes(self, after: Position, limit: int) -> ChangePage:
         """Return the changes after a position, oldest first."""
         return await self._repository.changes(after, limit)
+
+    async def _catch_up(self) -> None:
+        if self._updater is not None:
+            await self._updater.catch_up()
 
     async def _wait_for_index(self) -> None:
         if self._updater is not None:

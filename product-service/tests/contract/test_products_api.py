@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import httpx2
 import pytest
 
+from chassis.app.pagination import encode_cursor
 from tests.conftest import NewBody
 from tests.support import assert_problem
 
@@ -152,6 +153,114 @@ async def test_search_treats_regex_characters_as_text(
     for q, hits in [("c++", 1), (".*", 0), ("[new]", 1), ("(2nd", 1), ("^c", 0), ("c.b", 0)]:
         found = (await client.get(f"{PRODUCTS}/search", params={"q": q})).json()
         assert len(found) == hits, q
+
+
+async def test_search_has_filters_orders_and_pages(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    for number in range(5):
+        fields = body(name=f"Lamp {number}", price=number + 1, stock_quantity=number % 2)
+        await create(client, **fields)
+    await create(client, **body(name="Garden lamp", category="Garden", price=50))
+
+    async def found(**query: Any) -> tuple[list[float], str]:
+        answer = await client.get(f"{PRODUCTS}/search", params={"q": "lamp", **query})
+        assert answer.status_code == 200, answer.text
+        return [one["price"] for one in answer.json()], answer.headers["x-total-count"]
+
+    assert await found(sort="price", limit=2) == ([1.0, 2.0], "6")
+    assert await found(sort="price", limit=2, page=3) == ([5.0, 50.0], "6")
+    assert await found(sort="-price", category="home", limit=1) == ([5.0], "5")
+    assert await found(sort="price", min_price=2, max_price=4) == ([2.0, 3.0, 4.0], "3")
+    assert await found(sort="price", in_stock="false") == ([1.0, 3.0, 5.0], "3")
+    assert await found(limit=1, page=1000) == ([], "6")
+
+
+async def test_search_corrects_spelling_errors(client: httpx2.AsyncClient, body: NewBody) -> None:
+    await create(client, **body(name="Wireless headphones"))
+    for q in ("hedphones", "headphnoes", "wirless hedphonse"):
+        found = (await client.get(f"{PRODUCTS}/search", params={"q": q})).json()
+        assert [one["name"] for one in found] == ["Wireless headphones"], q
+
+
+async def test_suggest_completes_names_and_categories(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    lamp = await create(client, **body(name="Walnut lamp", category="Lamps"))
+    answer = await client.get(f"{PRODUCTS}/suggest", params={"q": "lam"})
+    assert answer.json() == {
+        "suggestions": [
+            {"text": "Lamps", "kind": "category", "product_id": None},
+            {"text": "Walnut lamp", "kind": "product", "product_id": lamp["id"]},
+        ]
+    }
+
+
+async def test_facets_count_products(client: httpx2.AsyncClient, body: NewBody) -> None:
+    await create(client, **body(name="Lamp", price=5, tags=["oak"]))
+    await create(client, **body(name="Sofa", price=700, tags=["oak"], stock_quantity=0))
+    assert (await client.get(f"{PRODUCTS}/facets")).json() == {
+        "total": 2,
+        "categories": [{"value": "Home", "count": 2}],
+        "prices": [
+            {"from_price": 0, "below_price": 10, "count": 1},
+            {"from_price": 500, "below_price": 1000, "count": 1},
+        ],
+        "tags": [{"value": "oak", "count": 2}],
+        "in_stock": 1,
+        "sold_out": 1,
+    }
+    query = {"q": "lamp", "max_price": 4}
+    assert (await client.get(f"{PRODUCTS}/facets", params=query)).json()["total"] == 0
+
+
+async def test_link_header_leads_through_all_pages(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    for number in range(7):
+        await create(client, **body(name=f"Lamp {number}", price=number % 3 + 1))
+    address: str | None = f"{PRODUCTS}?page_size=3&sort=price&category=home"
+    seen: list[str] = []
+    while address is not None:
+        answer = await client.get(address)
+        assert answer.json()["total"] == 7
+        seen += [one["id"] for one in answer.json()["products"]]
+        link = answer.headers.get("link")
+        address = None if link is None else link.split(">")[0].removeprefix("<")
+    whole = await client.get(f"{PRODUCTS}?page_size=100&sort=price&category=home")
+    assert seen == [one["id"] for one in whole.json()["products"]]
+    assert "link" not in whole.headers
+
+
+@pytest.mark.parametrize("sort", ["price", "name", "created_at"])
+async def test_invalid_cursor_returns_400(client: httpx2.AsyncClient, sort: str) -> None:
+    for cursor in (
+        "x",
+        encode_cursor("x", "y"),
+        encode_cursor("1"),
+        encode_cursor("NaN", "0" * 24),
+    ):
+        if sort == "name" and cursor == encode_cursor("NaN", "0" * 24):
+            continue  # a name like any other
+        answer = await client.get(PRODUCTS, params={"cursor": cursor, "sort": sort})
+        assert_problem(answer, 400)
+        assert_problem(await client.get(f"{PRODUCTS}/changes", params={"after": cursor}), 400)
+
+
+@pytest.mark.parametrize("path", ["", "/search?q=lamp", "/suggest?q=lamp", "/facets"])
+async def test_unchanged_list_returns_304(
+    client: httpx2.AsyncClient, body: NewBody, path: str
+) -> None:
+    created = await create(client, **body(name="Lamp"))
+    first = await client.get(PRODUCTS + path)
+    assert first.headers["cache-control"] == "public, max-age=1, stale-while-revalidate=10"
+    condition = {"If-None-Match": first.headers["etag"]}
+    again = await client.get(PRODUCTS + path, headers=condition)
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    await client.put(f"{PRODUCTS}/{created['id']}", json={"name": "Lamp 2", "category": "Garden"})
+    changed = await client.get(PRODUCTS + path, headers=condition)
+    assert changed.status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from bson import ObjectId
 from fastapi import FastAPI
 
 from app.config import Settings
-from app.database import PRODUCTS
+from app.database import PRODUCTS, TOMBSTONES, UNUSED_INDEXES
 from app.main import create_app
 from app.models.page import PageRequest
 from app.models.product import ListPrice, Product
@@ -18,7 +18,7 @@ from app.models.search_query import SearchFilter
 from app.repositories import product_repository
 from app.repositories.product_repository import MongoProductRepository, ProductRepository
 from tests.fakes import FakeProductRepository
-from tests.support import indexed, running
+from tests.support import indexed, running, until
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 125_000, tzinfo=UTC)
 
@@ -146,6 +146,44 @@ async def test_filters_apply_to_page_and_total(repository: ProductRepository) ->
     assert await repository.count(chosen) == 2
 
 
+async def test_interrupted_deletion_is_completed(app: FastAPI, client: httpx2.AsyncClient) -> None:
+    """The process ended between the deletion and the stamp of the tombstone."""
+    catalogue = app.state.database.catalogue
+    real = MongoProductRepository(catalogue, timeout=2.5)
+    gone, alive = product("gone"), product("alive")
+    await add(real, gone, alive)
+    start = await real.latest()
+    for one in (gone, alive):
+        pending = {"_id": one.id, "name": one.name, "changed_at": product_repository._PENDING}
+        await catalogue[TOMBSTONES].insert_one(pending)
+    await catalogue[PRODUCTS].delete_one({"_id": gone.id})
+    recent = await real.changed_since(start)
+    assert gone.id in recent.deleted
+    assert alive.id not in recent.deleted
+    await real.close_tombstones()
+    stamps = {one["_id"]: one["changed_at"] async for one in catalogue[TOMBSTONES].find()}
+    assert stamps[gone.id] < stamps[alive.id] == product_repository._PENDING
+
+
+async def test_change_is_listed_after_the_hold_back_time(
+    app: FastAPI, client: httpx2.AsyncClient
+) -> None:
+    """A write may be stamped first and become visible last, but only within its deadline."""
+    real = MongoProductRepository(app.state.database.catalogue, timeout=0.2)
+    start = await real.latest()
+    lamp = product("Lamp")
+    await real.add(lamp)
+    stamped = await app.state.database.catalogue[PRODUCTS].find_one({"_id": lamp.id})
+    assert stamped is not None
+
+    async def listed() -> bool:
+        found = (await real.changes(start, 1_000)).changes
+        return lamp.id in {one.position.product_id for one in found}
+
+    await until(listed)
+    assert (await real.latest()).at >= stamped["changed_at"]
+
+
 async def test_products_of_earlier_version_are_refolded_at_start(
     app: FastAPI, settings: Settings, client: httpx2.AsyncClient
 ) -> None:
@@ -154,31 +192,27 @@ async def test_products_of_earlier_version_are_refolded_at_start(
     real = MongoProductRepository(catalogue, timeout=2.5)
     bread, tea = product("Smørrebrød Kniv", category="Køkken"), product("バス時刻表")
     await add(real, bread, tea)
-    folded_once = {"name": "smørrebrød kniv", "category": "køkken"}
-    words = ["smørrebrød", "kniv"]
-    without_terms = {**folded_once, "words": words, "text": "smørrebrød kniv\nkøkken"}
-    with_terms = {
-        "name": "ハス時刻表",
-        "category": "home",
-        "words": ["ハス時刻表"],
-        "terms": ["ハス時刻表", "home"],
-        "text": "ハス時刻表\nhome",
-    }
-    for one, stored in ((bread, without_terms), (tea, with_terms)):
-        await catalogue[PRODUCTS].update_one({"_id": one.id}, {"$set": {"search": stored}})
-
-    async def found(text: str) -> list[str]:
-        answer = await client.get("/api/products/search", params={"q": text})
-        return [one["name"] for one in answer.json()]
-
-    assert [await found(text) for text in ("smorrebrod", "バス")] == [[], []]
+    stored = {"name": "smørrebrød kniv", "category": "køkken", "words": ["kniv"], "folding": 1}
+    change = {"$set": {"search": stored}, "$unset": {"changed_at": True}}
+    await catalogue[PRODUCTS].update_one({"_id": bread.id}, change)
+    await catalogue[PRODUCTS].update_one({"_id": tea.id}, {"$unset": {"search": True}})
+    assert await names(real, category="KOKKEN") == []
     async with running(create_app(settings)) as replica:
         await indexed(replica)
     after = await catalogue[PRODUCTS].find().sort("_id", 1).to_list()
-    assert [await found(text) for text in ("smorrebrod", "バス", "ハス")] == [
-        [bread.name], [tea.name], []
-    ]  # fmt: skip
     assert await names(real, category="KOKKEN") == [bread.name]
+    assert await names(real, category="home") == [tea.name]
     assert [one["revision"] for one in after] == [1, 1]
+    assert all(one["changed_at"] for one in after)
     await product_repository.refold(catalogue)
     assert await catalogue[PRODUCTS].find().sort("_id", 1).to_list() == after
+
+
+async def test_indexes_of_earlier_version_are_dropped(
+    app: FastAPI, settings: Settings, client: httpx2.AsyncClient
+) -> None:
+    products = app.state.database.catalogue[PRODUCTS]
+    await products.create_index("search.words")
+    async with running(create_app(settings)) as replica:
+        await indexed(replica)
+    assert not set(UNUSED_INDEXES).intersection(await products.index_information())

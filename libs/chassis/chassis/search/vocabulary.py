@@ -110,6 +110,8 @@ class Vocabulary:
         Args:
             offset: position of the word in `part`.
         """
+        if _SEPARATOR in part[offset:]:
+            return []
         if self._text is None:
             self._text = _SEPARATOR + _SEPARATOR.join(self._words) + _SEPARATOR
         text, found = self._text, list[str]()

@@ -27,9 +27,9 @@ class Settings(ServiceSettings, KafkaSettings):
     )
 
     catalogue_refresh_seconds: float = Field(
-        default=5.0,
+        default=2.0,
         gt=0,
-        description="pause between two catalogue reads; longer if a read is slow",
+        description="pause between two reads of the catalogue's changes; longer if one is slow",
     )
     catalogue_max_age_seconds: float = Field(
         default=300.0, gt=0, description="maximum age of a catalogue that is used for answers"

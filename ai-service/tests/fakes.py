@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -79,10 +80,11 @@ async def send(
 
 
 class FakeCatalogue(HttpStandIn):
-    """Fake of product-service's product list.
+    """Fake of product-service's product list and list of changes.
 
     Attributes:
         down: close each connection after its first request.
+        lists_changes: False for a release without the list of changes.
         before_page: called with the page number before each response.
     """
 
@@ -91,7 +93,9 @@ class FakeCatalogue(HttpStandIn):
         self.rows = rows
         self.down = False
         self.broken = False
+        self.lists_changes = True
         self.pages: Counter[int] = Counter()
+        self._seen: list[dict[str, Row]] = []  # the products at each cursor
         self.before_page: Callable[[int], None] | None = None
 
     async def respond(
@@ -104,8 +108,10 @@ class FakeCatalogue(HttpStandIn):
         if target == "/health":
             return await send(writer, 200, b'{"status": "UP"}')
         parts = urlsplit(target)
-        assert (method, parts.path) == ("GET", "/api/products"), target
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if parts.path == "/api/products/changes":
+            return await self._send_changes(query["after"], writer)
+        assert (method, parts.path) == ("GET", "/api/products"), target
         number, size = int(query["page"]), int(query["page_size"])
         assert query["sort"] == "created_at"
         assert size <= 100
@@ -119,6 +125,24 @@ class FakeCatalogue(HttpStandIn):
             "page_size": size,
         }
         return await send(writer, 200, json.dumps(page).encode())
+
+    async def _send_changes(self, after: str, writer: asyncio.StreamWriter) -> bool:
+        """Compare the products with those at the cursor; two changes a page."""
+        if not self.lists_changes:  # a release that takes "changes" for a product id
+            return await send(writer, 400, b"{}")
+        now = {row["id"]: copy.deepcopy(row) for row in self.rows}
+        before = now if after == "now" else self._seen[int(after)]
+        changed = {one: row for one, row in now.items() if before.get(one) != row}
+        rows = (changed | dict.fromkeys(before.keys() - now.keys())).items()
+        page = dict(list(rows)[:2])
+        seen = {one: row for one, row in (before | page).items() if row is not None}
+        self._seen.append(seen)
+        answer = {
+            "changes": [{"product_id": one, "product": row} for one, row in page.items()],
+            "cursor": str(len(self._seen) - 1),
+            "complete": len(page) == len(rows),
+        }
+        return await send(writer, 200, json.dumps(answer).encode())
 
 
 @dataclass

@@ -1,16 +1,16 @@
-"""In-memory catalogue, refreshed in the background."""
+"""In-memory catalogue that follows the changes of product-service."""
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
-from itertools import count
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from itertools import count, islice
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from app.clients.catalogue_client import CatalogueSnapshot, parse_products
+from app.clients.catalogue_client import CatalogueChanges, CatalogueSnapshot, parse_products
 from app.config import Settings
 from app.retrieval.index import CatalogueIndex
 from app.retrieval.language import Languages
@@ -19,7 +19,7 @@ from chassis.http_client.client import UpstreamUnavailable
 
 log = logging.getLogger(__name__)
 
-_MAX_READ_TIME_SHARE = 20  # reads take at most 1/20 of the time, for a catalogue of any size
+_MAX_REFRESH_TIME_SHARE = 10  # at most 1/10 of the time, for a catalogue of any size
 
 
 class CatalogueUnavailable(Exception):
@@ -29,6 +29,9 @@ class CatalogueUnavailable(Exception):
 class CatalogueReader(Protocol):
     async def read(self) -> CatalogueSnapshot:
         """Return the whole catalogue. Raises UpstreamUnavailable."""
+
+    async def changes(self, cursor: str) -> CatalogueChanges:
+        """Return what has changed since a position. Raises UpstreamUnavailable."""
 
     async def ping(self) -> None:
         """Return if product-service answers. Raises UpstreamUnavailable."""
@@ -57,8 +60,10 @@ class LiveCatalogue:
         self._refresh = settings.catalogue_refresh_seconds
         self._max_age = settings.catalogue_max_age_seconds
         self._clock = clock
+        self._max_products = settings.catalogue_max_products
         self._index: CatalogueIndex | None = None
-        self._fingerprint: bytes | None = None
+        self._rows: dict[str, Any] = {}  # by product id, the oldest first
+        self._cursor: str | None = None
         self._read_at = -math.inf
         self._failed = True
         self._task: asyncio.Task[None] | None = None
@@ -88,20 +93,34 @@ class LiveCatalogue:
         await self._reader.ping()
 
     async def refresh(self) -> None:
-        """Read the catalogue, and rebuild the index if the content has changed.
+        """Read the catalogue or its changes, and rebuild the index if the content has changed.
 
         Raises:
             UpstreamUnavailable: the read failed; the previous index is kept.
         """
         started = self._clock()
-        snapshot = await self._reader.read()
-        if snapshot.fingerprint != self._fingerprint:
+        if self._index is None or self._cursor is None:
+            snapshot = await self._reader.read()
+            rows, cursor = {row["id"]: row for row in snapshot.rows}, snapshot.cursor
+        else:
+            changes = await self._reader.changes(self._cursor)
+            rows, cursor = self._with_changes(changes.rows), changes.cursor
+        if self._index is None or rows != self._rows:
             # In a thread: building an index of some thousand products takes tenths of a second.
-            self._index = await asyncio.to_thread(self._build, snapshot)
-            self._fingerprint = snapshot.fingerprint
+            self._index = await asyncio.to_thread(self._build, rows)
             log.info("catalogue index rebuilt", extra={"products": len(self._index)})
+        self._rows, self._cursor = rows, cursor
         self._read_at = started
         self._failed = False
+
+    def _with_changes(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the rows with changes applied. Changed products keep their place."""
+        if not changes:
+            return self._rows
+        deleted = {each for each, row in changes.items() if row is None}
+        rows = self._rows | {each: row for each, row in changes.items() if row is not None}
+        kept = ((each, row) for each, row in rows.items() if each not in deleted)
+        return dict(islice(kept, self._max_products))
 
     def start(self) -> None:
         """Start reading in the background, because product-service may be unavailable."""
@@ -128,7 +147,7 @@ class LiveCatalogue:
                 failures = count(1)
                 self._reads.labels("ok").inc()
                 await asyncio.sleep(
-                    max(self._refresh, _MAX_READ_TIME_SHARE * (self._clock() - started))
+                    max(self._refresh, _MAX_REFRESH_TIME_SHARE * (self._clock() - started))
                 )
 
     def _log_failure(self, error: Exception) -> None:
@@ -137,5 +156,5 @@ class LiveCatalogue:
         else:
             log.error("catalogue read failed", exc_info=error)
 
-    def _build(self, snapshot: CatalogueSnapshot) -> CatalogueIndex:
-        return CatalogueIndex(parse_products(snapshot.rows), self._languages)
+    def _build(self, rows: Mapping[str, Any]) -> CatalogueIndex:
+        return CatalogueIndex(parse_products(rows.values()), self._languages)

@@ -22,13 +22,43 @@ def client_of(products: FakeCatalogue, **changes: int) -> CatalogueClient:
 async def test_read_returns_all_pages(products: FakeCatalogue) -> None:
     products.rows = many_rows(1_050)
     client = client_of(products)
-    first = await client.read()
-    assert [p.id for p in parse_products(first.rows)] == [r["id"] for r in products.rows]
+    found = await client.read()
+    assert [p.id for p in parse_products(found.rows)] == [r["id"] for r in products.rows]
     assert max(products.pages) == 11
-    assert (await client.read()).fingerprint == first.fingerprint
-    products.rows[700]["price"] = 1.5
-    assert (await client.read()).fingerprint != first.fingerprint
     await client.close()
+
+
+async def test_changes_since_the_read_are_returned(products: FakeCatalogue) -> None:
+    products.rows = many_rows(20)
+    client = client_of(products)
+    cursor = (await client.read()).cursor
+    assert cursor is not None
+    assert (await client.changes(cursor)).rows == {}
+    gone, edited = products.rows.pop(3), products.rows[5]
+    edited["price"] = 1.5
+    added = row(99)
+    products.rows.append(added)
+    changes = await client.changes(cursor)
+    assert changes.rows == {gone["id"]: None, edited["id"]: edited, added["id"]: added}
+    assert (await client.changes(changes.cursor)).rows == {}
+    await client.close()
+
+
+async def test_release_without_list_of_changes_is_read_again(
+    start: Start, products: FakeCatalogue
+) -> None:
+    products.lists_changes = False
+    client = await start()
+    products.rows.append(row(99, name="Bicycle Swift", price=499.0))
+    await until_it_says(client, "a bicycle", "Bicycle Swift (499.00)")
+
+
+async def test_catalogue_is_read_once(client: httpx2.AsyncClient, products: FakeCatalogue) -> None:
+    """Afterwards only the changes are read."""
+    before = products.pages.copy()
+    products.rows.append(row(99, name="Bicycle Swift", price=499.0))
+    await until_it_says(client, "a bicycle", "Bicycle Swift (499.00)")
+    assert products.pages == before
 
 
 async def test_read_with_deletion_between_pages_misses_no_product(products: FakeCatalogue) -> None:

@@ -1,13 +1,11 @@
 """Refresh and maximum age of the in-memory catalogue."""
 
-import hashlib
-import json
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.clients.catalogue_client import CatalogueSnapshot, parse_products
+from app.clients.catalogue_client import CatalogueChanges, CatalogueSnapshot, parse_products
 from app.config import Settings
 from app.retrieval.language import Languages
 from app.services.catalogue import CatalogueUnavailable, LiveCatalogue
@@ -21,6 +19,7 @@ class FakeReader:
     def __init__(self, *rows: dict[str, Any]) -> None:
         self.rows = list(rows)
         self.down = False
+        self._read: dict[str, dict[str, Any]] = {}
 
     async def ping(self) -> None:
         if self.down:
@@ -28,8 +27,16 @@ class FakeReader:
 
     async def read(self) -> CatalogueSnapshot:
         await self.ping()
-        digest = hashlib.sha256(json.dumps(self.rows).encode()).digest()
-        return CatalogueSnapshot(digest, tuple(self.rows))
+        self._read = {row["id"]: row for row in self.rows}
+        return CatalogueSnapshot(tuple(self.rows), "cursor")
+
+    async def changes(self, cursor: str) -> CatalogueChanges:
+        await self.ping()
+        now = {row["id"]: row for row in self.rows}
+        changed = {one: row for one, row in now.items() if self._read.get(one) != row}
+        deleted = dict.fromkeys(self._read.keys() - now.keys())
+        self._read = now
+        return CatalogueChanges(changed | deleted, cursor)
 
 
 class Clock:
@@ -91,6 +98,20 @@ async def test_refresh_with_changed_or_deleted_product_updates_index(
     assert [(product.id, float(product.price)) for product in index.products] == [
         (row(1)["id"], 99.5)
     ]
+
+
+async def test_changed_product_keeps_its_place_and_the_catalogue_its_limit(
+    languages: Languages,
+) -> None:
+    reader = FakeReader(row(1), row(2))
+    settings = Settings(catalogue_max_products=3)
+    catalogue = LiveCatalogue(reader, languages, CollectorRegistry(), settings, Clock())
+    await catalogue.refresh()
+    reader.rows = [row(1, price=99.5), row(2), row(3), row(4)]
+    await catalogue.refresh()
+    index = catalogue.current()
+    assert index is not None
+    assert [product.id for product in index.products] == [row(n)["id"] for n in (1, 2, 3)]
 
 
 def test_parse_products_skips_only_invalid_rows() -> None:

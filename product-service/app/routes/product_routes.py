@@ -245,20 +245,24 @@ async def changes(
         str | None,
         Query(
             max_length=1_000,
-            description="`cursor` of the page before",
-            examples=[Position().encode()],
+            description="`cursor` of the page before; `now`: only the cursor of the present",
+            examples=["now", Position().encode()],
         ),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 500,
 ) -> Response:
     """List products in the order of their last change; deleted ones have no `product`.
 
-    Without `after` the list begins with the oldest change, so that a client reads the catalogue
-    once and then only what changes. A change is listed about three seconds after it was made: no
-    later one can then come before it. A product that changes again moves to the end.
+    A client that keeps a copy asks for the cursor of `now`, reads all products, and then reads the
+    changes after that cursor. Without `after` the list begins with the oldest change. A change is
+    listed about three seconds after it was made: no later one can then come before it. A product
+    that changes again moves to the end.
     """
-    start = Position() if after is None else Position.decode(after)
-    page = await products.changes(start, limit)
+    if after == "now":
+        page = await products.no_changes()
+    else:
+        start = Position() if after is None else Position.decode(after)
+        page = await products.changes(start, limit)
     rows = [
         {
             "product_id": str(change.position.product_id),

@@ -160,6 +160,10 @@ class ProductService:
         """Return the changes after a position, oldest first."""
         return await self._repository.changes(after, limit)
 
+    async def no_changes(self) -> ChangePage:
+        """Return an empty page at the present position."""
+        return ChangePage([], await self._repository.latest(), complete=True)
+
     async def _catch_up(self) -> None:
         if self._updater is not None:
             await self._updater.catch_up()

@@ -132,16 +132,17 @@ async def test_changes_are_followed_from_start_to_end(
     client: httpx2.AsyncClient, body: NewBody
 ) -> None:
     """A client that stores the cursor sees each product's last state, and each deletion."""
+    now = (await client.get(f"{PRODUCTS}/changes", params={"after": "now"})).json()
     lamp = await create(client, body(name="Lamp"))
     sofa = await create(client, body(name="Sofa"))
     await client.put(f"{PRODUCTS}/{lamp['id']}", json={"name": "Torch"})
     await client.delete(f"{PRODUCTS}/{sofa['id']}")
     seen: dict[str, Any] = {}
-    cursor: str | None = None
+    cursor: str = now["cursor"]
 
     async def complete() -> bool:
         nonlocal cursor
-        parameters: dict[str, Any] = {"limit": 2} | ({"after": cursor} if cursor else {})
+        parameters: dict[str, Any] = {"limit": 2, "after": cursor}
         page = (await client.get(f"{PRODUCTS}/changes", params=parameters)).json()
         seen.update({one["product_id"]: one["product"] for one in page["changes"]})
         cursor = page["cursor"]
@@ -149,6 +150,25 @@ async def test_changes_are_followed_from_start_to_end(
 
     await until(complete, seconds=15)
     assert seen[lamp["id"]] == (await client.get(f"{PRODUCTS}/{lamp['id']}")).json()
+
+
+async def test_changes_after_now_are_only_later_ones(
+    client: httpx2.AsyncClient, body: NewBody
+) -> None:
+    await create(client, body(name="Before"))
+    now = (await client.get(f"{PRODUCTS}/changes", params={"after": "now"})).json()
+    assert (now["changes"], now["complete"]) == ([], True)
+    lamp = await create(client, body(name="After"))
+    seen: list[str] = []
+
+    async def listed() -> bool:
+        query = {"after": now["cursor"]}
+        page = (await client.get(f"{PRODUCTS}/changes", params=query)).json()
+        seen[:] = [one["product_id"] for one in page["changes"]]
+        return lamp["id"] in seen
+
+    await until(listed)
+    assert seen[-1] == lamp["id"]
 
 
 async def test_index_is_filled_when_the_database_comes_later(settings: Settings) -> None:

@@ -91,7 +91,7 @@ def feature(wanted: str) -> Rule:
 
 
 def use(wanted: str) -> Rule:
-    return lambda traits: 3 * (wanted in traits.uses or wanted in traits.noun.split())
+    return lambda traits: 3 * (wanted in (*traits.uses, *traits.noun.split(), traits.material))
 
 
 def category(wanted: str) -> Rule:

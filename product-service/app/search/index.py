@@ -30,7 +30,7 @@ MAX_FACETS = 50
 MAX_SUGGESTIONS = 10
 _MAX_SUGGESTED_CATEGORIES = 3
 _PRICE_BOUNDS = (0, 10, 25, 50, 100, 250, 500, 1_000)  # lower bounds of the ranges
-_BITS = 20  # of each part of a rank
+_BITS = 20  # of the last part of a rank, the length; the score has twice as many
 
 
 class Field(IntEnum):
@@ -52,11 +52,12 @@ class Match(IntEnum):
     EXACT = 4
 
 
-# Rows: fields in the order of Field; columns: kinds in the order of Match. Part of a word in a
-# description means nothing ("art" in "start").
+# Rows: fields in the order of Field; columns: kinds in the order of Match. A whole word of a tag is
+# better than a part of a word of the name ("book" in "Bookshelf"). Part of a word in a description
+# means nothing ("art" in "start").
 _QUALITY = np.array(
     [
-        [60, 80, 90, 96, 100],
+        [60, 61, 62, 96, 100],
         [24, 30, 32, 64, 66],
         [40, 50, 52, 58, 60],
         [24, 30, 32, 34, 36],
@@ -65,6 +66,7 @@ _QUALITY = np.array(
     dtype=np.uint8,
 )
 _NAME_WORD = _QUALITY[Field.NAME, Match.STEM]
+_EXACT_NAME_WORD = _QUALITY[Field.NAME, Match.EXACT]
 _TEXT_FIELDS = (Field.NAME, Field.TAG, Field.CATEGORY, Field.TAG_WORD, Field.DESCRIPTION)
 
 
@@ -255,8 +257,9 @@ class SearchIndex:
         exact, same_stem = word in vocabulary, vocabulary.with_stem(word)
         if not exact and not same_stem:
             yield Match.SIMILAR, vocabulary.similar(word)
-        yield Match.PART, vocabulary.containing(word)
-        yield Match.PREFIX, vocabulary.starting_with(word)
+        if any(map(str.isalnum, word)):  # a hyphen alone is a part of too many words
+            yield Match.PART, vocabulary.containing(word)
+            yield Match.PREFIX, vocabulary.starting_with(word)
         yield Match.STEM, same_stem
         if exact:
             yield Match.EXACT, (word,)
@@ -264,9 +267,18 @@ class SearchIndex:
     # -- ranking
 
     def _ranks(
-        self, query: SearchQuery, qualities: Sequence[Quality], slots: Slots
+        self,
+        query: SearchQuery,
+        qualities: Sequence[Quality],
+        slots: Slots,
+        *,
+        typing: bool = False,
     ) -> NDArray[np.int64]:
-        """Return a number for each slot; a smaller one is a better match."""
+        """Return a number for each slot; a smaller one is a better match.
+
+        Args:
+            typing: the last word may be the beginning of a word.
+        """
         if not qualities:
             return np.zeros(0, dtype=np.int64)
         each = np.stack([quality[slots] for quality in qualities]).astype(np.int64)
@@ -275,12 +287,22 @@ class SearchIndex:
         tier[worst == 0] = Tier.SOME_WORDS
         tier[worst >= _NAME_WORD] = Tier.ALL_WORDS_IN_NAME
         starts = self._names_start_with(query.phrase, slots)
+        if not typing:
+            # Whole words only: else "can" finds candles and canvas before a watering can.
+            starts &= worst >= _EXACT_NAME_WORD
         tier[starts] = Tier.NAME_STARTS_WITH_QUERY
         length = self._columns.name_length[slots]
         tier[starts & (length == len(query.phrase))] = Tier.NAME_IS_QUERY
         found = np.count_nonzero(each, axis=0)
-        score = (found << 12) + each.sum(axis=0)
-        return -(((tier << _BITS) + score) << _BITS) + length
+        score = (found << 12) + ((each > 0) * self._rarity(qualities)).sum(axis=0)
+        score = (score << 12) + each.sum(axis=0)
+        return -(((tier << 2 * _BITS) + score) << _BITS) + length
+
+    def _rarity(self, qualities: Sequence[Quality]) -> NDArray[np.int64]:
+        """Return a number for each word, at most 200: a rare word says more than a common one."""
+        products = [np.count_nonzero(quality) for quality in qualities]
+        weights = 10 * np.log2(1 + len(self) / np.maximum(products, 1))
+        return weights.astype(np.int64)[:, np.newaxis]
 
     def _names_start_with(self, phrase: str, slots: Slots) -> Mask:
         """Return for each of the slots whether its name begins with the phrase."""
@@ -391,7 +413,7 @@ class SearchIndex:
         qualities.append(self._name_quality(last, typing=True))
         hits = np.stack(qualities).all(axis=0) & self._columns.used
         slots = np.flatnonzero(hits)
-        ranks = self._ranks(query, qualities, slots)
+        ranks = self._ranks(query, qualities, slots, typing=True)
         found: dict[str, Suggestion] = {}
         # Several products may have one name.
         for slot in self._ordered(slots, ranks, 0, 4 * limit, by_name=True):

@@ -50,14 +50,29 @@ def test_better_place_of_word_ranks_first() -> None:
         "lamp",
         product("Lamp"),
         product("Lamp of brass and oak, very long a name"),
-        product("Lampshade"),
         product("Desk lamp"),
-        product("Headlamp"),
         product("Torch", "other", "lamp"),
+        product("Lampshade"),
+        product("Headlamp"),
         product("Bulb", "lamps"),
         product("Fuse", "other", "lamp parts"),
         product("Mount", description="For every lamp."),
     )
+
+
+def test_suggestion_that_begins_with_the_text_is_first() -> None:
+    lamp, candle = product("Watering can, a long name"), product("Candle")
+    assert [one.product_id for one in index_of(lamp, candle).suggest("can")] == [
+        candle.id,
+        lamp.id,
+    ]
+
+
+def test_punctuation_alone_is_not_a_part_of_a_word() -> None:
+    index = index_of(product("Chef's wi-fi & more"))
+    for text in ("'", "-", "--"):
+        assert found(index, text) == [], text
+    assert len(found(index, "&")) == 1
 
 
 def test_name_with_all_words_ranks_before_words_in_several_fields() -> None:
@@ -88,6 +103,15 @@ def test_more_matching_words_rank_before_better_place() -> None:
         product("Torch", "desks", "infrared"),
         product("Red"),
     )
+
+
+def test_rarer_word_ranks_first_if_no_product_has_all() -> None:
+    shelf, speaker = product("Arbor oak bookshelf, wide"), product("Oak speaker Orsay")
+    others = [product(f"Orsay {number}") for number in range(3)]
+    assert found(index_of(speaker, shelf, *others), "orsay oak bookshelf")[:2] == [
+        shelf.id,
+        speaker.id,
+    ]
 
 
 def test_tag_of_several_words_matches_as_tag() -> None:
@@ -130,7 +154,7 @@ def test_spelling_is_not_corrected_if_the_catalogue_has_the_word() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("lamps", "Lamp"), ("lamp", "Lamps"), ("knives", "Knives"), ("box", "Boxes")]
+    ("text", "name"), [("lamps", "Lamp"), ("lamp", "Lamps"), ("knives", "Knife"), ("box", "Boxes")]
 )
 def test_singular_and_plural_find_each_other(text: str, name: str) -> None:
     wanted = product(name)

@@ -11,6 +11,27 @@ from chassis.text_folding import fold_letters
 MAX_WORD_LENGTH = 40
 """Characters of an indexed word; the rest of a longer word is ignored."""
 
+_IRREGULAR_PLURALS = {
+    "bookshelves": "bookshelf",
+    "calves": "calf",
+    "children": "child",
+    "feet": "foot",
+    "geese": "goose",
+    "halves": "half",
+    "knives": "knife",
+    "leaves": "leaf",
+    "loaves": "loaf",
+    "men": "man",
+    "mice": "mouse",
+    "scarves": "scarf",
+    "shelves": "shelf",
+    "teeth": "tooth",
+    "wives": "wife",
+    "wolves": "wolf",
+    "women": "woman",
+}
+"""Plurals of which Snowball's English stemmer does not find the singular."""
+
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 
@@ -33,8 +54,11 @@ def split(folded: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """Return the English stem of a folded word; "lamps" and "lamp" have the same stem."""
-    return str(_english().stemWord(word))
+    """Return the English stem of a folded word; "lamps" and "lamp" have the same stem.
+
+    So have "knives" and "knife".
+    """
+    return str(_english().stemWord(_IRREGULAR_PLURALS.get(word, word)))
 
 
 @cache

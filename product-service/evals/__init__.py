@@ -1,0 +1,1 @@
+"""Evaluation of the search: queries with graded answers (`python -m evals`)."""

@@ -234,10 +234,11 @@ class SearchIndex:
             for quality in qualities:
                 quality[tagged] = np.maximum(quality[tagged], _QUALITY[Field.TAG, Match.EXACT])
         found = np.stack(qualities) > 0
-        every: Mask = found.all(axis=0)
+        every: Mask = np.all(found, axis=0)
         if len(qualities) == 1 or every.any():
             return qualities, every
-        return qualities, found.any(axis=0)
+        some: Mask = np.any(found, axis=0)
+        return qualities, some
 
     def _quality(self, word: str) -> Quality:
         """Return for each slot how well its product matches one word of a query, 0 for no match."""
@@ -296,7 +297,8 @@ class SearchIndex:
         found = np.count_nonzero(each, axis=0)
         score = (found << 12) + ((each > 0) * self._rarity(qualities)).sum(axis=0)
         score = (score << 12) + each.sum(axis=0)
-        return -(((tier << 2 * _BITS) + score) << _BITS) + length
+        ranks: NDArray[np.int64] = -(((tier << 2 * _BITS) + score) << _BITS) + length
+        return ranks
 
     def _rarity(self, qualities: Sequence[Quality]) -> NDArray[np.int64]:
         """Return a number for each word, at most 200: a rare word says more than a common one."""
@@ -384,7 +386,7 @@ class SearchIndex:
             near = (ranks >= first) & (ranks <= last)
             slots, ranks = slots[near], ranks[near]
         names, ids = self._columns.names, self._columns.ids
-        chosen = slots.tolist()
+        chosen: list[int] = slots.tolist()
         chosen.sort(key=lambda slot: ids[slot], reverse=descending_ids)
         if by_name:
             chosen.sort(key=lambda slot: names[slot])
@@ -465,7 +467,7 @@ def _begins_words(words: Sequence[str], folded: str) -> bool:
 
 def _counts(numbers: NDArray[np.int32], texts: Sequence[str]) -> list[FacetCount]:
     counts = np.bincount(numbers, minlength=len(texts))
-    found = [(-int(counts[number]), texts[number]) for number in np.flatnonzero(counts)]
+    found = [(-int(counts[number]), texts[int(number)]) for number in np.flatnonzero(counts)]
     return [FacetCount(text, -negative) for negative, text in sorted(found)[:MAX_FACETS]]
 
 

@@ -105,10 +105,10 @@ async def test_search_returns_best_match_first(client: httpx2.AsyncClient, body:
     rows: list[tuple[str, str, list[str]]] = [
         ("Fuse", "Home", ["lamp parts"]),
         ("Bulb", "Lamps", []),
-        ("Torch", "Home", ["Lamp"]),
         ("Headlamp", "Home", []),
-        ("Desk LAMP", "Home", []),
         ("Lampshade", "Home", []),
+        ("Torch", "Home", ["Lamp"]),
+        ("Desk LAMP", "Home", []),
         ("lamp", "Home", []),
         ("Chair", "Home", []),
     ]
@@ -210,7 +210,7 @@ async def test_facets_count_products(client: httpx2.AsyncClient, body: NewBody) 
         "in_stock": 1,
         "sold_out": 1,
     }
-    query = {"q": "lamp", "max_price": 4}
+    query: dict[str, Any] = {"q": "lamp", "max_price": 4}
     assert (await client.get(f"{PRODUCTS}/facets", params=query)).json()["total"] == 0
 
 

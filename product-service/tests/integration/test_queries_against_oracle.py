@@ -1,4 +1,4 @@
-"""Every query that the repository sends, compared with an oracle in Python over generated data.
+"""Every query of the repository and every list of the index, compared with an oracle in Python.
 
 The oracle is the catalogue in memory (tests/fakes.py). The embedded server chooses a wrong plan for
 some queries (local/README.md), so all filters, bounds and orders are combined. `TEST_MONGODB_URL`
@@ -28,6 +28,7 @@ from app.models.product import Product
 from app.models.search_query import SearchFilter
 from app.repositories.product_repository import MongoProductRepository, refold
 from app.schemas.product import SortOrder
+from app.search.index import SearchIndex
 from chassis.field_types import CENT
 from tests.fakes import FakeProductRepository
 
@@ -147,6 +148,30 @@ async def test_lists_with_random_filters_page_by_page(catalogues: Catalogues) ->
     await assert_same_pages(catalogues, requests)
 
 
+async def test_lists_of_the_search_index(catalogues: Catalogues) -> None:
+    """The same filters, orders, pages and cursors as the database's."""
+    pick, index = catalogues.random, SearchIndex()
+    for one in catalogues.living:
+        index.put(one)
+    for number in range(300):
+        low, high = sorted(pick.choices(PRICES, k=2))
+        chosen = SearchFilter(
+            category=pick.choice([None, *CATEGORIES]),
+            min_price=pick.choice([None, low]),
+            max_price=pick.choice([None, high]),
+            in_stock=pick.choice([None, True, False]),
+        )
+        page, size = pick.randint(1, 4), pick.choice([1, 3, 10, 100])
+        request = PageRequest(chosen, pick.choice(SORTS), page, size)
+        if number % 2 and catalogues.living:
+            last = pick.choice(catalogues.living)
+            request = replace(request, after=request.start_of_next(last))
+        hits = index.page(request)
+        expected = await catalogues.oracle.page(request)
+        assert hits.product_ids == [one.id for one in expected], request
+        assert hits.total == await catalogues.oracle.count(chosen)
+
+
 async def test_walks_by_cursor_visit_each_product_once(catalogues: Catalogues) -> None:
     pick = catalogues.random
     for sort, category, low in combinations(SORTS, [None, "home"], [None, PRICES[2]]):
@@ -158,8 +183,9 @@ async def test_walks_by_cursor_visit_each_product_once(catalogues: Catalogues) -
         found: list[Product] = []
         while page := await catalogues.real.page(request):
             found += page
-            request = replace(request, after=request.start_of_next(page[-1]))
-            assert request.after == PageStart.decode(request.after.encode(), sort)
+            start = request.start_of_next(page[-1])
+            assert start == PageStart.decode(start.encode(), sort)
+            request = replace(request, after=start)
         assert found == walked, request
 
 

@@ -88,7 +88,7 @@ async def test_concurrent_writes_on_two_replicas_leave_equal_indexes(
 
     replicas = (client, replica)
     await asyncio.gather(*(write(replicas[number % 2], number) for number in range(30)))
-    query = {"q": "lamp", "category": "garden", "limit": 100}
+    query: dict[str, Any] = {"q": "lamp", "category": "garden", "limit": 100}
     found = [(await one.get(f"{PRODUCTS}/search", params=query)).json() for one in replicas]
     assert found[0] == found[1]
     assert len(found[0]) == 20

@@ -183,7 +183,7 @@ def _reversed(document: Any) -> Any:
     return [_reversed(one) for one in document] if isinstance(document, list) else document
 
 
-async def test_another_spelling_of_the_same_json_is_a_replay(
+async def test_equivalent_json_with_same_key_is_a_replay(
     client: httpx2.AsyncClient, sql: Any
 ) -> None:
     body = {**order_of(("p", 2)), "customer_name": "Zo\u00eb"}
@@ -207,7 +207,7 @@ async def test_another_spelling_of_the_same_json_is_a_replay(
     assert await sql.fetchval("SELECT count(*) FROM orders") == 1
 
 
-async def test_only_a_replayed_answer_has_the_header_that_says_so(
+async def test_only_a_replayed_response_has_the_replayed_header(
     client: httpx2.AsyncClient,
 ) -> None:
     first, again = [await place(client, "k") for _ in range(2)]

@@ -23,7 +23,7 @@ from tests.inside import inside
 FORGER = Forger.new()
 ADMIN = token(FORGER.key, claims_of("admin", "admin", "customer"))
 ALICE = token(FORGER.key, claims_of("alice", "customer"))
-NOBODY = token(FORGER.key, claims_of("service-account-reporting"))
+NO_ROLE = token(FORGER.key, claims_of("service-account-reporting"))
 PROTECTED, PUBLIC = "/api/orders", "/api/products"
 NOWHERE = "/api/nowhere"
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -179,7 +179,7 @@ def url_of(row: Operation) -> str:
     ("who", "refused_with", "may"),
     [
         (None, 401, {Access.PUBLIC}),
-        (NOBODY, 403, {Access.PUBLIC, Access.SIGNED_IN}),
+        (NO_ROLE, 403, {Access.PUBLIC, Access.SIGNED_IN}),
         (ALICE, 403, {Access.PUBLIC, Access.SIGNED_IN, Access.CUSTOMER}),
         (ADMIN, None, set(Access)),
     ],

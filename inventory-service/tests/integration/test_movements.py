@@ -65,7 +65,7 @@ async def test_reserved_stock_cannot_be_taken(shop: Shop) -> None:
     assert (await shop.move("reduce", product, 6)).json()["available_qty"] == 0
 
 
-async def test_the_same_product_twice_is_summed(shop: Shop) -> None:
+async def test_lines_of_the_same_product_are_summed(shop: Shop) -> None:
     product, key = await shop.stock(10), str(uuid4())
     lines = [{"product_id": product, "quantity": n} for n in (4, 5)]
 

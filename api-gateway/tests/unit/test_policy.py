@@ -29,7 +29,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 
 
 def bearer(*roles: str) -> Identity:
-    return Identity("somebody", "somebody@example.com", frozenset(roles), 0.0)
+    return Identity("alice", "alice@example.com", frozenset(roles), 0.0)
 
 
 def named(operation: Operation) -> str:

@@ -101,7 +101,7 @@ def test_whole_number_with_a_zero_fraction_is_an_integer(value: str, number: int
         *(2.5, float("inf"), float("nan"), Decimal("2.0000000000000000000000001")),
     ],
 )
-def test_value_that_is_no_whole_number_in_range_is_refused(value: object) -> None:
+def test_value_outside_the_range_of_integers_is_refused(value: object) -> None:
     assert not accepts(Quantity, value)
 
 

@@ -79,7 +79,7 @@ class Shop:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        """Open a transaction of the test's own, on a connection of asyncpg."""
+        """Open a transaction on a separate asyncpg connection."""
         async with self.pool.acquire() as connection, connection.transaction():
             yield connection
 

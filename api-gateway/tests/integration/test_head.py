@@ -40,7 +40,7 @@ async def test_head_of_the_metrics_needs_the_scrape_token(gateway: Gateway) -> N
 
 
 @pytest.mark.parametrize("path", ["/api/orders/me", "/api/inventory", "/api/ai/recommendations"])
-async def test_head_needs_what_get_needs(
+async def test_head_requires_the_role_of_get(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider, path: str
 ) -> None:
     for token, status in ((None, 401), (provider.token("admin", "admin"), 200)):

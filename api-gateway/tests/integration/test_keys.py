@@ -198,9 +198,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-async def test_a_token_is_verified_once_and_expires_on_time(
-    scene: Scene, decoded: list[str]
-) -> None:
+async def test_token_is_verified_once_and_expires_on_time(scene: Scene, decoded: list[str]) -> None:
     seen = by(OLD, exp=int(scene.today.now) + 60)
     assert {await scene.status(seen) for _ in range(10)} == {200}
     assert len(decoded) == 1

@@ -40,7 +40,7 @@ async def test_promise_10_fifty_requests_with_one_key_make_one_order(
     assert inventory.stock["p"] == 999
 
 
-async def test_an_order_counts_once_in_the_value_of_orders(client: httpx2.AsyncClient) -> None:
+async def test_order_counts_once_in_the_value_of_orders(client: httpx2.AsyncClient) -> None:
     async def value() -> float:
         page = (await client.get("/metrics")).text
         found = re.search(r"^order_value_total (\S+)$", page, re.MULTILINE)

@@ -33,14 +33,14 @@ def is_sampled(provider: TracerProvider, traceparent: str | None) -> bool:
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0])
-def test_service_samples_what_its_caller_samples(ratio: float) -> None:
+def test_service_follows_the_sampling_decision_of_its_caller(ratio: float) -> None:
     provider = provider_with(ratio, trust_parent=True)
     assert is_sampled(provider, f"00-{HIGHEST_ID}-{'cd' * 8}-01")
     assert not is_sampled(provider, f"00-{LOWEST_ID}-{'cd' * 8}-00")
 
 
 @pytest.mark.parametrize("trust_parent", [True, False])
-def test_ratio_decides_where_a_trace_begins(trust_parent: bool) -> None:
+def test_ratio_decides_for_new_traces(trust_parent: bool) -> None:
     provider = provider_with(0.25, trust_parent=trust_parent)
     assert 0.2 < sum(is_sampled(provider, None) for _ in range(5_000)) / 5_000 < 0.3
 

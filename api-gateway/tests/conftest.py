@@ -13,7 +13,7 @@ from app.config import Settings
 from tests.fakes import FakeProvider, FakeUpstream
 from tests.gateways import SCRAPE_TOKEN, Gateway, serving
 
-hypothesis.settings.register_profile("suite", deadline=None)  # the machine has other work as well
+hypothesis.settings.register_profile("suite", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("suite")
 pytest_plugins = ["fleet.testing.fixtures"]
 
@@ -24,7 +24,7 @@ MakeGateway = Callable[..., Gateway]
 
 @pytest.fixture(autouse=True, scope="session")
 def _settings_of_the_tests_alone() -> None:
-    """Not of the shell that started them."""
+    """Ignore the environment of the shell that started pytest."""
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
 
@@ -53,14 +53,14 @@ def _upstream() -> Iterator[FakeUpstream]:
 
 @pytest.fixture
 def upstream(_upstream: FakeUpstream) -> FakeUpstream:
-    """All four services; answers 200 unless the test gives it another script."""
+    """Stand in for all four services; return 200 unless the test sets another script."""
     _upstream.reset()
     return _upstream
 
 
 @pytest.fixture(scope="session")
 def settings_of(provider: FakeProvider, _upstream: FakeUpstream) -> MakeSettings:
-    """Settings whose services are `upstream` and whose limits are out of the way."""
+    """Return settings with `upstream` as every service and limits too high to be reached."""
 
     def make(**changes: Any) -> Settings:
         urls = {f"{area}_service_url": _upstream.url for area in _AREAS}
@@ -85,12 +85,12 @@ def _gateway(settings_of: MakeSettings) -> Iterator[Gateway]:
 
 @pytest.fixture
 def gateway(_gateway: Gateway, upstream: FakeUpstream) -> Gateway:
-    """With the usual settings; its circuits never open, for all tests share it."""
+    """Return the shared gateway; its circuits never open."""
     return _gateway
 
 
 @pytest.fixture
 def gateway_of(settings_of: MakeSettings, upstream: FakeUpstream) -> Iterator[MakeGateway]:
-    """Makes a gateway with settings of the test's own."""
+    """Return a factory of gateways with changed settings."""
     with ExitStack() as stack:
         yield lambda **changes: stack.enter_context(serving(settings_of(**changes)))

@@ -1,7 +1,7 @@
 """Peers of the gateway in tests: a scripted upstream and an identity provider.
 
-Both are real servers in a thread of their own, so that what the gateway does to its event loop, or
-the test to its own, does not change what they do.
+Both are real servers in threads of their own. A blocked event loop of the gateway or of the test
+does not delay them.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @contextmanager
 def loop_in_a_thread(name: str) -> Iterator[asyncio.AbstractEventLoop]:
-    """An event loop that runs as long as the block does."""
+    """Run an event loop in a thread until the block ends."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name=name, daemon=True)
     thread.start()
@@ -41,7 +41,7 @@ def loop_in_a_thread(name: str) -> Iterator[asyncio.AbstractEventLoop]:
 
 @dataclass
 class Seen:
-    """One request as it came over the wire; of a large body only the beginning is kept."""
+    """One request as received; only the beginning of a large body is kept."""
 
     method: str
     target: bytes
@@ -52,12 +52,12 @@ class Seen:
     digest: Any = field(default_factory=hashlib.sha256)
 
     def all(self, name: str) -> list[str]:
-        """Every value of a header."""
+        """Return every value of a header."""
         wanted = name.lower().encode()
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == wanted]
 
     def header(self, name: str) -> str | None:
-        """The only value of a header; None where there is none."""
+        """Return the only value of a header, or None without the header."""
         values = self.all(name)
         assert len(values) <= 1, f"{name}: {values}"
         return values[0] if values else None
@@ -80,7 +80,7 @@ class Wire:
     async def answer(
         self, status: int = 200, body: bytes = b"{}", headers: Headers | None = None
     ) -> None:
-        """A whole answer; a content-length and a JSON type unless the headers have theirs."""
+        """Send a complete response; add Content-Length and a JSON type unless given."""
         given = headers or []
         names = {name.lower() for name, _ in given}
         pairs = [*given]
@@ -92,7 +92,7 @@ class Wire:
         await self.send(b"\r\n".join(lines) + (b"" if self.is_head else body))
 
     async def begin_chunks(self, content_type: bytes = b"text/event-stream") -> None:
-        """The head of an answer whose parts come by `chunk`."""
+        """Send the head of a chunked response."""
         await self.send(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: "
             + content_type
@@ -100,7 +100,7 @@ class Wire:
         )
 
     async def chunk(self, part: bytes) -> None:
-        """One part; an empty one is the last."""
+        """Send one chunk; an empty chunk ends the response."""
         await self.send(b"%x\r\n%b\r\n" % (len(part), part))
 
     async def send(self, raw: bytes) -> None:
@@ -128,17 +128,17 @@ async def plain(seen: Seen, wire: Wire) -> None:
 
 
 async def hang(seen: Seen, wire: Wire) -> None:
-    """The request is read and never answered."""
+    """Read the request and never respond."""
     await wire.until_gone()
 
 
 async def drop(seen: Seen, wire: Wire) -> None:
-    """The request has run; the connection is closed without a word."""
+    """Read the request, then close the connection without a response."""
     wire.drop()
 
 
 def answering(status: int = 200, body: bytes = b"{}", headers: Headers | None = None) -> Script:
-    """The same answer to everyone."""
+    """Return a script that sends this response to every request."""
 
     async def script(seen: Seen, wire: Wire) -> None:
         await wire.answer(status, body, headers)
@@ -147,7 +147,7 @@ def answering(status: int = 200, body: bytes = b"{}", headers: Headers | None = 
 
 
 def in_turn(*scripts: Script) -> Script:
-    """Each script once, then the last one for ever."""
+    """Return a script that runs each script once, then repeats the last."""
     left = list(scripts)
 
     async def script(seen: Seen, wire: Wire) -> None:
@@ -157,13 +157,13 @@ def in_turn(*scripts: Script) -> Script:
 
 
 class FakeUpstream:
-    """A service that does to each request what the script says.
+    """A service that handles each request with the current script.
 
     Attributes:
-        requests: what came, `/health` aside; added before the body has been read.
-        reads_bodies: a service that does not leaves them in its socket.
-        complete: how many of them came with their whole body.
-        busy: how many requests are being answered now.
+        requests: received requests except `/health`; added before the body is read.
+        reads_bodies: False leaves request bodies in the socket.
+        complete: number of requests received with their complete body.
+        busy: number of requests in progress.
     """
 
     def __init__(self) -> None:
@@ -210,7 +210,7 @@ class FakeUpstream:
             while wire.keep:
                 await self._one(wire)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the gateway hung up, or the test is over
+            pass  # the gateway closed the connection, or the test has ended
         finally:
             writer.close()
 
@@ -251,7 +251,7 @@ async def _read_body(reader: asyncio.StreamReader, seen: Seen) -> None:
 
 
 class FakeProvider:
-    """One signing key, its key set over real HTTP, tokens by request."""
+    """An issuer with one signing key, its key set served over HTTP."""
 
     def __init__(self) -> None:
         self.pem = self._new_pem()
@@ -260,7 +260,7 @@ class FakeProvider:
         self.jwks_url = ""
 
     def token(self, name: str = "alice", *roles: str, **changes: Any) -> str:
-        """An access token of `<name>@example.com`; a change to None takes a claim away."""
+        """Return an access token of `<name>@example.com`; None in `changes` removes a claim."""
         now = int(time.time())
         known = self._tokens.get((name, roles))
         if not changes and known is not None and known[0] > now + 60:

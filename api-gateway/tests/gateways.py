@@ -29,7 +29,7 @@ SERVICE = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer as it came over the wire."""
+    """One response as received."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -44,7 +44,7 @@ class Reply:
         return values[0] if values else None
 
     def problem(self) -> dict[str, Any]:
-        """The problem document that it is."""
+        """Return the body as a problem document."""
         assert self.header("content-type") == "application/problem+json", self
         document: dict[str, Any] = json.loads(self.body)
         assert document["status"] == self.status
@@ -53,10 +53,10 @@ class Reply:
 
 
 class Gateway:
-    """A gateway that is listening."""
+    """A listening gateway."""
 
     connections: ClassVar[list[asyncio.StreamWriter]] = []
-    """Of all gateways; closed when a test ends."""
+    """Connections to all gateways; closed when a test ends."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -68,7 +68,7 @@ class Gateway:
         return reader, writer
 
     async def raw(self, request: bytes, *, seconds: float = 10) -> bytes:
-        """Send bytes as they are; all that comes until the gateway closes the connection."""
+        """Send raw bytes; return all bytes received until the gateway closes the connection."""
         reader, writer = await self.connect()
         try:
             async with asyncio.timeout(seconds):
@@ -88,7 +88,7 @@ class Gateway:
         body: bytes | None = None,
         token: str | None = None,
     ) -> Reply:
-        """One request on a connection of its own, its target as it is, and its only answer."""
+        """Send one request with a raw target on a new connection; return its only response."""
         pairs = list(headers.items() if isinstance(headers, Mapping) else headers or [])
         names = {name.lower() for name, _ in pairs}
         if token is not None:
@@ -107,7 +107,7 @@ class Gateway:
         return httpx2.AsyncClient(base_url=self.url, timeout=10, trust_env=False, **options)
 
     async def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels."""
+        """Return the sum of a metric's samples with these labels."""
         answer = await self.ask("/metrics", token=SCRAPE_TOKEN)
         assert answer.status == 200
         return sum(
@@ -119,11 +119,11 @@ class Gateway:
 
 
 def replies(raw: bytes, *, head_only: bool = False) -> list[Reply]:
-    """The answers in what came over one connection; raises where the last is not whole."""
+    """Parse the responses of one connection; raise if the last is incomplete."""
     found = []
     while raw:
         head, separator, raw = raw.partition(b"\r\n\r\n")
-        assert separator, f"no whole head: {head!r}"
+        assert separator, f"incomplete head: {head!r}"
         first, *lines = head.decode("latin-1").split("\r\n")
         status = int(first.split(" ")[1])
         pairs = [(k.lower(), v.strip()) for k, _, v in (line.partition(":") for line in lines)]
@@ -135,7 +135,7 @@ def replies(raw: bytes, *, head_only: bool = False) -> list[Reply]:
         else:
             size = int(named["content-length"])
             body, raw = raw[:size], raw[size:]
-            assert len(body) == size, "half an answer"
+            assert len(body) == size, "incomplete response"
         found.append(Reply(status, pairs, body))
     return found
 
@@ -144,10 +144,10 @@ def _chunks(raw: bytes) -> tuple[bytes, bytes]:
     parts = []
     while True:
         line, separator, raw = raw.partition(b"\r\n")
-        assert separator, "half an answer"
+        assert separator, "incomplete response"
         size = int(line, 16)
         parts.append(raw[:size])
-        assert raw[size : size + 2] == b"\r\n", "half an answer"
+        assert raw[size : size + 2] == b"\r\n", "incomplete response"
         raw = raw[size + 2 :]
         if size == 0:
             return b"".join(parts), raw
@@ -155,7 +155,7 @@ def _chunks(raw: bytes) -> tuple[bytes, bytes]:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[Gateway]:
-    """The gateway in a thread of this process, on a free port."""
+    """Run the gateway in a thread of this process, on a free port."""
     config = server_config(settings, "127.0.0.1", 0, app=create_app(settings))
     listener = bind(config)
     port = listener.getsockname()[1]
@@ -176,7 +176,7 @@ def serving(settings: Settings) -> Iterator[Gateway]:
 
 @contextmanager
 def gateway_process(port: int, **environment: str) -> Iterator[tuple[Gateway, int]]:
-    """The gateway as `python -m app` in a process of its own, and its pid."""
+    """Run the gateway as `python -m app` in a process of its own; yield it and its pid."""
     command = [sys.executable, "-m", "app", "--port", str(port)]
     with subprocess.Popen(command, cwd=SERVICE, env={**os.environ, **environment}) as process:
         try:
@@ -196,7 +196,7 @@ def _listens(port: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Look again and again; fails when it does not come true in time."""
+    """Poll the condition; fail if it is not true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -204,7 +204,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """`wait_until` that lets the test's own tasks go on."""
+    """`wait_until` that does not block the event loop."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"

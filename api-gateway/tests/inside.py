@@ -1,4 +1,4 @@
-"""The gateway's app called in this loop, with a verifier whose clocks are the test's."""
+"""The gateway's app called in this event loop, with a verifier on the test's clocks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,13 +13,13 @@ from tests.gateways import Reply
 
 
 class Inside:
-    """The app while its lifespan is open."""
+    """The app with an open lifespan."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def ask(self, path: str, *authorization: str | bytes) -> Reply:
-        """GET, with these Authorization headers as they are."""
+        """Send a GET with these raw Authorization headers."""
         values = [v.encode("utf-8") if isinstance(v, str) else v for v in authorization]
         answer: list[Message] = []
 
@@ -27,7 +27,7 @@ class Inside:
 
         async def receive() -> Message:
             if not incoming:
-                await asyncio.Event().wait()  # the client stays
+                await asyncio.Event().wait()  # the client stays connected
             return incoming.pop()
 
         async def send(message: Message) -> None:
@@ -55,7 +55,7 @@ class Inside:
 
 @asynccontextmanager
 async def inside(settings: Settings, verifier: TokenVerifier) -> AsyncIterator[Inside]:
-    """Open the app's lifespan for the length of the block."""
+    """Keep the app's lifespan open during the block."""
     app = create_app(settings, verifier=verifier)
     incoming: asyncio.Queue[Message] = asyncio.Queue()
     outgoing: asyncio.Queue[Message] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""What every test may ask for. Servers come from the fleet's plugin, started when first needed."""
+"""Fixtures of all tests. The fleet's plugin starts a server when a test first needs it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +15,14 @@ SettingsFactory = Callable[..., Settings]
 
 
 def make(**values: Any) -> Settings:
-    """Settings for a test; both servers are away unless they are named."""
+    """Return settings for a test; without a given address, both servers are unreachable."""
     defaults: dict[str, Any] = {
         "environment": "test",
         "log_level": "ERROR",
         "database_url": f"postgresql+asyncpg://nobody:none@{NOWHERE}/none",
         "kafka_bootstrap_servers": NOWHERE,
         "kafka_enable_idempotence": False,
-        # A queue of 200 buyers on a busy machine is not an outage.
+        # Long: on a busy machine 200 concurrent buyers wait for connections.
         "database_pool_timeout": 20.0,
         "database_statement_timeout": 20.0,
     }

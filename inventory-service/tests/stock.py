@@ -33,14 +33,14 @@ def assert_problem(answer: httpx2.Response, status: int, begins: str = "") -> di
 
 
 class Shop:
-    """A client of a running service, and connections of the test to its database."""
+    """A client of a running service, with connections to its database."""
 
     def __init__(self, client: httpx2.AsyncClient, pool: "asyncpg.Pool") -> None:
         self.client = client
         self.pool = pool
 
     async def stock(self, quantity: int, product_id: str | None = None) -> str:
-        """A new product with so many pieces; returns its id."""
+        """Create a product with this quantity; return its id."""
         body = {"product_id": product_id or new_id(), "product_name": "P", "quantity": quantity}
         answer = await self.client.post("/api/inventory", json=body)
         assert answer.status_code == 201, answer.text
@@ -57,7 +57,7 @@ class Shop:
     async def move(
         self, what: str, product_id: str, quantity: int, key: str | None = None
     ) -> httpx2.Response:
-        """The single calls: `what` is reduce or restock."""
+        """Call reduce or restock (`what`) of one product."""
         headers = {"Idempotency-Key": key} if key else {}
         return await self.client.patch(
             path_of(product_id, what), json={"quantity": quantity}, headers=headers
@@ -79,13 +79,13 @@ class Shop:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        """Open a transaction of the test's own, on a connection of asyncpg."""
+        """Open a transaction on a separate asyncpg connection."""
         async with self.pool.acquire() as connection, connection.transaction():
             yield connection
 
     async def assert_ledger_is_right(self, *products: str) -> None:
-        """In one statement, so at one moment: each quantity is its movements' sum, and covers what
-        is reserved."""
+        """Assert in one statement, thus one snapshot, that each quantity equals the sum of its
+        movements and is at least the reserved quantity."""
         for row in await self.sql(_SUMS, products):
             assert row["ledger"] == row["quantity"], row
             assert 0 <= row["reserved_qty"] <= row["quantity"], row

@@ -1,4 +1,4 @@
-"""The local fleet's own tests use its own plugin."""
+"""Fixtures of the launcher's tests, which also use the fleet's pytest plugin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytest_plugins = ["fleet.testing.fixtures"]
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str) -> Iterator[Path]:
-    """A checkout with two services, free ports, and an external broker."""
+    """Create a checkout with two services, free ports, and an external broker."""
     root = tmp_path_factory.mktemp("checkout")
     write_service(root, "product-service", SERVICE)
     write_service(root, "api-gateway", SERVICE)

@@ -1,4 +1,4 @@
-"""A fleet of two small services, for tests of what starts and stops them."""
+"""A fleet of two small services, for tests of the commands that start and stop them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FOREIGN = (
 
 
 def write_service(root: Path, name: str, code: str) -> None:
-    """A service's folder, with the environment that the tests themselves run in."""
+    """Create a service's folder with the tests' own Python environment."""
     folder = root / name
     (folder / "app").mkdir(parents=True)
     (folder / "app" / "main.py").write_text(code, encoding="utf-8")

@@ -32,7 +32,7 @@ def test_every_product_has_tags_stock_and_picture() -> None:
     for product in catalogue():
         assert product["description"].endswith(".")
         assert len(set(product["tags"])) >= 2
-        assert product["stock_quantity"] > 10  # above the threshold of a low stock
+        assert product["stock_quantity"] > 10  # above the low-stock threshold
         assert product["image_url"] == f"/api/products/images/{slug(product['name'])}.svg"
 
 

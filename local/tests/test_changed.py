@@ -51,7 +51,7 @@ def test_change_selects_affected_suites_and_images(
         "pyproject.toml",
         ".dockerignore",
         ".github/workflows/ci.yml",
-        "payment-service/app/main.py",  # a service that has gone, or is no whole one yet
+        "payment-service/app/main.py",  # a removed or incomplete service
     ],
 )
 def test_change_of_shared_code_selects_everything(path: str) -> None:
@@ -64,7 +64,7 @@ def test_every_file_selects_a_suite() -> None:
 
 
 def test_selected_images_have_their_suite_selected() -> None:
-    """ci.yml builds after its tests; where they were skipped it would build nothing."""
+    """ci.yml builds an image after its suite; with a skipped suite it would build nothing."""
     for path in files():
         suites, images = changed.concerned([path])
         assert images <= suites, path
@@ -72,7 +72,7 @@ def test_selected_images_have_their_suite_selected() -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with one commit: a file of order-service, and one of the gateway."""
+    """Create a checkout with one commit: a file of order-service, and one of the gateway."""
     monkeypatch.setattr(changed, "ROOT", tmp_path)
     _git(tmp_path, "init", "--quiet", "--initial-branch=main")
     _commit(tmp_path, **{"order-service/app/main.py": "1", "api-gateway/app/main.py": "2"})

@@ -1,4 +1,4 @@
-"""`make check` fails on what it is for, and says so where it cannot look."""
+"""`make check` fails on each kind of violation, and reports checks that it cannot run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _module(
 
 
 class _Feed(ThreadingHTTPServer):
-    """Answers as OSV does; knows the holes it was given."""
+    """A fake of the OSV API with the given vulnerabilities."""
 
     holes: dict[tuple[str, str], str]
     asked: set[str]
@@ -73,7 +73,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the tests' output is theirs."""
+        """Write no log, to keep the test output clean."""
 
 
 @pytest.fixture
@@ -102,7 +102,9 @@ def test_vulnerable_requirement_fails_and_is_named(
 ) -> None:
     versions = pins()["fastapi"]
     feed.holes["fastapi", versions[0]] = "PYSEC-2099-1"
-    monkeypatch.setattr(audit, "pins", lambda: {"fastapi": versions})  # one package: seconds less
+    monkeypatch.setattr(
+        audit, "pins", lambda: {"fastapi": versions}
+    )  # one package, to save seconds
     monkeypatch.setenv("OSV_URL", feed.url)
     assert audit.main() == 1
     assert "PYSEC-2099-1" in capsys.readouterr().out
@@ -119,7 +121,7 @@ def test_database_without_the_known_vulnerability_is_not_used(feed: _Feed) -> No
 
 
 def test_missing_promtool_is_not_checked_but_fails_in_ci(tmp_path: Path) -> None:
-    copy = tmp_path / "local"  # whose .venv is empty, so nothing was fetched before
+    copy = tmp_path / "local"  # its .venv is empty: promtool was not downloaded
     (copy / "checks").mkdir(parents=True)
     scripts = ("bootstrap.py", "installer.py")
     for name in (*scripts, "checks/__init__.py", "checks/promtool.py", "checks/check.py"):
@@ -149,7 +151,7 @@ def test_check_result_distinguishes_ok_not_checked_and_failed(
 
 
 def _made_up(length: int, letters: str = string.ascii_letters + string.digits) -> str:
-    chance = Random(7)  # made here, so that this file holds none that looks real
+    chance = Random(7)  # generated, so that this file contains no secret
     return "".join(chance.choice(letters) for _ in range(length))
 
 

@@ -1,4 +1,4 @@
-"""Each rule of compatibility: what it lets through and what it minds, in both directions."""
+"""Compatibility rules of schemas: accepted and breaking changes, for requests and responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _minded(old: Any, new: Any, direction: Direction) -> list[str]:
     return breaks(Placed(old, {}), Placed(new, {}), direction)
 
 
-# what changed, before, after; does it break a caller whose request it is, a reader whose answer?
+# change, before, after, breaks callers (as a request), breaks readers (as a response)
 RULES: list[tuple[str, Any, Any, bool, bool]] = [
     ("nothing", _object("a", a=TEXT), _object("a", a=TEXT), FINE, FINE),
     ("a new optional member", _object(), _object(a=TEXT), FINE, FINE),
@@ -51,7 +51,7 @@ RULES: list[tuple[str, Any, Any, bool, bool]] = [
     ("more items", {"type": "array", "maxItems": 5}, {"type": "array"}, FINE, BREAKS),
     ("lower minimum", {**WHOLE, "minimum": 1}, {**WHOLE, "minimum": 0}, FINE, BREAKS),
     ("higher minimum", {**WHOLE, "minimum": 0}, {**WHOLE, "minimum": 1}, BREAKS, FINE),
-    ("said otherwise", {**WHOLE, "minimum": 1}, {**WHOLE, "exclusiveMinimum": 0}, FINE, FINE),
+    ("equivalent bounds", {**WHOLE, "minimum": 1}, {**WHOLE, "exclusiveMinimum": 0}, FINE, FINE),
     (
         "without the bound",
         {**NUMBER, "minimum": 1},
@@ -138,7 +138,7 @@ def test_incompatibility_names_position_and_change() -> None:
 
 
 def _tree(leaf: Any) -> dict[str, Any]:
-    """A schema that holds itself."""
+    """Return a schema that contains itself."""
     node = _object("value", value=leaf, next={"anyOf": [{"$ref": "#/Node"}, {"type": "null"}]})
     return {"Node": node}
 

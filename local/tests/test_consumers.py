@@ -17,14 +17,14 @@ CONSUMING = {"kafka": {"status": "UP", "error": None}}
 
 
 class Scripted(ServiceProgram):
-    """A service whose readiness answers in this order; the last answer stays."""
+    """A service with scripted readiness responses; the last one repeats."""
 
     def __init__(self, name: str, *answers: dict[str, Any] | None) -> None:
         super().__init__(name, Port(1), Path(), {}, migrations=False)
         self._answers = list(answers)
 
     def dependencies(self) -> dict[str, Any]:
-        """The next answer; None stands for a service that does not answer."""
+        """Return the next response; None stands for a service that does not respond."""
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if answer is None:
             raise NotReady("refused")

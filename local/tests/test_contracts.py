@@ -1,6 +1,6 @@
-"""The gate of the contracts: each deliberate break is caught, named, and let pass by a version.
+"""The contract check: it names each incompatible change and accepts it with a new version.
 
-The contracts are those of this repository, copied into a git repository of the test's own.
+The tests copy this repository's contracts into a temporary git repository.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ORDERS, PLACED = "order-service", "contracts/events/order-placed.v1.schema.json"
 
 
 class Checkout:
-    """A repository whose main has promised what this one's contracts say."""
+    """A git repository whose main branch contains this repository's contracts."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -53,7 +53,7 @@ class Checkout:
         self.git("commit", "--quiet", "--message", what)
 
     def change_api(self, change: Change, service: str = ORDERS) -> None:
-        """The code of a service says something else now."""
+        """Change the OpenAPI document that the service's code generates."""
         document = copy.deepcopy(self.services[service].openapi)
         change(document)
         self.services[service] = Described(service, document, ())
@@ -70,11 +70,11 @@ class Checkout:
         path.write_text(yaml.safe_dump(document))
 
     def write(self) -> list[str]:
-        """`make contracts`."""
+        """Run `make contracts`."""
         return gate.write(gate.Contracts(self.root), self.services)
 
     def check(self) -> str:
-        """`make check`, without what it asks of the services' sources."""
+        """Run the contract check of `make check`, without the services' sources."""
         return "\n".join(gate.check(gate.Contracts(self.root), self.services, []))
 
 
@@ -186,7 +186,7 @@ def test_incompatible_api_change_needs_new_major_version(checkout: Checkout, nam
     before = snapshot.read_text()
     assert sentence in checkout.check()
     assert any(sentence in line for line in checkout.write())
-    assert snapshot.read_text() == before, "it was written all the same"
+    assert snapshot.read_text() == before, "the snapshot was written"
 
     checkout.change_api(lambda api: api["info"].update(version="1.9.0"))
     assert sentence in checkout.check(), "a minor version is not enough"
@@ -223,7 +223,7 @@ def test_compatible_api_change_only_needs_new_snapshot(checkout: Checkout, name:
 
 
 def test_edited_snapshot_does_not_hide_incompatible_change(checkout: Checkout) -> None:
-    """Not even once it is committed on a branch: what main has promised is what counts."""
+    """This holds for a commit on a branch too: the baseline is the main branch."""
     checkout.git("checkout", "--quiet", "-b", "branch")
     change, sentence = BREAKS["a member of an answer is gone"]
     checkout.change_api(change)
@@ -234,7 +234,7 @@ def test_edited_snapshot_does_not_hide_incompatible_change(checkout: Checkout) -
     assert sentence in checkout.check()
     checkout.git("checkout", "--quiet", "main")
     checkout.git("merge", "--quiet", "branch")
-    assert sentence in checkout.check(), "nor by a merge into main"
+    assert sentence in checkout.check(), "a merge into main does not hide it either"
 
 
 def test_contract_of_unmerged_branch_may_change(checkout: Checkout) -> None:
@@ -256,7 +256,7 @@ def test_snapshot_is_baseline_without_git(checkout: Checkout) -> None:
 
 
 def test_incompatible_change_names_affected_callers(checkout: Checkout) -> None:
-    """Of inventory-service's operations, order-service relies on some (contracts/http)."""
+    """order-service calls some of inventory-service's operations (contracts/http)."""
     path = "/api/inventory/{product_id}/check"
     checkout.change_api(lambda api: api["paths"].pop(path), "inventory-service")
     whom = "inventory-service breaks callers of the gateway and order-service: "
@@ -320,7 +320,9 @@ def test_incompatible_event_change_names_consumer(checkout: Checkout, name: str)
     )
     checkout.change_events(lambda document: document["info"].update(version="2.0.0"))
     api = gate.Contracts(checkout.root).event_api()
-    assert gate.broken_consumers(gate.Contracts(checkout.root), api) == found, "no version of it"
+    assert gate.broken_consumers(gate.Contracts(checkout.root), api) == found, (
+        "an event without any version"
+    )
 
 
 def test_event_enum_may_shrink_but_not_grow(checkout: Checkout) -> None:
@@ -331,7 +333,7 @@ def test_event_enum_may_shrink_but_not_grow(checkout: Checkout) -> None:
         checkout.change_schema(lambda schema: schema["properties"].update(why=reasons), path)
 
     allow(reasons)
-    assert checkout.check() == "", "a new member that may be missing is fine"
+    assert checkout.check() == "", "a new optional member is compatible"
     checkout.commit("promised")
     allow({"enum": ["CUSTOMER"]})
     assert checkout.check() == ""
@@ -546,7 +548,9 @@ def test_consumer_requiring_optional_member_is_found(api: EventApi) -> None:
     schema = copy.deepcopy(api.files["./events/order-placed.v1.schema.json"])
     del schema["properties"]["total_amount"]
     schema["required"].remove("total_amount")
-    assert code.differing_classes(api, [_class(schema, makes=False)]) == [], "it may want less"
+    assert code.differing_classes(api, [_class(schema, makes=False)]) == [], (
+        "a consumer may require less"
+    )
     schema["properties"]["colour"] = {"type": "string"}
     schema["properties"]["order_number"]["maxLength"] = 20
     assert code.differing_classes(api, [_class(schema, makes=False)]) == [

@@ -1,4 +1,4 @@
-"""Dead letters in a person's hands: which are open, what a replay sends, what it never does."""
+"""`make dlq`: open dead letters, replay and drop."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_control_characters_are_escaped() -> None:
 
 @pytest.fixture
 def topic(kafka_bootstrap: str) -> str:
-    """A topic with its dead letters' topic, of one partition, that no other test uses."""
+    """Create a topic and its dead-letter topic with unique names and one partition."""
     name = f"buried-{secrets.token_hex(4)}"
     create_topics(kafka_bootstrap, {name: 1, f"{name}.dlq": 1})
     return name
@@ -166,7 +166,7 @@ def topic(kafka_bootstrap: str) -> str:
 def dlq(
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Say:
-    """Runs ``fleet dlq ...``; what it printed. Fails unless it ends as it should."""
+    """Run ``fleet dlq ...`` and return its output; fail on another exit code."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap)
 
     def run(*arguments: str, code: int = 0) -> str:
@@ -182,7 +182,7 @@ def dlq(
 def bury(
     bootstrap: str, topic: str, count: int, group: str = "mail", error: str = "Refused"
 ) -> None:
-    """Write letters as a service does; the value of each is its number."""
+    """Write dead letters like a service does; the value of each is its number."""
 
     async def run() -> None:
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
@@ -205,7 +205,7 @@ def bury(
 
 
 def on(bootstrap: str, topic: str) -> list[Record]:
-    """All that is on a topic."""
+    """Return all messages of a topic."""
 
     async def run() -> list[Record]:
         async with topic_reader(bootstrap) as reader:
@@ -322,12 +322,12 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("fleet", run_name="__main__")
 """
-"""`python -m fleet`, also where the tests run in a shell's background, which ignores SIGINT."""
+"""Run `python -m fleet` with SIGINT enabled: background jobs of a shell ignore it."""
 
 
 @pytest.fixture
 def slowly(kafka_bootstrap: str, topic: str) -> Iterator[subprocess.Popen[str]]:
-    """A replay of 40 letters in a process of its own, 4 a second, of which 5 have come."""
+    """Start a replay process of 40 dead letters at 4 per second; wait until 5 have arrived."""
     bury(kafka_bootstrap, topic, 40)
     command = [sys.executable, "-c", INTERRUPTIBLE, "dlq", "replay", topic, "--yes", "--rate", "4"]
     running = subprocess.Popen(
@@ -348,7 +348,7 @@ def test_killed_replay_continues_with_at_most_one_duplicate(
 ) -> None:
     slowly.kill()
     slowly.communicate()
-    assert len(on(kafka_bootstrap, topic)) < 40, "killed too late to show anything"
+    assert len(on(kafka_bootstrap, topic)) < 40, "killed too late to test anything"
     dlq("replay", topic, "--yes", "--rate", "1000")
     counts = Counter(numbers(on(kafka_bootstrap, topic)))
     assert sorted(counts) == list(range(40))
@@ -373,7 +373,7 @@ def test_replay_respects_rate(kafka_bootstrap: str, topic: str, dlq: Say) -> Non
     dlq("replay", topic, "--yes", "--rate", "20")
     moments = [record.timestamp for record in on(kafka_bootstrap, topic)]
     assert moments[-1] - moments[0] >= 900
-    assert moments[10] - moments[0] > 400, "a slow beginning was made up for in a burst"
+    assert moments[10] - moments[0] > 400, "a slow start was followed by a burst"
 
 
 def test_broker_outage_during_replay_prints_progress() -> None:

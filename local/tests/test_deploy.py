@@ -36,7 +36,7 @@ Deploy = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """The host's folder with a password file."""
+    """Create the host's folder with a password file."""
     folder = tmp_path / "host"
     (folder / "shop").mkdir(parents=True)
     (folder / "shop" / ".env").write_text("POSTGRES_PASSWORD=theirs\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`make dev` with small services: what a person sees who changes code, breaks it and mends it."""
+"""`make dev` with small services: output and restarts for changed, broken and fixed code."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ from fleet.launcher.settings import Settings
 from fleet.launcher.start_stop import down
 from fleet.processes.runner import wait_until
 
-BOTH = ("product-service", "api-gateway")  # uvicorn's command line, and a server of its own
+BOTH = (
+    "product-service",
+    "api-gateway",
+)  # one started by uvicorn's command line, one by its own server
 
 
 class Terminal:
-    """`fleet dev` as it runs in one, and what it has printed."""
+    """A running `fleet dev` and its output."""
 
     def __init__(self, process: subprocess.Popen[bytes], shown: Path) -> None:
         self._process = process
         self._shown = shown
 
     def shows(self, pattern: str) -> str:
-        """Wait for what matches the pattern; that."""
+        """Wait until the output matches the pattern; return the match."""
         found: list[re.Match[str]] = []
 
         def look() -> bool:
@@ -48,7 +51,7 @@ class Terminal:
         return self._shown.read_text("utf-8")
 
     def interrupt(self) -> int:
-        """Ctrl-C; its exit code."""
+        """Press Ctrl-C; return the exit code."""
         self._process.send_signal(signal.SIGINT)
         return self._process.wait(timeout=60)
 
@@ -83,7 +86,7 @@ def dev(checkout: Path, tmp_path: Path) -> Dev:
 
 @pytest.fixture
 def fleet(checkout: Path) -> Iterator[Fleet]:
-    """It runs or not, as the test before has left it; the code is as it was."""
+    """Return the fleet in the state of the previous test; restore the services' code at the end."""
     yield Fleet(Settings.load())
     for name in BOTH:
         (checkout / name / "app" / "main.py").write_text(SERVICE, encoding="utf-8")
@@ -111,7 +114,7 @@ def test_code_change_restarts_service_and_ctrl_c_leaves_fleet_running(
         (checkout / name / "app" / "main.py").write_text(_with_version("the second"))
         terminal.shows("app/main.py changed")
         assert wait_until(lambda: _version(fleet, name) == "the second", 60), terminal.text
-        terminal.shows("Application startup complete")  # its log, as it is written
+        terminal.shows("Application startup complete")  # the service's log, live
         assert terminal.interrupt() == 0
         terminal.shows(f"{name} keeps running, without restarts")
     assert _version(fleet, name) == "the second"
@@ -141,7 +144,7 @@ def test_broken_code_is_reported_and_fixed_code_starts(
     with dev("product-service") as terminal:
         terminal.shows("not yet")
         terminal.shows("product-service has died")
-        assert fleet.part("mongo").runner.alive()  # its own fault stops nothing else
+        assert fleet.part("mongo").runner.alive()  # the broken service stops no other part
         code.write_text(_with_version("mended"), encoding="utf-8")
         terminal.shows("is ready on")
         assert _version(fleet, "product-service") == "mended"

@@ -1,4 +1,4 @@
-"""A pid is not a process: it is reused, and a zombie still has one."""
+"""Process identity: pids are reused, and a zombie keeps its pid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_reused_pid_is_another_process() -> None:
 def test_zombie_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
     identity = Identity.of(child.pid)
-    assert wait_until(lambda: not identity.alive(), 10)  # it has exited and is not reaped
+    assert wait_until(lambda: not identity.alive(), 10)  # exited and not reaped
     child.communicate()
 
 

@@ -49,7 +49,7 @@ class Clock:
 
 @pytest.fixture
 def exported() -> dict[str, Any]:
-    """The realm file, to be changed."""
+    """Return the realm file's content for changes."""
     found: dict[str, Any] = json.loads(REALM_FILE.read_text(encoding="utf-8"))
     return found
 

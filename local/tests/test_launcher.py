@@ -1,4 +1,4 @@
-"""The launcher with one small service: what a person types and reads when it goes wrong."""
+"""The launcher with small services: commands, output and error messages."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fleet.processes.runner import wait_until
 
 @pytest.fixture
 def running(checkout: Path) -> Fleet:
-    """The fleet, with everything up."""
+    """Return the fleet with all parts running."""
     assert main(["up"]) == 0
     return Fleet(Settings.load())
 
 
 @pytest.fixture
 def stopped(checkout: Path) -> Fleet:
-    """The fleet, with nothing running."""
+    """Return the fleet with all parts stopped."""
     fleet = Fleet(Settings.load())
     down(fleet)
     return fleet
@@ -120,7 +120,7 @@ def test_status_of_service_that_died_shows_its_log(
     running: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["kill", "product-service"]) == 0
-    assert main(["restart", "product-service"]) == 0  # an earlier kill must not count
+    assert main(["restart", "product-service"]) == 0  # clears the record of an earlier kill
     runner = running.part("product-service").runner
     identity = runner.identity
     assert identity is not None
@@ -285,13 +285,15 @@ def test_replicas_have_own_names_and_callers_get_all_addresses(
     store = f"redis://127.0.0.1:{os.environ['VALKEY_PORT']}"
     assert [env["rate_limit_storage_uri"] for env in told] == [store] * 2
     assert main(["kill", "product-service-2"]) == 0
-    assert main(["kill", "product-service"]) == 0  # the first, although the other's name is longer
+    assert (
+        main(["kill", "product-service"]) == 0
+    )  # only the first replica, although its name is a prefix
     assert main(["status"]) == 1
     assert "product-service-2 was killed by you" in capsys.readouterr().err
     assert main(["restart", "product-service-2"]) == 0
     assert main(["logs", "product-service-2", "--no-follow"]) == 0
     monkeypatch.setenv("REPLICAS", "1")
-    assert main(["down"]) == 0  # of those that it no longer knows, too
+    assert main(["down"]) == 0  # stops the second replicas too
     assert not fleet.part("product-service-2").runner.alive()
 
 

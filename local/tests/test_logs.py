@@ -1,4 +1,4 @@
-"""Logs are read by people: JSON lines become sentences, files may be rotated while one looks."""
+"""`make logs`: formatting of JSON lines, search by trace id, rotation while reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mailbox takes whatever SMTP brings, and shows it without running it."""
+"""The mailbox accepts any mail over SMTP and displays it without executing its content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleet.emulators.mailbox.store import Delivery, Store
 
 
 class Answer(NamedTuple):
-    """A response of the mailbox's HTTP API."""
+    """Request the mailbox's HTTP API; return the response."""
 
     status: int
     headers: dict[str, str]

@@ -1,4 +1,4 @@
-"""The mailbox's scripted faults: over SMTP, set over the HTTP API, and their rules alone."""
+"""The mailbox's scripted faults: their effect over SMTP, the HTTP API and the rules."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def send(
 
 
 def words_of(error: smtplib.SMTPResponseException) -> str:
-    """The text of a reply, which smtplib has as bytes or text."""
+    """Return the text of a reply, which smtplib has as bytes or text."""
     words = error.smtp_error
     return words.decode() if isinstance(words, bytes) else words
 
@@ -79,7 +79,7 @@ def words_of(error: smtplib.SMTPResponseException) -> str:
         ("hang-up", LOST, 0),
     ],
 )
-def test_a_preset_refuses_as_its_server_does_and_ends(
+def test_preset_refuses_like_its_server_until_removed(
     mailbox: Mailbox, preset: str, seen: str, arrived: int
 ) -> None:
     mailbox.set_faults({"preset": preset})
@@ -93,7 +93,7 @@ def test_a_preset_refuses_as_its_server_does_and_ends(
 
 
 def test_every_preset_is_tested() -> None:
-    (mark,) = test_a_preset_refuses_as_its_server_does_and_ends.pytestmark  # type: ignore[attr-defined]
+    (mark,) = test_preset_refuses_like_its_server_until_removed.pytestmark  # type: ignore[attr-defined]
     assert {row[0] for row in mark.args[1]} | {"slow"} == set(PRESETS)
 
 
@@ -131,14 +131,14 @@ def test_recipient_limits_a_fault_to_matching_addresses(mailbox: Mailbox) -> Non
         {"stage": "rcpt", "reply": "450 no", "seconds": 5},
     ],
 )
-def test_an_invalid_fault_is_refused_with_422(mailbox: Mailbox, body: dict[str, Any]) -> None:
+def test_invalid_fault_is_refused_with_422(mailbox: Mailbox, body: dict[str, Any]) -> None:
     with pytest.raises(urllib.error.HTTPError, match="422"):
         mailbox.set_faults(body)
     assert mailbox.faults() == []
 
 
 class Clock:
-    """Monotonic seconds that a test sets."""
+    """A monotonic clock set by the test."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -161,7 +161,7 @@ def test_greylisting_counts_from_the_first_attempt_of_each_sender_and_recipient(
     assert faults.match("rcpt", "other@x.test", "alice@x.test")
 
 
-def test_a_fault_ends_after_its_duration_or_its_number_of_refusals() -> None:
+def test_fault_ends_after_its_duration_or_its_number_of_refusals() -> None:
     clock = Clock()
     faults = Faults(clock)
     faults.replace([Fault(stage="mail", reply="451 4.3.0 no", duration_seconds=5)])
@@ -174,7 +174,7 @@ def test_a_fault_ends_after_its_duration_or_its_number_of_refusals() -> None:
     assert not faults.status()[0]["active"]
 
 
-def test_the_first_matching_fault_decides() -> None:
+def test_first_matching_fault_applies() -> None:
     faults = Faults()
     first = Fault(stage="rcpt", reply="450 4.2.1 no", recipient="bob")
     second = Fault(stage="rcpt", reply="550 5.1.1 no")

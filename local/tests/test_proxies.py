@@ -1,4 +1,4 @@
-"""A proxy in the environment is not used for this machine."""
+"""Proxy variables of the environment do not apply to loopback addresses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("http_proxy", "https_proxy", "all_proxy")
 
 @pytest.fixture(params=["lower", "upper"])
 def proxies(request: pytest.FixtureRequest, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name a proxy that does not exist, in all variables of one case."""
+    """Set all proxy variables of one case to a proxy that does not exist."""
     proxy = f"http://127.0.0.1:{free_port()}"
     for name in (*NAMES, "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -42,7 +42,7 @@ def test_launcher_uses_no_proxy_for_its_own_fleet(
     mailbox = fleet.mailbox()
     assert mailbox is not None
     assert mailbox.messages() == []
-    with pytest.raises(FleetError, match="refused with 200"):  # the small gateway's answer
+    with pytest.raises(FleetError, match="refused with 200"):  # the response of the small gateway
         place(fleet, {}, "no token")
 
 
@@ -63,7 +63,7 @@ def test_other_machines_are_reached_through_the_proxy(proxies: str) -> None:
         ("http://localhost.example.com", False),
     ],
 )
-def test_loopback_is_told_from_other_hosts(url: str, expected: bool) -> None:
+def test_loopback_hosts_are_recognised(url: str, expected: bool) -> None:
     assert is_loopback(url) is expected
 
 

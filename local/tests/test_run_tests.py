@@ -1,4 +1,4 @@
-"""`make test` runs every suite there is, and fails when one of them does."""
+"""`make test` runs every suite, and fails when one of them fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each embedded server starts and survives what the tests of the services do to it."""
+"""Each embedded server starts, and survives kill, pause and restart."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_postgres_starts_despite_stale_lock_file(
     while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
         pass
     again = Runner(postgres_server.program, postgres_server.log.parents[1])
-    again.spawn()  # without a check of the old process, which would reap it
+    again.spawn()  # skips the check of the old process, which would reap it
     again.wait_ready()
 
 
@@ -113,7 +113,7 @@ def test_broker_has_topics_after_restart(kafka_server: Runner[KafkaServer]) -> N
     assert run_async(partitions()) == dict(TOPICS)
 
 
-_JOIN, _LEAVE = 11, 13  # the protocol's numbers of these requests
+_JOIN, _LEAVE = 11, 13  # API keys of the Kafka protocol
 
 
 def _join(group: str) -> bytes:
@@ -150,7 +150,7 @@ def test_group_gets_new_leader_after_leader_leaves_during_rebalance(
         await leader.stop()
         try:
             async with asyncio.timeout(30):
-                await heir.start()  # returns when the heir has its partitions
+                await heir.start()  # returns after the partition assignment
             return set(heir.assignment())
         finally:
             await heir.stop()

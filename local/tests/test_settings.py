@@ -1,4 +1,4 @@
-"""Settings come from the shell, then from .env; what is wrong is said in a sentence."""
+"""Settings come from the environment, then from .env; errors name the wrong setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Setting up finds a Python that really runs, and a killed test run leaves nothing behind."""
+"""The set-up finds a working Python; servers of a killed test run are stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of the topics: what it shows and finds, and that it leaves no trace at the broker."""
+"""The topics page: display, search and errors; it creates no group or offset at the broker."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def page(servers: TemporaryServers, kafka_bootstrap: str) -> Iterator[Runner[Top
 
 @pytest.fixture
 def topic(kafka_bootstrap: str) -> str:
-    """A topic of three partitions that no other test uses."""
+    """Create a topic of three partitions with a unique name."""
     return made(kafka_bootstrap, f"shown-{secrets.token_hex(4)}")
 
 
@@ -89,7 +89,7 @@ def send(
     headers: Headers = (),
     partition: int | None = None,
 ) -> None:
-    """All in as few batches as possible: of a batch the embedded broker tells the end wrong."""
+    """Write all values in few batches: the embedded broker reports a wrong end of a batch."""
 
     async def run() -> None:
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=50)
@@ -98,7 +98,7 @@ def send(
             for value in values:
                 await producer.send(topic, value, key, partition, headers=list(headers))
         finally:
-            await producer.stop()  # sends what is still here
+            await producer.stop()  # flushes the buffer
 
     run_async(run())
 
@@ -239,7 +239,7 @@ def test_page_creates_no_group_and_no_offsets(
 
 
 async def _known(bootstrap: str, group: str, topic: str) -> tuple[set[str], set[str], int]:
-    """The broker's groups, its topics, and where the group stands."""
+    """Return the broker's groups and topics, and the group's committed offset."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:

@@ -1,4 +1,4 @@
-"""The receiver of spans: what it keeps, finds and shows, and what it refuses."""
+"""The span receiver: storage, search, display and invalid exports."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def call(server: TracesServer, method: str, path: str, body: bytes = b"", **head
 
 
 def exported(*spans: Span) -> bytes:
-    """A request as an exporter makes it."""
+    """Send a request like an exporter."""
     request = ExportTraceServiceRequest()
     for span in spans:
         resource = request.resource_spans.add()
@@ -155,7 +155,7 @@ def test_exported_trace_is_shown_by_page_command_and_json(
 def test_command_waits_for_late_trace(
     server: TracesServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Services export their spans up to 2 seconds after the request, each at its own time."""
+    """Each service exports its spans at its own time, up to 2 seconds after the request."""
     now = time.time_ns()
     top = replace(TOP, trace_id="cd" * 16, started=now, ended=now + 1_000_000)
     later = replace(top, span_id="02" * 8, parent_id=top.span_id, service="order")

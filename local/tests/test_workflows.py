@@ -1,7 +1,7 @@
 """The GitHub workflows match the services and make targets, and have minimal permissions.
 
-Each rule is a function that finds what is wrong with a workflow; the same functions are given a
-spoilt one each, so that a rule which sees nothing any more is noticed.
+Each rule is a function that returns the violations of a workflow. Each rule is also run on a
+workflow with a deliberate violation, to detect a rule that finds nothing.
 """
 
 from __future__ import annotations
@@ -25,12 +25,19 @@ from fleet.services import SERVICES
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").iterdir())
 ACTIONS = sorted((GITHUB / "actions").glob("*/action.yml"))
-RIGHTS = {  # what a job may do beside reading this repository
+RIGHTS = {  # permissions of jobs besides reading this repository
     ("release.yml", "publish"): {"packages", "id-token", "attestations"},
     ("requirements.yml", "propose"): {"contents", "pull-requests", "actions"},
 }
 SECRETS = {("release.yml", "publish"), ("release.yml", "deploy")}
-NOT_MAKE = {"changes", "names", "ci", "propose", "judge", "deploy"}  # jobs that run more than make
+NOT_MAKE = {
+    "changes",
+    "names",
+    "ci",
+    "propose",
+    "judge",
+    "deploy",
+}  # jobs that may run other commands than make
 PINNED = re.compile(r"[\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 OWN = re.compile(r"\$/(\.github/[\w./-]+)")
 HOST = re.compile(r"\b[\w-]+(?:\.[\w-]+)*\.(?:io|com|org|net|dev|cloud)\b")
@@ -39,7 +46,7 @@ READ = {*re.findall(r"\$\((\w+)\)", (ROOT / "Makefile").read_text("utf-8"))}
 
 
 class Workflow:
-    """A workflow file, as text and as GitHub reads it."""
+    """A workflow file, as text and parsed."""
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
@@ -61,7 +68,7 @@ Rule = Callable[[Workflow], list[str]]
 
 
 def unpinned(workflow: Workflow) -> list[str]:
-    """Every `uses` that is neither a full commit with its version nor a file of this repository."""
+    """Return each `uses` without a full commit and version, except files of this repository."""
     return [
         line
         for line in re.findall(r"\buses: (.+)", workflow.text)
@@ -71,7 +78,7 @@ def unpinned(workflow: Workflow) -> list[str]:
 
 
 def too_many_rights(workflow: Workflow) -> list[str]:
-    """Jobs that may write what is not in the table above, or do not say what they may."""
+    """Return jobs with write permissions outside RIGHTS, or without declared permissions."""
     found = [] if workflow.parsed.get("permissions") == {} else ["the whole workflow"]
     for job, content in workflow.jobs.items():
         rights = content.get("permissions", {"everything": "that GitHub likes"})
@@ -82,7 +89,7 @@ def too_many_rights(workflow: Workflow) -> list[str]:
 
 
 def endless(workflow: Workflow) -> list[str]:
-    """Jobs without a timeout. A job that calls a workflow has the workflow's timeouts."""
+    """Return jobs without a timeout. A job that calls a workflow has the workflow's timeouts."""
     return [
         job
         for job, content in workflow.jobs.items()
@@ -91,7 +98,7 @@ def endless(workflow: Workflow) -> list[str]:
 
 
 def keeping_the_token(workflow: Workflow) -> list[str]:
-    """Checkouts that leave the token where every later step can read it."""
+    """Return jobs whose checkout stores the token for all later steps."""
     return [
         job
         for job, step in workflow.steps()
@@ -101,7 +108,7 @@ def keeping_the_token(workflow: Workflow) -> list[str]:
 
 
 def commands_that_are_not_there(workflow: Workflow) -> list[str]:
-    """Targets and variables of `make` that the Makefile does not know; scripts that are gone."""
+    """Return unknown targets and variables of `make`, and missing scripts."""
     found = []
     for _, step in workflow.steps():
         for line in str(step.get("run", "")).splitlines():
@@ -113,7 +120,7 @@ def commands_that_are_not_there(workflow: Workflow) -> list[str]:
 
 
 def more_than_make(workflow: Workflow) -> list[str]:
-    """Jobs that do with commands of their own what a laptop could not repeat by `make`."""
+    """Return jobs with commands other than `make`, which cannot be repeated locally."""
     return [
         job
         for job, step in workflow.steps()
@@ -122,7 +129,7 @@ def more_than_make(workflow: Workflow) -> list[str]:
 
 
 def needing_secrets(workflow: Workflow) -> list[str]:
-    """Jobs with a secret that may have none, or have it without an environment to guard it."""
+    """Return jobs that use a secret outside SECRETS or without a protected environment."""
     return [
         job
         for job, content in workflow.jobs.items()
@@ -132,22 +139,22 @@ def needing_secrets(workflow: Workflow) -> list[str]:
 
 
 def named_hosts(workflow: Workflow) -> list[str]:
-    """Hosts by name: where images go is for the repository's variables to say."""
+    """Return literal host names: the registry belongs in the repository's variables."""
     return HOST.findall(workflow.text)
 
 
 def unsafe_shells(workflow: Workflow) -> list[str]:
-    """Without a shell by name, bash takes `false | tee` for a success."""
+    """Return a default shell other than bash: GitHub then runs bash without pipefail."""
     shell = workflow.parsed.get("defaults", {}).get("run", {}).get("shell")
     return [] if shell == "bash" else [str(shell)]
 
 
 def without_a_group(workflow: Workflow) -> list[str]:
-    """Workflows of which two runs could get in each other's way."""
+    """Return the workflow if two of its runs could be concurrent."""
     return [] if workflow.parsed.get("concurrency", {}).get("group") else [workflow.name]
 
 
-SPOILT: list[tuple[Rule, str, str, str]] = [
+VIOLATIONS: list[tuple[Rule, str, str, str]] = [
     (unpinned, "ci.yml", "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7"),
     (unpinned, "nightly.yml", " # v7.0.1", ""),
     (unpinned, "release.yml", "workflows/ci.yml", "workflows/gone.yml"),
@@ -167,7 +174,7 @@ SPOILT: list[tuple[Rule, str, str, str]] = [
     (unsafe_shells, "ci.yml", "shell: bash", "shell: sh"),
     (without_a_group, "ci.yml", "concurrency:\n  group:", "concurrency:\n  other:"),
 ]
-RULES = list(dict.fromkeys(rule for rule, *_ in SPOILT))
+RULES = list(dict.fromkeys(rule for rule, *_ in VIOLATIONS))
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -176,7 +183,7 @@ def test_workflow_follows_rule(rule: Rule, path: Path) -> None:
     assert rule(Workflow.of(path)) == []
 
 
-@pytest.mark.parametrize(("rule", "name", "good", "bad"), SPOILT)
+@pytest.mark.parametrize(("rule", "name", "good", "bad"), VIOLATIONS)
 def test_rule_finds_violation(rule: Rule, name: str, good: str, bad: str) -> None:
     text = (GITHUB / "workflows" / name).read_text("utf-8")
     assert good in text
@@ -216,7 +223,7 @@ def test_every_service_is_tested_and_built() -> None:
 def test_job_ci_needs_all_other_jobs() -> None:
     jobs = Workflow.of(GITHUB / "workflows" / "ci.yml").jobs
     assert set(jobs["ci"]["needs"]) == set(jobs) - {"ci"}
-    assert jobs["ci"]["if"] == "always()"  # a skipped job would count as a good one
+    assert jobs["ci"]["if"] == "always()"  # a skipped job would count as successful
     (step,) = jobs["ci"]["steps"]
     for bad in ("failure", "cancelled"):
         assert f"contains(needs.*.result, '{bad}')" in step["env"]["BAD"]
@@ -265,7 +272,7 @@ def test_hooks_run_existing_checks() -> None:
     assert repository["repo"] == "local"
     for hook in repository["hooks"]:
         program, *rest = shlex.split(hook["entry"])
-        assert hook["language"] == "system"  # nothing is fetched
+        assert hook["language"] == "system"  # pre-commit downloads nothing
         if program == "make":
             assert set(rest) <= MADE, hook["id"]
             continue

@@ -1,4 +1,4 @@
-"""The golden samples of contracts/events, as they are and varied."""
+"""The golden samples of contracts/events, and variants of them."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def sample(topic: str, **changes: Any) -> dict[str, Any]:
 
 
 def fresh(topic: str, **changes: Any) -> dict[str, Any]:
-    """A sample with an id of its own."""
+    """Return a sample with a unique id."""
     return sample(topic, event_id=str(uuid4()), **changes)
 
 

@@ -20,12 +20,12 @@ from tests.fakes import FakeCatalogue, FakeInventory
 pytest_plugins = ["fleet.testing.fixtures"]
 
 HERE = Path(__file__).parent.parent
-NOBODY = "127.0.0.1:1"  # no broker: most tests do without
+UNREACHABLE = "127.0.0.1:1"  # most tests need no broker
 
 
 @pytest.fixture(scope="session")
 def database_url(postgres_url: str) -> str:
-    """A fresh database with this service's tables, made by its own migrations."""
+    """Return a new database with this service's tables, created by its migrations."""
     migrate(postgres_url)
     return postgres_url
 
@@ -38,7 +38,7 @@ def migrate(url: str) -> None:
 
 @pytest.fixture
 async def sql(database_url: str) -> AsyncIterator[Any]:
-    """A connection of the test's own, to look and to meddle; the tables are empty before."""
+    """Empty the tables; return a connection to read and change rows."""
     connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
     await connection.execute("TRUNCATE orders, order_items, idempotency_keys, outbox")
     yield connection
@@ -53,7 +53,7 @@ async def inventory() -> AsyncIterator[FakeInventory]:
 
 @pytest.fixture
 async def catalogue() -> AsyncIterator[FakeCatalogue]:
-    """An empty one: only inventory knows the products, unless a test sets a price."""
+    """Return an empty catalogue: unless a test sets a price, only inventory knows the products."""
     async with FakeCatalogue().serve() as fake:
         yield fake
 
@@ -66,14 +66,14 @@ def settings(database_url: str, inventory: FakeInventory, catalogue: FakeCatalog
         database_url=database_url,
         inventory_service_url=inventory.url,
         product_service_url=catalogue.url,
-        kafka_bootstrap_servers=NOBODY,
+        kafka_bootstrap_servers=UNREACHABLE,
         recovery_interval=0.05,
     )
 
 
 @asynccontextmanager
 async def running(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """The app with its lifespan, and a client of it."""
+    """Run the app with its lifespan; yield a client."""
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
@@ -87,7 +87,7 @@ async def client(settings: Settings, sql: Any) -> AsyncIterator[httpx2.AsyncClie
 
 
 def order_of(*pieces: tuple[str, int], email: str = "alice@example.com") -> dict[str, Any]:
-    """The body of a request for so many of each product, at 10.50 each."""
+    """Return the body of an order with these quantities, at 10.50 each."""
     return {
         "customer_name": "Alice Example",
         "customer_email": email,
@@ -100,6 +100,6 @@ def order_of(*pieces: tuple[str, int], email: str = "alice@example.com") -> dict
 
 @pytest.fixture(autouse=True)
 def _settings_of_the_test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not of the shell that started it."""
+    """Ignore the environment of the shell that started pytest."""
     for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "AUTH_REQUIRED"):
         monkeypatch.delenv(name, raising=False)

@@ -1,7 +1,7 @@
-"""Stand-ins for inventory-service and product-service over real HTTP, which can misbehave.
+"""Fakes of inventory-service and product-service over real HTTP, with injected faults.
 
-They keep stock, movement keys and prices as the real ones do; the scripts of contracts/http are
-played against both, so that the two cannot drift apart.
+They keep stock, movement keys and prices as the real services do. Tests replay the scripts of
+contracts/http against the fakes and against the real services, so that they cannot diverge.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ def _problem(status: int, name: str, detail: str) -> Answer:
 
 @dataclass
 class _StandIn:
-    """A small HTTP server in the test's own loop.
+    """A small HTTP server in the test's event loop.
 
     Attributes:
-        hang: no request is answered while it is set.
-        down: connections are closed as soon as a request has come.
+        hang: while True, no request gets a response.
+        down: while True, each connection is closed after its first request.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
@@ -38,7 +38,7 @@ class _StandIn:
     url: str = ""
 
     async def _reply(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Any:
-        """Status and document (bytes: sent as they are), or None to drop the connection."""
+        """Return status and document (bytes are sent unchanged), or None to drop the connection."""
         raise NotImplementedError
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,12 +78,12 @@ class _StandIn:
 
 @dataclass
 class FakeInventory(_StandIn):
-    """Stock in memory, faults by attribute.
+    """inventory-service with stock in memory; attributes inject faults.
 
     Attributes:
-        lose_replies: so many of the next reductions run, and are not answered.
-        late: reductions are received and answered by nobody; `run_late()` runs them.
-        before_check, before_reduce_reply: awaited once, at that moment; for what happens meanwhile.
+        lose_replies: number of next reductions that run and get no response.
+        late: while True, reductions are received and get no response; `run_late()` runs them.
+        before_check, before_reduce_reply: awaited once at that moment, to run concurrent events.
     """
 
     stock: dict[str, int] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class FakeInventory(_StandIn):
         return 200, {"returned": [{"product_id": p, "quantity": c} for p, c in pieces.items()]}
 
     def run_late(self) -> list[Answer]:
-        """Now the reductions arrive that were on their way."""
+        """Run the delayed reductions."""
         late, self._late = self._late, []
         return [self.reduce(key, pieces) for key, pieces in late]
 
@@ -177,15 +177,15 @@ def _pieces(body: bytes) -> dict[str, int]:
 
 @dataclass
 class FakeCatalogue(_StandIn):
-    """What product-service knows of prices; whatever is not in it was never there.
+    """product-service's prices; a product without an entry is unknown.
 
     Attributes:
-        prices: by product; None for one that was deleted.
-        names: by product; a product without one is called "Product <id>".
-        answer: sent to every lookup instead of the prices, as status and body.
-        before_answer: awaited once, when a lookup has come; for what happens meanwhile.
-        before_sending: awaited once, when an answer is made and not sent yet.
-        chokes_on: a lookup that names this product is answered 500.
+        prices: by product; None for a deleted product.
+        names: by product; the default is "Product <id>".
+        answer: status and body that replace the response to every lookup.
+        before_answer: awaited once after a lookup arrived, to run concurrent events.
+        before_sending: awaited once after a response was built, before it is sent.
+        chokes_on: a lookup with this product returns 500.
     """
 
     prices: dict[str, Decimal | None] = field(default_factory=dict)
@@ -221,13 +221,13 @@ class FakeCatalogue(_StandIn):
 
 
 class PostgresProxy:
-    """Stands between the app and its PostgreSQL, and can lose the answer to a confirmation.
+    """Proxy between the app and PostgreSQL that can drop the reply to a confirmation.
 
     Attributes:
-        drop_next_confirmation: the statement that confirms the next order reaches the server and
-            commits; its client is cut off unanswered.
-        refuse_after_drop: from then on every connection is closed at once, as if the server were
-            gone.
+        drop_next_confirmation: the next order is confirmed and committed; the proxy drops the
+            reply and closes the connection.
+        refuse_after_drop: after that every connection is closed at once, as if the server were
+            stopped.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -285,7 +285,7 @@ class PostgresProxy:
     ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65_536):
-                if cut.is_set():  # this is the answer: it has happened
+                if cut.is_set():  # the reply to the commit
                     self.dropped += 1
                     if self.refuse_after_drop:
                         self._cut_all()

@@ -10,7 +10,7 @@ _AUTH = "libs/chassis/chassis/security/token_verifier.py"
 
 _OUTBOX = "tests/integration/test_outbox.py"
 _MESSAGES = "tests/unit/test_message_processor.py"
-_FORGED = "tests/integration/test_token_verifier.py::test_a_forged_token_is_refused"
+_FORGED = "tests/integration/test_token_verifier.py::test_forged_token_is_refused"
 
 
 def _mutant(name: str, promises: tuple[int, ...], test: str, *edits: Edit) -> Mutant:
@@ -21,7 +21,7 @@ CHASSIS = [
     _mutant(
         "relay-goes-on-from-the-last-id",
         (18,),
-        f"{_OUTBOX}::test_promise_18_a_transaction_that_commits_late_is_not_skipped",
+        f"{_OUTBOX}::test_promise_18_late_commit_is_not_skipped",
         Edit(
             _RELAY,
             "        _IS_PENDING,\n        ~exists()",
@@ -32,13 +32,13 @@ CHASSIS = [
     _mutant(
         "relay-without-its-lock",
         (19,),
-        f"{_OUTBOX}::test_of_three_relays_one_publishes_and_each_event_is_sent_once",
+        f"{_OUTBOX}::test_only_one_of_three_relays_publishes_each_event",
         Edit(_RELAY, "select(func.pg_try_advisory_lock(_LOCK))", "select(literal(_LOCK > 0))"),
     ),
     _mutant(
         "relay-marks-before-it-sends",
         (16,),
-        f"{_OUTBOX}::test_promise_17_a_broker_that_is_away_costs_nothing_but_time",
+        f"{_OUTBOX}::test_promise_17_broker_outage_only_delays_events",
         Edit(
             _RELAY,
             "        done = _Round()\n",
@@ -48,7 +48,7 @@ CHASSIS = [
     _mutant(
         "parked-row-lets-its-followers-pass",
         (19, 20),
-        f"{_OUTBOX}::test_promise_20_a_row_that_cannot_be_sent_blocks_nobody_but_its_aggregate",
+        f"{_OUTBOX}::test_promise_20_unsendable_row_blocks_only_its_aggregate",
         Edit(
             _RELAY,
             "        ~exists().where(_parked.c.key == outbox.c.key,"
@@ -59,7 +59,7 @@ CHASSIS = [
     _mutant(
         "offset-before-the-message-is-handled",
         (23,),
-        f"{_MESSAGES}::test_the_offset_is_committed_after_the_message_was_handled",
+        f"{_MESSAGES}::test_offset_is_committed_after_the_message_was_handled",
         Edit(
             _PROCESSOR,
             _HANDLE,
@@ -69,7 +69,7 @@ CHASSIS = [
     _mutant(
         "offset-without-the-dead-letter",
         (26,),
-        f"{_MESSAGES}::test_a_dead_letter_is_acknowledged_before_its_offset_is_committed",
+        f"{_MESSAGES}::test_dead_letter_is_acknowledged_before_its_offset_is_committed",
         Edit(
             _PROCESSOR,
             """\
@@ -84,8 +84,7 @@ CHASSIS = [
     _mutant(
         "deferred-message-is-lost-while-the-broker-is-away",
         (64,),
-        f"{_MESSAGES}"
-        "::test_a_deferred_message_moves_to_the_retry_topic_before_its_offset_is_committed",
+        f"{_MESSAGES}::test_deferred_message_is_on_the_retry_topic_before_its_offset_is_committed",
         Edit(
             _PROCESSOR,
             """\
@@ -100,7 +99,7 @@ CHASSIS = [
     _mutant(
         "every-error-of-a-body-is-listed",
         (63,),
-        "tests/unit/test_web.py::test_promise_63_a_422_lists_at_most_20_errors_in_a_few_kilobytes",
+        "tests/unit/test_web.py::test_promise_63_422_lists_at_most_20_errors_in_a_few_kilobytes",
         Edit("libs/chassis/chassis/problems.py", "MAX_ERRORS = 20\n", "MAX_ERRORS = 100_000\n"),
     ),
     _mutant(
@@ -117,7 +116,7 @@ CHASSIS = [
     _mutant(
         "half-open-lets-everybody-through",
         (34,),
-        "tests/unit/test_breaker.py::test_of_a_hundred_callers_at_half_open_one_is_the_probe",
+        "tests/unit/test_breaker.py::test_half_open_circuit_admits_one_of_a_hundred_callers",
         Edit(
             _BREAKER,
             """\

@@ -16,7 +16,7 @@ GATEWAY = [
         "request-without-operation-is-not-counted",
         (50,),
         "tests/integration/test_limits.py"
-        "::test_every_answer_tells_the_standing_and_every_request_counts",
+        "::test_every_request_counts_and_every_response_has_ratelimit_headers",
         Edit(
             _EDGE,
             "        status = await self._rate_limiter.hit(group, request.caller.rate_limit_key)\n",
@@ -30,14 +30,14 @@ GATEWAY = [
         "identity-header-is-forwarded",
         (43,),
         "tests/integration/test_headers.py"
-        "::test_promise_43_identity_headers_of_any_spelling_do_not_arrive",
+        "::test_promise_43_identity_headers_of_any_spelling_are_dropped",
         Edit(_HEADERS, '    "User-Agent",\n', '    "User-Agent",\n    "X-User-Id",\n'),
     ),
     _mutant(
         "any-token-may-call-every-operation",
         (49,),
         "tests/integration/test_tokens.py"
-        "::test_promise_49_each_operation_lets_through_whom_the_table_names",
+        "::test_promise_49_each_operation_admits_only_the_roles_of_the_table",
         Edit(
             _FORWARDING,
             """\

@@ -31,7 +31,7 @@ ORDERS = [
     _mutant(
         "event-outside-the-transaction",
         (16,),
-        f"{_PLACE}::test_a_commit_that_fails_is_not_answered_with_201",
+        f"{_PLACE}::test_failed_commit_does_not_return_201",
         _NO_EVENT,
         Edit(
             _ORDERS,
@@ -42,13 +42,13 @@ ORDERS = [
     _mutant(
         "confirmed-without-an-event",
         (16,),
-        f"{_PLACE}::test_a_commit_whose_answer_is_lost_is_found_out_and_answered_with_201",
+        f"{_PLACE}::test_confirm_with_lost_commit_reply_returns_201",
         _NO_EVENT,
     ),
     _mutant(
         "confirms-what-is-pending-no-more",
         (6, 13),
-        f"{_PLACE}::test_an_order_whose_request_was_paused_past_its_lease_is_not_confirmed",
+        f"{_PLACE}::test_order_paused_past_its_lease_is_not_confirmed",
         Edit(
             _ORDERS,
             """\
@@ -68,7 +68,7 @@ ORDERS = [
     _mutant(
         "refused-order-keeps-its-key",
         (13, 15),
-        f"{_KEYS}::test_an_order_refused_at_the_reduction_lets_its_key_go",
+        f"{_KEYS}::test_order_refused_at_the_reduction_releases_its_key",
         Edit(
             _SERVICE,
             """\
@@ -97,7 +97,7 @@ ORDERS = [
     _mutant(
         "reduce-retried-under-another-key",
         (6,),
-        f"{_PLACE}::test_a_reduction_that_arrives_after_its_order_was_given_up_takes_nothing",
+        f"{_PLACE}::test_late_reduction_of_a_cancelled_order_takes_nothing",
         Edit(
             _HTTP,
             "            try:\n                return await self._http.request(\n",
@@ -112,7 +112,7 @@ ORDERS = [
     _mutant(
         "lost-reply-owes-no-stock",
         (6,),
-        f"{_PLACE}::test_promise_6_when_every_reply_is_lost_the_stock_comes_back",
+        f"{_PLACE}::test_promise_6_stock_is_returned_when_every_reply_is_lost",
         Edit(
             _SERVICE,
             "if await self._cancel_pending(order_id, stock_debt=True):",
@@ -122,7 +122,7 @@ ORDERS = [
     _mutant(
         "recovery-forgets-the-stock",
         (13,),
-        f"{_PLACE}::test_promise_13_a_crash_after_step_3_is_cancelled_and_its_key_is_free_again",
+        f"{_PLACE}::test_promise_13_order_of_a_crashed_process_is_cancelled_and_its_key_released",
         Edit(
             _RECOVERY,
             "        await self._inventory.reverse("
@@ -133,13 +133,13 @@ ORDERS = [
     _mutant(
         "cancels-without-locking-the-order",
         (9,),
-        f"{_PLACE}::test_promise_9_of_a_cancellation_and_a_shipment_exactly_one_wins",
+        f"{_PLACE}::test_promise_9_exactly_one_of_cancellation_and_shipment_wins",
         Edit(_SERVICE, "order_id, for_update=True)", "order_id)"),
     ),
     _mutant(
         "anybody-reads-an-order",
         (48,),
-        f"{_OWN}::test_promise_48_nobody_reaches_anothers_order",
+        f"{_OWN}::test_promise_48_customer_cannot_access_an_order_of_another",
         Edit(
             _SERVICE,
             "        caller.require_own(order.customer_email)\n        return order\n",
@@ -149,7 +149,7 @@ ORDERS = [
     _mutant(
         "anybody-cancels-an-order",
         (48,),
-        f"{_OWN}::test_promise_48_nobody_reaches_anothers_order",
+        f"{_OWN}::test_promise_48_customer_cannot_access_an_order_of_another",
         Edit(
             _SERVICE,
             "            caller.require_own(order.customer_email)\n"
@@ -160,14 +160,14 @@ ORDERS = [
     _mutant(
         "commit-after-the-answer",
         (16,),
-        f"{_PLACE}::test_a_commit_that_fails_in_a_plain_route_is_not_answered_with_200",
+        f"{_PLACE}::test_failed_commit_of_a_status_change_does_not_return_200",
         Edit(_DATABASE, 'Depends(_transaction, scope="function")', "Depends(_transaction)"),
     ),
     _mutant(
         "money-in-binary-fractions",
         (55,),
         "tests/unit/test_order_schemas.py"
-        "::test_promise_55_the_total_is_the_sum_of_its_lines_to_the_cent",
+        "::test_promise_55_total_is_the_sum_of_the_lines_to_the_cent",
         Edit(
             _SCHEMAS,
             "return self.quantity * self.unit_price",
@@ -178,7 +178,7 @@ ORDERS = [
         "customer-names-the-price",
         (8,),
         "tests/integration/test_prices.py"
-        "::test_promise_8_a_price_that_is_not_the_catalogues_is_409_with_the_current_one",
+        "::test_promise_8_wrong_price_is_409_with_the_current_price",
         Edit(
             _CHECK,
             "refusals = [self._prices.refusal(request.items, quote), _out_of_stock(pieces, stock)]",

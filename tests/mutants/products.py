@@ -23,7 +23,7 @@ PRODUCTS = [
         "price-older-than-the-request-is-served",
         (8,),
         "libs/chassis",
-        "tests/unit/test_request_coalescing.py::test_keys_that_come_later_are_asked_about_later",
+        "tests/unit/test_request_coalescing.py::test_late_keys_are_loaded_in_a_later_batch",
         (
             Edit(
                 "libs/chassis/chassis/request_coalescing.py",

@@ -17,14 +17,14 @@ STOCK = [
         "update-without-guard",
         (1, 4),
         "inventory-service",
-        f"{_MOVEMENTS}::test_promise_4_one_short_product_and_nothing_is_taken",
+        f"{_MOVEMENTS}::test_promise_4_reduction_with_one_short_product_takes_nothing",
         (Edit(_ITEMS, _GUARD, ""),),
     ),
     Mutant(
         "read-modify-write",
         (1, 2),
         "inventory-service",
-        f"{_WAITING}::test_a_restock_that_commits_during_the_wait_is_not_overlooked",
+        f"{_WAITING}::test_reduction_uses_a_restock_committed_during_its_wait",
         (
             Edit(
                 _ITEMS,
@@ -55,7 +55,7 @@ STOCK = [
         "reduce-forgets-its-key",
         (5,),
         "inventory-service",
-        f"{_MOVEMENTS}::test_promise_5_a_repeat_hears_the_first_answer_verbatim",
+        f"{_MOVEMENTS}::test_promise_5_repeat_returns_the_first_response_verbatim",
         (
             Edit(
                 _STOCK,
@@ -68,7 +68,7 @@ STOCK = [
         "reverse-gives-twice",
         (5,),
         "inventory-service",
-        f"{_MOVEMENTS}::test_a_reversal_gives_back_once_and_says_the_same_twice",
+        f"{_MOVEMENTS}::test_repeated_reversal_returns_stock_once_and_replays_its_response",
         (
             Edit(
                 _STOCK,
@@ -86,7 +86,7 @@ STOCK = [
         "one-short-product-and-the-rest-is-taken",
         (4,),
         "inventory-service",
-        f"{_MOVEMENTS}::test_promise_4_one_short_product_and_nothing_is_taken",
+        f"{_MOVEMENTS}::test_promise_4_reduction_with_one_short_product_takes_nothing",
         (
             Edit(
                 _STOCK,
@@ -106,21 +106,21 @@ STOCK = [
         "guard-sells-one-piece-too-many",
         (1,),
         "inventory-service",
-        f"{_LOAD}::test_promise_1_ten_pieces_and_two_hundred_buyers",
+        f"{_LOAD}::test_promise_1_two_hundred_buyers_get_exactly_ten_pieces",
         (Edit(_ITEMS, _GUARD, "        _available + deltas.c.delta >= -1,\n"),),
     ),
     Mutant(
         "items-are-not-locked-before-the-update",
         (1, 2),
         "inventory-service",
-        f"{_WAITING}::test_one_product_is_judged_as_it_is_after_the_wait",
+        f"{_WAITING}::test_one_product_reduction_decides_by_the_state_after_its_wait",
         (Edit(_ITEMS, _LOCK, "    .order_by(_items.c.product_id)\n"),),
     ),
     Mutant(
         "refused-reduction-keeps-its-key",
         (4, 5),
         "inventory-service",
-        f"{_MOVEMENTS}::test_a_refused_reduction_may_try_again_with_its_key",
+        f"{_MOVEMENTS}::test_refused_reduction_can_be_retried_with_its_key",
         (
             Edit(
                 _STOCK,
@@ -134,7 +134,7 @@ STOCK = [
         "reduction-forgets-low-stock",
         (16,),
         "inventory-service",
-        "tests/integration/test_low_stock.py::test_a_fall_below_the_threshold_is_told_once",
+        "tests/integration/test_low_stock.py::test_fall_below_the_threshold_writes_one_event",
         (
             Edit(
                 _STOCK,
@@ -148,7 +148,7 @@ STOCK = [
         (66,),
         "inventory-service",
         "tests/integration/test_conditional_requests.py"
-        "::test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins",
+        "::test_promise_66_exactly_one_of_twenty_writers_with_one_tag_wins",
         (Edit(_ITEMS, "_GET_LOCKED = _GET.with_for_update()", "_GET_LOCKED = _GET"),),
     ),
 ]

@@ -32,7 +32,7 @@ def impatient(gateway_of: MakeGateway) -> Gateway:
     ],
     ids=["one line", "many lines", "huge", "no end", "target", "with a body"],
 )
-async def test_a_head_that_is_too_large_is_431(
+async def test_oversized_request_head_returns_431(
     gateway: Gateway, upstream: FakeUpstream, head: bytes
 ) -> None:
     [answer] = replies(await gateway.raw(head))
@@ -41,7 +41,7 @@ async def test_a_head_that_is_too_large_is_431(
     assert upstream.requests == []
 
 
-async def test_a_head_of_many_lines_within_the_bound_passes(gateway: Gateway) -> None:
+async def test_head_of_many_lines_within_the_limit_is_accepted(gateway: Gateway) -> None:
     lines = [(f"X-{n}", "y") for n in range(2000)]
     assert (await gateway.ask("/api/products", headers=lines)).status == 200
 
@@ -49,10 +49,10 @@ async def test_a_head_of_many_lines_within_the_bound_passes(gateway: Gateway) ->
 @pytest.mark.parametrize(
     "endless", [b"X: " + b"a" * 4_000, b"X: y\r\n" * 700, b"0;" + b"e" * 4_000]
 )
-async def test_trailers_and_chunk_extensions_are_bounded_too(
+async def test_oversized_trailers_and_chunk_extensions_return_431(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider, endless: bytes
 ) -> None:
-    """They would grow in the parser's memory while the body's time runs."""
+    """Without a limit they would fill the parser's memory until the body timeout."""
     reader, writer = await gateway.connect()
     writer.write(b"POST /api/orders HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n")
     writer.write(b"Authorization: Bearer %b\r\n\r\n" % provider.token().encode())
@@ -69,7 +69,7 @@ async def test_trailers_and_chunk_extensions_are_bounded_too(
     assert upstream.complete == 0
 
 
-async def test_a_slow_head_is_408_and_closed_in_time(impatient: Gateway) -> None:
+async def test_slow_head_returns_408_and_closes_the_connection(impatient: Gateway) -> None:
     reader, writer = await impatient.connect()
     began = time.monotonic()
 
@@ -87,7 +87,7 @@ async def test_a_slow_head_is_408_and_closed_in_time(impatient: Gateway) -> None
     writer.close()
 
 
-async def test_a_slow_second_head_is_408_too(impatient: Gateway) -> None:
+async def test_slow_second_head_returns_408(impatient: Gateway) -> None:
     reader, writer = await impatient.connect()
     writer.write(HEAD + b"\r\n")
     await reader.readuntil(b"{}")
@@ -97,16 +97,16 @@ async def test_a_slow_second_head_is_408_too(impatient: Gateway) -> None:
     assert answer.status == 408
 
 
-async def test_a_connection_without_a_word_is_closed(impatient: Gateway) -> None:
+async def test_silent_connection_is_closed(impatient: Gateway) -> None:
     began = time.monotonic()
     assert await impatient.raw(b"") == b""
     assert time.monotonic() - began < 1.5
 
 
-async def test_an_answer_may_come_before_the_body_is_complete(
+async def test_connection_is_reusable_after_an_early_response(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
-    """401 to an upload: the client reads it in peace, and goes on with the connection."""
+    """401 to an upload: the client can still read it and reuse the connection."""
     reader, writer = await gateway.connect()
     writer.write(b"POST /api/orders HTTP/1.1\r\nHost: g\r\nContent-Length: 900000\r\n\r\n")
     assert b" 401 " in await reader.readline()
@@ -119,7 +119,7 @@ async def test_an_answer_may_come_before_the_body_is_complete(
     assert [seen.size for seen in upstream.requests] == [0]
 
 
-async def test_after_an_early_answer_nobody_stays_to_send_the_rest(
+async def test_slow_rest_of_a_body_after_an_early_response_is_cut_off(
     gateway: Gateway, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.protocol._DRAIN_SECONDS", 0.3)
@@ -132,10 +132,10 @@ async def test_after_an_early_answer_nobody_stays_to_send_the_rest(
     assert upstream.requests == []
 
 
-async def test_a_client_that_does_not_read_its_answer_is_cut_off(
+async def test_client_that_does_not_read_its_response_is_disconnected(
     impatient: Gateway, upstream: FakeUpstream
 ) -> None:
-    """Then nothing is fetched for it any more, and no slot is held."""
+    """The gateway stops reading from the service and releases its slot."""
     sent = 0
 
     async def endless(seen: Seen, wire: Wire) -> None:
@@ -153,13 +153,13 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off(
     began = time.monotonic()
     await until(lambda: upstream.busy == 0)
     assert time.monotonic() - began < 2
-    assert sent < 20_000_000  # what the sockets' buffers hold
+    assert sent < 20_000_000  # the size of the sockets' buffers
     assert await impatient.metric("upstream_calls_in_hand") == 0
     writer.close()
 
 
 @pytest.mark.parametrize("begun", [False, True])
-async def test_a_client_that_leaves_ends_the_call_for_it(
+async def test_client_disconnect_ends_the_upstream_call(
     gateway: Gateway, upstream: FakeUpstream, begun: bool
 ) -> None:
     async def script(seen: Seen, wire: Wire) -> None:

@@ -40,9 +40,7 @@ def text_of(findings: list[Finding]) -> str:
     return "\n".join(map(str, findings))
 
 
-async def test_a_token_that_is_good_here_has_no_bad_finding(
-    provider: StandIn, settings: Settings
-) -> None:
+async def test_valid_token_has_no_bad_finding(provider: StandIn, settings: Settings) -> None:
     good = token(FORGER.key, claims_of("alice", "customer", iss=provider.issuer))
     for presented in (good, f"Bearer {good}", f"  {good}\n"):
         findings = await examine(settings, presented)
@@ -68,7 +66,7 @@ async def test_a_token_that_is_good_here_has_no_bad_finding(
         ({"nbf": int(time.time()) + 3600}, "not yet valid"),
     ],
 )
-async def test_a_claim_that_does_not_fit_is_named(
+async def test_invalid_claim_is_named(
     provider: StandIn, settings: Settings, changed: dict[str, Any], told: str
 ) -> None:
     presented = token(FORGER.key, claims(**{"iss": provider.issuer, **changed}))
@@ -78,7 +76,7 @@ async def test_a_claim_that_does_not_fit_is_named(
     assert presented not in text_of(findings)
 
 
-async def test_a_key_that_does_not_fit_is_named(provider: StandIn, settings: Settings) -> None:
+async def test_wrong_signing_key_is_named(provider: StandIn, settings: Settings) -> None:
     mine = claims(iss=provider.issuer)
     unknown = text_of(bad(await examine(settings, token(FORGER.stranger, mine))))
     assert "Its key stranger is not in the provider's key set" in unknown
@@ -88,7 +86,7 @@ async def test_a_key_that_does_not_fit_is_named(provider: StandIn, settings: Set
     assert "signed with HS512" in text_of(bad(await examine(settings, refresh)))
 
 
-async def test_token_that_is_too_large_is_told_with_the_setting_to_change(
+async def test_oversized_token_is_reported_with_the_setting_to_change(
     provider: StandIn,
 ) -> None:
     mine = claims(iss=provider.issuer, padding="p" * 6_500)
@@ -105,7 +103,7 @@ async def test_token_that_is_too_large_is_told_with_the_setting_to_change(
     assert bad(findings) == [], text_of(findings)
 
 
-async def test_many_roles_are_cut_short(provider: StandIn, settings: Settings) -> None:
+async def test_long_list_of_roles_is_truncated(provider: StandIn, settings: Settings) -> None:
     roles = [f"role-{number:03d}" for number in range(300)]
     presented = token(FORGER.key, claims_of("alice", *roles, iss=provider.issuer))
     verdict = str((await examine(settings, presented))[-1])
@@ -113,7 +111,7 @@ async def test_many_roles_are_cut_short(provider: StandIn, settings: Settings) -
     assert len(verdict) < 300
 
 
-async def test_header_type_is_told(provider: StandIn, settings: Settings) -> None:
+async def test_wrong_header_type_is_named(provider: StandIn, settings: Settings) -> None:
     mine = claims(iss=provider.issuer)
     accepted = await examine(settings, token(FORGER.key, mine, typ="at+jwt"))
     assert bad(accepted) == []
@@ -122,7 +120,7 @@ async def test_header_type_is_told(provider: StandIn, settings: Settings) -> Non
 
 
 async def test_key_set_without_optional_members_is_accepted() -> None:
-    """RFC 7517: `use` and `alg` are optional; what is no key at all does not matter."""
+    """RFC 7517: `use` and `alg` are optional. Entries that are not keys are ignored."""
     key = {name: FORGER.key.jwk()[name] for name in ("kty", "kid", "n", "e")}
     async with stand_in({"kid": "empty"}, key) as provider:
         good = token(FORGER.key, claims(iss=provider.issuer))
@@ -132,18 +130,18 @@ async def test_key_set_without_optional_members_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("presented", ["", "hello", "a.b", "....", "a.b.c", "-1", "\x1b[31m.x.y"])
-async def test_what_is_no_token_is_called_so(settings: Settings, presented: str) -> None:
+async def test_malformed_token_is_reported(settings: Settings, presented: str) -> None:
     assert "This is not a signed token" in text_of(bad(await examine(settings, presented)))
 
 
-async def test_a_provider_that_is_away_or_elsewhere_is_told_with_the_setting_to_change(
+async def test_unreachable_or_wrong_provider_is_reported_with_the_setting_to_change(
     provider: StandIn,
 ) -> None:
     nobody = "http://127.0.0.1:1/realms/microservices"
     away = await examine(settings_at(provider, oidc_issuer=nobody, oidc_jwks_url=nobody), None)
     assert "no server accepts connections" in text_of(bad(away))
     container = await examine(settings_at(provider, oidc_issuer=nobody), None)
-    assert bad(container) == []  # the key set is all that the gateway needs
+    assert bad(container) == []  # the gateway needs only the key set
     for url, told in {
         f"{provider.issuer}/nothing": "the answer is 404",
         f"{provider.issuer}/.well-known/openid-configuration": "holds 0 signing keys",
@@ -155,7 +153,7 @@ async def test_a_provider_that_is_away_or_elsewhere_is_told_with_the_setting_to_
         assert "OIDC_JWKS_URL" in wrong
 
 
-async def test_settings_that_the_provider_contradicts_are_told() -> None:
+async def test_settings_that_contradict_the_provider_are_reported() -> None:
     async with stand_in(FORGER.key) as provider:
         settings = settings_at(provider)
         provider.discovery = {"issuer": "https://id.example/realms/shop"}
@@ -173,15 +171,15 @@ async def test_settings_that_the_provider_contradicts_are_told() -> None:
         assert await examine(settings, "a.b.c")
 
 
-async def test_no_forged_token_gets_a_good_word_an_echo_or_a_traceback(
+async def test_forged_token_is_reported_without_echo_or_traceback(
     settings: Settings,
 ) -> None:
-    """The issuer is the forger's own here, so that nothing but the forgery is wrong."""
+    """The forger's own issuer is configured, so that only the forged part is invalid."""
     update = {"oidc_issuer": ISSUER, "oidc_allowed_clients": frozenset({"storefront"})}
     settings = settings.model_copy(update=update)
     for number, (name, presented) in enumerate(FORGER.tokens()):
         findings = [*about_token(presented, settings, {"sig-1"})]
-        if number % 10 == 0:  # the verdict is the verifier's, which has its own tests
+        if number % 10 == 0:  # a sample: the verifier has its own tests
             findings = await examine(settings, presented)
             assert bad(findings), name
         said = text_of(findings)
@@ -190,7 +188,7 @@ async def test_no_forged_token_gets_a_good_word_an_echo_or_a_traceback(
         assert len(presented) < 20 or presented not in said
 
 
-def test_its_exit_code_says_whether_all_is_well(
+def test_exit_code_is_nonzero_after_a_bad_finding(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("OIDC_ISSUER", "OIDC_JWKS_URL"):
@@ -206,7 +204,7 @@ def test_its_exit_code_says_whether_all_is_well(
     assert "OIDC_LEEWAY_SECONDS is invalid" in capsys.readouterr().out
 
 
-async def test_its_exit_code_is_0_when_nothing_is_bad(
+async def test_exit_code_is_0_without_bad_findings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with stand_in(FORGER.key) as provider:

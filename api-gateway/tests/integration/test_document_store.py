@@ -1,4 +1,4 @@
-"""Fetching the services' documents from real servers: seldom, bounded, and kept."""
+"""Fetches of the services' OpenAPI documents: rare, bounded, and cached."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ NOTHING = a_document({})
 
 @dataclass
 class Service:
-    """A server whose only answer is what the test sets."""
+    """A server that returns the response set by the test."""
 
     answer: bytes = b""
     status: int = 200
@@ -110,7 +110,7 @@ async def around() -> AsyncIterator[Surroundings]:
         await runner.cleanup()
 
 
-async def test_however_many_ask_it_is_fetched_once_and_not_again_for_30_seconds(
+async def test_concurrent_requests_cause_one_fetch_per_30_seconds(
     around: Surroundings,
 ) -> None:
     answers = await asyncio.gather(*(around.store.merged() for _ in range(50)))
@@ -124,7 +124,7 @@ async def test_however_many_ask_it_is_fetched_once_and_not_again_for_30_seconds(
     assert around.products.asked == 2
 
 
-async def test_a_caller_who_hangs_up_does_not_cut_off_the_fetch(around: Surroundings) -> None:
+async def test_cancelled_request_does_not_cancel_the_fetch(around: Surroundings) -> None:
     around.products.let_go.clear()
     impatient = asyncio.create_task(around.store.merged())
     patient = asyncio.create_task(around.store.merged())
@@ -137,7 +137,7 @@ async def test_a_caller_who_hangs_up_does_not_cut_off_the_fetch(around: Surround
     assert around.products.asked == 1
 
 
-async def test_a_service_that_was_never_there_is_named_until_it_comes(
+async def test_unavailable_service_is_named_until_it_is_available(
     around: Surroundings,
 ) -> None:
     around.orders.status = 503
@@ -153,15 +153,15 @@ async def test_a_service_that_was_never_there_is_named_until_it_comes(
 BAD_ANSWERS = {
     "an error": (500, NOTHING),
     "a redirect": (307, NOTHING),
-    "no document": (200, b"<html>"),
-    "a document cut off": (200, NOTHING[:-20]),
-    "other shapes": (200, b'{"paths": []}'),
+    "not JSON": (200, b"<html>"),
+    "truncated document": (200, NOTHING[:-20]),
+    "invalid structure": (200, b'{"paths": []}'),
     "too large": (200, NOTHING + b" " * MAX_DOCUMENT_BYTES),
 }
 
 
 @pytest.mark.parametrize(("status", "answer"), BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
-async def test_nonsense_leaves_the_last_good_document(
+async def test_invalid_response_keeps_the_last_valid_document(
     around: Surroundings, status: int, answer: bytes
 ) -> None:
     whole = await around.store.merged()
@@ -175,13 +175,13 @@ async def test_nonsense_leaves_the_last_good_document(
     assert json.loads(await around.store.merged())["paths"]["/api/orders"].keys() == {"get"}
 
 
-async def test_of_an_endless_document_little_is_read(around: Surroundings) -> None:
+async def test_oversized_document_is_not_read_completely(around: Surroundings) -> None:
     around.orders.answer = b" " * 100_000_000
     assert await around.paths() == {"/api/products"}
     assert around.orders.sent < 20 * MAX_DOCUMENT_BYTES
 
 
-async def test_a_service_that_hangs_holds_the_page_up_once_and_not_for_long(
+async def test_hanging_service_delays_the_page_once_and_briefly(
     around: Surroundings,
 ) -> None:
     around.orders.let_go.clear()
@@ -192,7 +192,7 @@ async def test_a_service_that_hangs_holds_the_page_up_once_and_not_for_long(
     assert around.orders.asked == 1
 
 
-async def test_a_document_that_trickles_in_is_cut_off_as_well(around: Surroundings) -> None:
+async def test_slow_document_is_cut_off(around: Surroundings) -> None:
     around.orders.trickles = True
     assert await around.paths() == {"/api/products"}
     assert around.orders.sent < 100

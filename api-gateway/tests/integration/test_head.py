@@ -30,7 +30,7 @@ async def test_head_of_the_gateways_own_pages_has_the_headers_of_get(
     assert (head.status, head.body) == (get.status, b"")
     names = [{name for name, _ in answer.headers} for answer in (get, head)]
     assert names[0] == names[1]
-    if path != "/health/ready":  # its table tells milliseconds
+    if path != "/health/ready":  # its body contains durations
         assert head.header("content-length") == str(len(get.body))
 
 
@@ -40,7 +40,7 @@ async def test_head_of_the_metrics_needs_the_scrape_token(gateway: Gateway) -> N
 
 
 @pytest.mark.parametrize("path", ["/api/orders/me", "/api/inventory", "/api/ai/recommendations"])
-async def test_head_needs_what_get_needs(
+async def test_head_requires_the_role_of_get(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider, path: str
 ) -> None:
     for token, status in ((None, 401), (provider.token("admin", "admin"), 200)):
@@ -50,7 +50,7 @@ async def test_head_needs_what_get_needs(
     assert [seen.method for seen in upstream.requests] == ["HEAD"]
 
 
-async def test_head_of_an_admins_list_is_403_for_a_customer(
+async def test_head_of_an_admin_list_returns_403_for_a_customer(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     answer = await gateway.ask("/api/orders", method="HEAD", token=provider.token())

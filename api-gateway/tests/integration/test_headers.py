@@ -1,4 +1,4 @@
-"""Promises 43 and 47 over the wire, both ways."""
+"""Promises 43 and 47 over real connections, for requests and responses."""
 
 import asyncio
 import gzip
@@ -13,7 +13,7 @@ SPELLINGS = ["X-User-Id", "x_user_id", "X.User.Id", "X-USER-ID", "Remote-User", 
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
-async def test_promise_43_identity_headers_of_any_spelling_do_not_arrive(
+async def test_promise_43_identity_headers_of_any_spelling_are_dropped(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider, signed_in: bool
 ) -> None:
     forged = [(name, "admin") for name in SPELLINGS for _ in range(2)]
@@ -38,7 +38,7 @@ async def test_promise_43_identity_headers_of_any_spelling_do_not_arrive(
 async def test_promise_43_trailers_do_not_become_headers(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """Sent in one piece, and after the head had been read."""
+    """Trailers sent with the head, and trailers sent after the head was read."""
     head = (
         "POST /api/orders HTTP/1.1\r\nHost: g\r\nConnection: close\r\n"
         f"Authorization: Bearer {provider.token()}\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -49,7 +49,7 @@ async def test_promise_43_trailers_do_not_become_headers(
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
-            await asyncio.sleep(0.02)  # so that it arrives in pieces
+            await asyncio.sleep(0.02)  # separate TCP segments
         assert b" 200 " in await reader.readline()
         writer.close()
     assert [seen.body for seen in upstream.requests] == [b"{}", b"{}"]
@@ -59,7 +59,7 @@ async def test_promise_43_trailers_do_not_become_headers(
         assert str(seen.header("authorization")).startswith("Bearer ey")
 
 
-async def test_promise_47_connection_may_not_take_the_token_away(
+async def test_promise_47_connection_header_cannot_remove_the_token(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     headers = {"Connection": "close, Authorization"}
@@ -69,7 +69,7 @@ async def test_promise_47_connection_may_not_take_the_token_away(
     assert upstream.requests == []
 
 
-async def test_promise_47_hop_by_hop_headers_stay_on_their_hop(
+async def test_promise_47_hop_by_hop_headers_are_not_forwarded(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
     upstream.script = answering(
@@ -115,7 +115,7 @@ async def test_promise_47_hop_by_hop_headers_stay_on_their_hop(
 
 
 @pytest.mark.parametrize("path", ["/api/products", "/health", "/nothing", "/api/no", "/a/../b"])
-async def test_promise_47_every_answer_is_hardened_and_names_no_server(
+async def test_promise_47_every_response_has_security_headers_and_no_server(
     gateway: Gateway, path: str
 ) -> None:
     answer = await gateway.ask(path)
@@ -124,7 +124,7 @@ async def test_promise_47_every_answer_is_hardened_and_names_no_server(
     assert answer.header("server") is None
 
 
-async def test_answers_with_personal_data_are_stored_nowhere(
+async def test_responses_with_personal_data_are_not_cacheable(
     gateway: Gateway, provider: FakeProvider
 ) -> None:
     token = provider.token()
@@ -133,7 +133,7 @@ async def test_answers_with_personal_data_are_stored_nowhere(
     assert (await gateway.ask("/api/products")).header("cache-control") is None
 
 
-async def test_a_services_own_cache_rules_reach_the_client(
+async def test_cache_control_of_a_service_reaches_the_client(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
     upstream.script = answering(304, b"", [(b"Cache-Control", b"max-age=5"), (b"ETag", b'"7"')])
@@ -143,7 +143,7 @@ async def test_a_services_own_cache_rules_reach_the_client(
     assert upstream.requests[0].header("if-none-match") == '"7"'
 
 
-async def test_a_request_id_is_taken_where_it_is_one(
+async def test_only_a_valid_request_id_is_accepted(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
     for given in ["order-7", "x" * 129, "a b", "a,b", "", "é"]:
@@ -155,7 +155,7 @@ async def test_a_request_id_is_taken_where_it_is_one(
         assert used == (given if given == "order-7" else answer.header("x-trace-id"))
 
 
-async def test_the_callers_trace_goes_on_with_our_span_as_parent(
+async def test_trace_of_the_caller_continues_with_the_gateways_span_as_parent(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -181,7 +181,7 @@ async def test_vendor_state_without_a_valid_trace_is_dropped(
 @pytest.mark.parametrize(
     "value", [b"a\rSet-Cookie: x=1", b"a\x00b", b"a\x01b", b"a\x7fb", b"a\nSet-Cookie: x=1"]
 )
-async def test_promise_47_a_service_cannot_be_made_to_inject_headers(
+async def test_promise_47_service_cannot_inject_headers(
     gateway: Gateway, upstream: FakeUpstream, value: bytes
 ) -> None:
     async def script(seen: Seen, wire: Wire) -> None:
@@ -194,10 +194,10 @@ async def test_promise_47_a_service_cannot_be_made_to_inject_headers(
     if answer.status == 502:
         answer.problem()
     else:
-        assert (value[:2], answer.header("etag")) == (b"a\n", "a")  # a header that we do not pass
+        assert (value[:2], answer.header("etag")) == (b"a\n", "a")  # Set-Cookie is not forwarded
 
 
-async def test_only_a_trusted_proxy_says_who_the_caller_is(
+async def test_forwarded_headers_count_only_from_a_trusted_proxy(
     gateway_of: MakeGateway, upstream: FakeUpstream
 ) -> None:
     headers = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7", "X-Forwarded-Proto": "https"}
@@ -237,7 +237,7 @@ async def test_conditions_reach_the_service_and_its_etag_the_client(
 async def test_compressed_body_reaches_the_service_as_it_came_and_its_415_the_client(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """The service refuses it; without Content-Encoding it could not tell what the body is."""
+    """The service needs Content-Encoding to recognise and refuse the compressed body."""
     upstream.script = answering(415, headers=[(b"Accept-Encoding", b"identity")])
     body = gzip.compress(b"{}")
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""Promises 50 and 51: rate limits in one gateway, in two, and without their store."""
+"""Promises 50 and 51: rate limits in one gateway, in two gateways, and without the store."""
 
 import asyncio
 import json
@@ -16,9 +16,7 @@ from tests.fakes import FakeProvider, FakeUpstream
 from tests.gateways import Gateway, Reply, until
 
 
-async def test_who_asked_too_often_is_told_when_to_come_back(
-    gateway_of: MakeGateway, upstream: FakeUpstream
-) -> None:
+async def test_429_says_when_to_retry(gateway_of: MakeGateway, upstream: FakeUpstream) -> None:
     gateway = gateway_of(rate_limit_default="3/hour")
     answers = [await gateway.ask("/api/products") for _ in range(5)]
     assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
@@ -35,10 +33,10 @@ async def test_who_asked_too_often_is_told_when_to_come_back(
     assert len(upstream.requests) == 3
 
 
-async def test_every_answer_tells_the_standing_and_every_request_counts(
+async def test_every_request_counts_and_every_response_has_ratelimit_headers(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """In whatever it ends: 200, 401, 403, 404, 405, 400, 413, 503."""
+    """Responses 200, 401, 403, 404, 405, 400, 413 and 503 count alike."""
     gateway = gateway_of(rate_limit_default="4/hour", inventory_service_url=("http://127.0.0.1:1",))
     alice, bob = provider.token("alice"), provider.token("bob")
 
@@ -66,7 +64,7 @@ async def test_every_answer_tells_the_standing_and_every_request_counts(
     assert all([(await gateway.ask("/health")).status == 200 for _ in range(10)])
 
 
-async def test_groups_and_callers_are_counted_apart(
+async def test_groups_and_callers_have_separate_limits(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     gateway = gateway_of(rate_limit_default="2/hour", rate_limit_ai="1/hour")
@@ -82,7 +80,7 @@ async def test_groups_and_callers_are_counted_apart(
     assert await statuses("/api/ai/recommendations", alice, alice, bob) == [200, 429, 200]
 
 
-async def test_a_forged_forwarded_for_makes_no_new_caller_but_a_trusted_proxys_does(
+async def test_only_a_trusted_proxys_forwarded_for_identifies_the_caller(
     gateway_of: MakeGateway, upstream: FakeUpstream
 ) -> None:
     async def statuses(gateway: Gateway, *addresses: str) -> list[int]:
@@ -95,7 +93,7 @@ async def test_a_forged_forwarded_for_makes_no_new_caller_but_a_trusted_proxys_d
     wary = gateway_of(rate_limit_default="2/hour")
     assert await statuses(wary, "1.1.1.1", "2.2.2.2", "3.3.3.3") == [200, 200, 429]
     trusting = gateway_of(rate_limit_default="2/hour", trusted_proxies=("127.0.0.1",))
-    forged = [f"6.6.6.{n}, 1.1.1.1" for n in range(3)]  # only what the proxy added counts
+    forged = [f"6.6.6.{n}, 1.1.1.1" for n in range(3)]  # the proxy appends only the last
     assert await statuses(trusting, *forged) == [200, 200, 429]
     assert await statuses(trusting, "2.2.2.2", "2.2.2.2:4000") == [200, 200]
     one_network = [f"2001:db8:1:2::{n}" for n in range(3)]
@@ -105,7 +103,7 @@ async def test_a_forged_forwarded_for_makes_no_new_caller_but_a_trusted_proxys_d
 
 @pytest.fixture
 def store(redis_server: Runner[ValkeyServer]) -> Iterator[Runner[ValkeyServer]]:
-    """A Valkey that is running and empty before the test, whatever the last one did to it."""
+    """Return a running, empty Valkey server."""
     redis_server.restart()
     yield redis_server
     if redis_server.alive():
@@ -114,9 +112,9 @@ def store(redis_server: Runner[ValkeyServer]) -> Iterator[Runner[ValkeyServer]]:
 
 @pytest.fixture
 def shared(gateway_of: MakeGateway, store: Runner[ValkeyServer]) -> Gateway:
-    """A gateway that counts in the store, and falls back to its own count of 20.
+    """Return a gateway that counts in the store, and falls back to a local limit of 20.
 
-    A day: where a window begins in the midst of a test, one request more is let in.
+    The window is a day: a new window that begins during a test would allow one more request.
     """
     return gateway_of(
         rate_limit_default="20/day",
@@ -129,16 +127,16 @@ async def ask(gateway: Gateway, token: str | None = None) -> Reply:
     return await gateway.ask("/api/products", token=token)
 
 
-async def test_promise_50_two_gateways_with_one_store_accept_as_many_as_one(
+async def test_promise_50_two_gateways_with_one_store_share_the_limit(
     gateway_of: MakeGateway, store: Runner[ValkeyServer], provider: FakeProvider
 ) -> None:
-    """300 requests of one caller over four connections each, limit 100; another is untouched."""
+    """One caller sends 300 requests over four connections each, limit 100; another has its own."""
     uri = store.program.url
     two = [
         gateway_of(
             rate_limit_default="100/minute",
             rate_limit_storage_uri=uri,
-            rate_limit_storage_timeout=2.0,  # the machine may be busy; no fallback here
+            rate_limit_storage_timeout=2.0,  # long: on a busy machine no fallback may begin
         )
         for _ in range(2)
     ]
@@ -165,7 +163,7 @@ async def readiness(gateway: Gateway) -> str:
 
 
 async def pace_of_health(gateway: Gateway, seconds: float, path: str) -> tuple[float, list[Reply]]:
-    """Ask for a path by fives for some time: /health's 99th percentile, and the answers."""
+    """Request a path five at a time; return the p99 latency of /health and the responses."""
     took, answers = [], []
     asking = True
 
@@ -175,7 +173,7 @@ async def pace_of_health(gateway: Gateway, seconds: float, path: str) -> tuple[f
                 began = time.perf_counter()
                 assert (await client.get("/health")).status_code == 200
                 took.append(time.perf_counter() - began)
-                await asyncio.sleep(0.01)  # its pace
+                await asyncio.sleep(0.01)  # interval of the health checks
 
     watching = asyncio.create_task(watch())
     began = time.monotonic()
@@ -188,7 +186,7 @@ async def pace_of_health(gateway: Gateway, seconds: float, path: str) -> tuple[f
 
 
 @pytest.mark.parametrize("fault", ["pause", "kill"])
-async def test_promise_51_without_the_store_requests_are_answered_and_still_limited(
+async def test_promise_51_without_the_store_limits_are_applied_locally(
     shared: Gateway, store: Runner[ValkeyServer], provider: FakeProvider, fault: str
 ) -> None:
     assert (await ask(shared)).status == 200
@@ -196,8 +194,8 @@ async def test_promise_51_without_the_store_requests_are_answered_and_still_limi
     getattr(store, fault)()
     try:
         slowest, answers = await pace_of_health(shared, 2, "/api/products")
-        assert slowest <= min(0.02 + 2 * usual, 0.2)  # the usual on a machine that is busy
-        assert Counter(a.status for a in answers)[200] == 20  # its own count began at zero
+        assert slowest <= min(0.02 + 2 * usual, 0.2)  # relative to the latency of a busy machine
+        assert Counter(a.status for a in answers)[200] == 20  # the local count began at zero
         assert answers[-1].status == 429
         assert answers[-1].header("retry-after")
         assert (await ask(shared, provider.token("bob"))).status == 200
@@ -207,16 +205,16 @@ async def test_promise_51_without_the_store_requests_are_answered_and_still_limi
         store.resume() if fault == "pause" else store.start()
     local = await shared.metric("rate_limit_counted_locally_total")
     await asyncio.sleep(1)  # the circuit's rest
-    assert (await ask(shared)).status == 200  # the store has counted one
+    assert (await ask(shared)).status == 200  # the store has counted only one request
     assert (await ask(shared)).status == 200
     assert await shared.metric("rate_limit_counted_locally_total") <= local + 1
     assert await readiness(shared) == "UP"
 
 
-async def test_promise_51_a_stalled_store_costs_few_connections_and_little_time(
+async def test_promise_51_stalled_store_costs_few_connections_and_little_time(
     shared: Gateway, store: Runner[ValkeyServer]
 ) -> None:
-    """A hundred at once wait for the store no longer than its timeout; nothing piles up."""
+    """A hundred concurrent requests wait at most the store's timeout, on few connections."""
     await ask(shared)
     identity = store.identity
     assert identity is not None
@@ -241,7 +239,7 @@ async def test_promise_51_a_stalled_store_costs_few_connections_and_little_time(
             assert {answer.status for answer in answers} <= {200, 429}
             peak = max(peak, connections())
             await asyncio.sleep(0.3)
-        assert min([await seconds() for _ in range(5)]) < 0.1  # nobody waits: its circuit is open
+        assert min([await seconds() for _ in range(5)]) < 0.1  # no wait: the circuit is open
     finally:
         store.resume()
     assert peak <= 64
@@ -253,7 +251,7 @@ async def test_promise_51_a_stalled_store_costs_few_connections_and_little_time(
     assert connections() <= before + 1
 
 
-async def test_a_store_that_is_away_at_the_start_keeps_no_gateway_from_starting(
+async def test_gateway_starts_without_the_store(
     gateway_of: MakeGateway, upstream: FakeUpstream
 ) -> None:
     gateway = gateway_of(rate_limit_default="2/hour", rate_limit_storage_uri="redis://127.0.0.1:1")

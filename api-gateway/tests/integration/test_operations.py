@@ -19,7 +19,7 @@ def shop(gateway_of: MakeGateway) -> Gateway:
     return gateway_of(cors_origins=(SHOP, "http://localhost:5173"), rate_limit_default="5/hour")
 
 
-async def test_a_page_of_the_storefront_may_ask_before_it_sends(
+async def test_preflight_of_the_storefront_is_allowed(
     shop: Gateway, upstream: FakeUpstream
 ) -> None:
     headers = {
@@ -80,9 +80,7 @@ async def test_preflight_of_a_header_that_the_gateway_drops_is_refused(
     answer.problem()
 
 
-async def test_page_may_read_the_headers_that_tell_it_what_to_do_next(
-    shop: Gateway, upstream: FakeUpstream
-) -> None:
+async def test_storefront_may_read_response_headers(shop: Gateway, upstream: FakeUpstream) -> None:
     told = {
         "ETag": '"7"',
         "Link": '</api/products?page=2>; rel="next"',
@@ -107,7 +105,7 @@ async def test_page_may_read_the_headers_that_tell_it_what_to_do_next(
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "https://shop.example.evil", "http://shop.example", "null"]
 )
-async def test_a_page_of_another_origin_may_not(shop: Gateway, origin: str) -> None:
+async def test_preflight_of_an_unknown_origin_is_refused(shop: Gateway, origin: str) -> None:
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     answer = await shop.ask("/api/orders", method="OPTIONS", headers=headers)
     assert answer.status == 400
@@ -117,7 +115,7 @@ async def test_a_page_of_another_origin_may_not(shop: Gateway, origin: str) -> N
     assert answer.header("access-control-allow-origin") is None
 
 
-async def test_refusals_can_be_read_by_the_storefront_too(shop: Gateway) -> None:
+async def test_storefront_can_read_error_responses(shop: Gateway) -> None:
     headers = {"Origin": SHOP}
     answers = [await shop.ask("/api/orders/me", headers=headers) for _ in range(6)]
     answers.append(await shop.ask("/api/nothing", headers=headers))
@@ -136,7 +134,7 @@ async def test_without_the_setting_there_is_no_cors(gateway: Gateway) -> None:
     assert answer.header("access-control-allow-origin") is None
 
 
-async def test_metrics_are_for_who_has_the_scrape_token(
+async def test_metrics_need_the_scrape_token(
     gateway: Gateway, gateway_of: MakeGateway, provider: FakeProvider
 ) -> None:
     assert (await gateway.ask("/metrics", token=SCRAPE_TOKEN)).status == 200
@@ -149,7 +147,7 @@ async def test_metrics_are_for_who_has_the_scrape_token(
         assert (await without.ask("/metrics", headers=headers)).status == 404
 
 
-async def test_health_needs_nobody_and_says_what_it_should(gateway: Gateway) -> None:
+async def test_health_needs_no_token(gateway: Gateway) -> None:
     answer = await gateway.ask("/health")
     assert (answer.status, json.loads(answer.body)) == (
         200,

@@ -1,4 +1,4 @@
-"""Promise 46 over raw sockets: the service sees an address exactly as it came, or nothing."""
+"""Promise 46 over raw sockets: a path reaches the service byte for byte or not at all."""
 
 import asyncio
 
@@ -61,7 +61,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("target", REFUSED)
-async def test_promise_46_an_address_that_could_escape_reaches_no_service(
+async def test_promise_46_path_traversal_reaches_no_service(
     gateway: Gateway, upstream: FakeUpstream, target: bytes
 ) -> None:
     answer = await gateway.ask(target)
@@ -84,24 +84,24 @@ async def test_promise_46_an_address_that_could_escape_reaches_no_service(
         b"/%61pi/products/search?q=x",
     ],
 )
-async def test_promise_46_an_address_that_passes_arrives_byte_for_byte(
+async def test_promise_46_accepted_path_arrives_byte_for_byte(
     gateway: Gateway, upstream: FakeUpstream, target: bytes
 ) -> None:
     assert (await gateway.ask(target)).status == 200
     assert [seen.target for seen in upstream.requests] == [target.removesuffix(b"?")]
 
 
-async def test_of_an_absolute_form_the_service_sees_path_and_query(
+async def test_absolute_form_reaches_the_service_as_path_and_query(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
-    """RFC 9112 3.2.2: a server must accept it. Where it points to changes nothing."""
+    """RFC 9112, section 3.2.2: a server must accept the absolute form. Its host is ignored."""
     assert (await gateway.ask("http://evil.example/api/products?q=1")).status == 200
     assert [seen.target for seen in upstream.requests] == [b"/api/products?q=1"]
     assert upstream.requests[0].header("host") == f"127.0.0.1:{upstream.port}"
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "PROPFIND", "get", "OPTIONS"])
-async def test_a_method_that_is_not_in_the_table_reaches_no_service(
+async def test_method_without_policy_reaches_no_service(
     gateway: Gateway, upstream: FakeUpstream, method: str
 ) -> None:
     answer = await gateway.ask("/api/products", method=method)
@@ -124,7 +124,7 @@ random_targets = st.lists(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(targets=st.lists(random_targets, min_size=1, max_size=4))
-def test_promise_46_whatever_is_asked_nothing_outside_api_reaches_a_service(
+def test_promise_46_no_path_outside_api_reaches_a_service(
     gateway: Gateway, upstream: FakeUpstream, targets: list[bytes]
 ) -> None:
     upstream.reset()

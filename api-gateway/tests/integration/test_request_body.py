@@ -1,4 +1,4 @@
-"""Promise 52: bodies are bounded in size, in time and in the memory that they take."""
+"""Promise 52: request bodies are limited in size, duration and memory."""
 
 import asyncio
 import hashlib
@@ -26,7 +26,7 @@ def chunked(body: bytes, size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [1, 65_535, 65_536, 65_537, 200_000, LIMIT])
 @pytest.mark.parametrize("in_chunks", [False, True])
-async def test_a_body_of_any_size_up_to_the_limit_arrives_unchanged(
+async def test_body_of_any_size_up_to_the_limit_arrives_unchanged(
     gateway: Gateway,
     upstream: FakeUpstream,
     provider: FakeProvider,
@@ -52,7 +52,7 @@ async def test_a_body_of_any_size_up_to_the_limit_arrives_unchanged(
 
 
 @pytest.mark.parametrize("lie", ["announced", "in chunks", "announced, never sent"])
-async def test_promise_52_one_byte_more_is_413_and_the_service_never_has_it(
+async def test_promise_52_body_over_the_limit_is_413_and_not_forwarded(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider, lie: str
 ) -> None:
     body = b"a" * (LIMIT + 1)
@@ -72,7 +72,7 @@ async def test_promise_52_one_byte_more_is_413_and_the_service_never_has_it(
     assert await gateway.metric("upstream_calls_in_hand") == 0
 
 
-async def test_a_body_longer_than_announced_is_the_next_request(
+async def test_bytes_after_content_length_are_the_next_request(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     answers = replies(
@@ -86,12 +86,12 @@ async def test_a_body_longer_than_announced_is_the_next_request(
     assert [seen.body for seen in upstream.requests] in ([b"{}"], [])
 
 
-async def test_a_get_may_have_a_body_too(gateway: Gateway, upstream: FakeUpstream) -> None:
+async def test_get_with_a_body_is_forwarded(gateway: Gateway, upstream: FakeUpstream) -> None:
     assert (await gateway.ask("/api/products", body=b"{}")).status == 200
     assert upstream.requests[0].body == b"{}"
 
 
-async def test_no_body_is_sent_as_none(
+async def test_request_without_a_body_is_forwarded_without_one(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     token = provider.token()
@@ -100,7 +100,7 @@ async def test_no_body_is_sent_as_none(
 
 
 async def drip(gateway: Gateway, token: str, first: bytes = b"") -> tuple[bytes, float]:
-    """An upload that sends a byte now and then; what came back, and after how many seconds."""
+    """Upload one byte every 0.1 s; return the response and the seconds until it arrived."""
     reader, writer = await gateway.connect()
     writer.write(
         b"POST /api/orders HTTP/1.1\r\nHost: g\r\nContent-Length: 250000\r\n"
@@ -139,7 +139,7 @@ def _process(settings_of: MakeSettings) -> Iterator[tuple[Gateway, psutil.Proces
 def in_a_process(
     _process: tuple[Gateway, psutil.Process], upstream: FakeUpstream
 ) -> tuple[Gateway, psutil.Process]:
-    """A gateway whose memory can be measured; impatient with slow bodies."""
+    """Return a gateway in a process of its own, to measure memory; its body timeout is short."""
     return _process
 
 
@@ -147,10 +147,10 @@ def megabytes(process: psutil.Process) -> float:
     return float(process.memory_info().rss) / 1_000_000
 
 
-async def test_promise_52_a_hundred_slow_uploads_take_no_memory_no_slot_and_no_circuit(
+async def test_promise_52_hundred_slow_uploads_take_no_memory_slot_or_circuit(
     in_a_process: tuple[Gateway, psutil.Process], upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """Half of them send the first 64 KiB at once, so that they are streamed; all are closed."""
+    """Half of them send the first 64 KiB at once and are streamed. All connections are closed."""
     gateway, process = in_a_process
     token = provider.token()
     for _ in range(20):
@@ -179,10 +179,10 @@ async def test_promise_52_a_hundred_slow_uploads_take_no_memory_no_slot_and_no_c
 
 
 @pytest.mark.parametrize("first", [b"a", b"a" * 70_000])
-async def test_uploads_that_are_slow_or_broken_off_say_nothing_about_the_service(
+async def test_slow_or_aborted_uploads_do_not_count_as_service_failures(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider, first: bytes
 ) -> None:
-    """Slower than the service may be, too: its time begins when it has the request."""
+    """Even if the upload is slower than the service's timeout, which starts after the request."""
     gateway = gateway_of(circuit_failures=2, client_body_seconds=0.6, upstream_timeout=0.3)
     token = provider.token()
     answers = await asyncio.gather(*(drip(gateway, token, first) for _ in range(6)))
@@ -194,7 +194,7 @@ async def test_uploads_that_are_slow_or_broken_off_say_nothing_about_the_service
             b"Authorization: Bearer " + token.encode() + b"\r\n\r\n" + first
         )
         await writer.drain()
-        await asyncio.sleep(0.02)  # so that some of it has gone through
+        await asyncio.sleep(0.02)  # a part of the body has been forwarded
         writer.close()
     await until(lambda: upstream.busy == 0)
     assert await gateway.metric("circuit_state") == 0
@@ -202,7 +202,7 @@ async def test_uploads_that_are_slow_or_broken_off_say_nothing_about_the_service
     assert (await gateway.ask("/api/orders", method="POST", body=b"{}", token=token)).status == 200
 
 
-async def test_time_in_which_the_client_sends_is_not_the_services(
+async def test_upload_time_does_not_count_against_the_service_timeout(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     gateway = gateway_of(upstream_timeout=0.3)
@@ -218,10 +218,10 @@ async def test_time_in_which_the_client_sends_is_not_the_services(
     assert upstream.requests[0].size == 70_010
 
 
-async def test_a_service_that_does_not_take_a_body_has_not_answered_in_time(
+async def test_service_that_does_not_read_the_body_times_out(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """And its circuit opens, for the client had more to send."""
+    """Its circuit opens: the service, not the client, stopped the transfer."""
     gateway = gateway_of(upstream_timeout=0.3, circuit_failures=2, max_body_bytes=50_000_000)
     upstream.reads_bodies = False
 
@@ -244,7 +244,7 @@ async def test_a_service_that_does_not_take_a_body_has_not_answered_in_time(
     await until(lambda: upstream.busy == 0)
 
 
-async def test_slow_uploads_hold_no_slot_of_the_service(
+async def test_slow_uploads_hold_no_upstream_slot(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     gateway = gateway_of(upstream_concurrency=1, client_body_seconds=1)
@@ -306,7 +306,7 @@ async def test_large_bodies_stream_both_ways_in_constant_memory(
 async def test_events_arrive_one_by_one(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """The service sends the next event only when the client has had the last."""
+    """The service sends the next event only after the client received the previous one."""
     released: list[int] = []
 
     async def script(seen: Seen, wire: Wire) -> None:
@@ -348,7 +348,7 @@ async def test_expect_100_continue_is_answered_before_the_body(
     assert upstream.requests[0].header("expect") is None
 
 
-async def test_a_body_that_is_answered_early_does_not_hang(
+async def test_early_response_to_a_body_does_not_hang(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     gateway = gateway_of(upstream_timeout=0.3)

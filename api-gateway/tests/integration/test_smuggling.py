@@ -1,4 +1,4 @@
-"""Promise 45 over raw sockets: where a request ends is never a matter of opinion."""
+"""Promise 45 over raw sockets: requests with ambiguous framing are refused."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ HIDDEN = b"GET /api/products/hidden HTTP/1.1\r\nHost: g\r\n\r\n"
 
 
 def post(head: bytes, body: bytes) -> bytes:
-    """An order by alice that hides another request behind a doubtful head."""
+    """Return an order by alice that hides a second request behind an ambiguous head."""
     return b"POST /api/orders HTTP/1.1\r\nHost: g\r\n" + head + b"\r\n\r\n" + body
 
 
@@ -70,7 +70,7 @@ DOUBTFUL = {
 
 
 @pytest.mark.parametrize("request_", DOUBTFUL.values(), ids=DOUBTFUL.keys())
-async def test_promise_45_a_doubtful_request_is_400_and_nothing_behind_it_is_read(
+async def test_promise_45_ambiguous_request_is_400_and_ends_the_connection(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider, request_: bytes
 ) -> None:
     authorized = request_.replace(
@@ -85,7 +85,7 @@ async def test_promise_45_a_doubtful_request_is_400_and_nothing_behind_it_is_rea
     assert b"hidden" not in b"".join(seen.target for seen in upstream.requests)
 
 
-async def test_requests_one_after_the_other_are_answered_in_their_order(
+async def test_pipelined_requests_are_answered_in_order(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
     async def echo(seen: Seen, wire: Wire) -> None:
@@ -98,10 +98,10 @@ async def test_requests_one_after_the_other_are_answered_in_their_order(
     assert [answer.body for answer in answers] == [b"/api/products/%d" % n for n in range(10)]
 
 
-async def test_promise_45_what_is_malformed_behind_a_request_does_not_get_into_its_answer(
+async def test_promise_45_malformed_next_request_does_not_alter_a_response(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
-    """The refusal would be read as a part of the answer that is under way."""
+    """The client would read the refusal as part of the unfinished response."""
     loop = asyncio.get_running_loop()
     begun = asyncio.Event()
 

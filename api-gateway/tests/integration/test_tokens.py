@@ -1,4 +1,4 @@
-"""Authentication and authorization: forged tokens over the wire, and valid ones."""
+"""Authentication and authorization with forged and valid tokens over real connections."""
 
 import io
 import logging
@@ -23,7 +23,7 @@ from tests.inside import inside
 FORGER = Forger.new()
 ADMIN = token(FORGER.key, claims_of("admin", "admin", "customer"))
 ALICE = token(FORGER.key, claims_of("alice", "customer"))
-NOBODY = token(FORGER.key, claims_of("service-account-reporting"))
+NO_ROLE = token(FORGER.key, claims_of("service-account-reporting"))
 PROTECTED, PUBLIC = "/api/orders", "/api/products"
 NOWHERE = "/api/nowhere"
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -37,7 +37,7 @@ async def forgers_provider() -> AsyncIterator[StandIn]:
 
 @pytest.fixture
 def door(gateway_of: MakeGateway, forgers_provider: StandIn) -> Gateway:
-    """A gateway that knows the forger's keys, and tells all in its log."""
+    """Return a gateway that knows the forger's keys and logs at every level."""
     return gateway_of(
         log_level="DEBUG",
         oidc_jwks_url=forgers_provider.jwks_url,
@@ -46,7 +46,7 @@ def door(gateway_of: MakeGateway, forgers_provider: StandIn) -> Gateway:
 
 
 def log_of_this_process() -> io.StringIO:
-    """From now on what the gateway logs goes here, as it would have gone to standard output."""
+    """Redirect the gateway's log from standard output to the returned stream."""
     handlers = logging.getLogger().handlers  # pytest's own among them
     [handler] = [each for each in handlers if isinstance(each.formatter, JsonFormatter)]
     assert isinstance(handler, logging.StreamHandler)
@@ -56,13 +56,13 @@ def log_of_this_process() -> io.StringIO:
 
 
 async def flaws_of(door: Gateway, presented: Presented, target: str) -> list[str]:
-    """What the answer over the wire lacks. What is no HTTP may be refused as that."""
+    """Return the flaws of the response. 400 and 431 are correct for heads invalid in HTTP."""
     lines = b"".join(b"Authorization: " + value + b"\r\n" for value in presented.headers)
     head = f"GET {target} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
     is_large = sum(map(len, presented.headers)) > 32_768
     try:
         [reply] = replies(await door.raw(head.encode() + lines + b"\r\n"))
-    except ConnectionResetError:  # closed while the rest of it was still being sent
+    except ConnectionResetError:  # closed before the complete request was sent
         return [] if is_large else ["the connection was reset"]
     if reply.status == 431 and is_large:
         return []
@@ -72,10 +72,10 @@ async def flaws_of(door: Gateway, presented: Presented, target: str) -> list[str
 
 
 @pytest.mark.parametrize("target", [PROTECTED, PUBLIC, "/docs"])
-async def test_promise_39_what_a_forger_sends_is_401_on_protected_and_public_routes(
+async def test_promise_39_forged_token_is_401_on_protected_and_public_routes(
     door: Gateway, upstream: FakeUpstream, target: str
 ) -> None:
-    """Promise 39, over the wire: plainly refused, with not a word of it in the log."""
+    """Promise 39: each forged token gets a correct 401, and no part of it is logged."""
     assert (await door.ask(target, token=ADMIN)).status == 200
     upstream.reset()
     written = log_of_this_process()
@@ -90,10 +90,10 @@ async def test_promise_39_what_a_forger_sends_is_401_on_protected_and_public_rou
     assert [p.name for p in table if p.leaked_into(log)] == []
 
 
-async def test_promise_39_a_forged_token_is_refused_in_less_than_5_ms(
+async def test_promise_39_forged_token_is_refused_within_5_ms(
     settings_of: MakeSettings, forgers_provider: StandIn, upstream: FakeUpstream
 ) -> None:
-    """Promise 39: every row, whatever HTTP would have kept from the app, by the app's own time."""
+    """Promise 39: calls the app directly, also with tokens that an HTTP server would refuse."""
     settings: Settings = settings_of(
         oidc_jwks_url=forgers_provider.jwks_url, oidc_allowed_clients=frozenset({"storefront"})
     )
@@ -116,7 +116,7 @@ async def test_promise_39_a_forged_token_is_refused_in_less_than_5_ms(
     assert statistics.median(took) < 0.005
 
 
-async def test_a_missing_token_is_401_with_a_challenge_and_a_public_route_needs_none(
+async def test_missing_token_is_401_with_challenge_except_on_public_routes(
     gateway: Gateway,
 ) -> None:
     reply = await gateway.ask(PROTECTED)
@@ -125,7 +125,7 @@ async def test_a_missing_token_is_401_with_a_challenge_and_a_public_route_needs_
     assert (await gateway.ask(PUBLIC)).status == 200
 
 
-async def test_a_token_in_another_place_is_no_token(door: Gateway) -> None:
+async def test_token_outside_the_authorization_header_is_ignored(door: Gateway) -> None:
     for target in (f"{PROTECTED}?access_token={ADMIN}", f"{PROTECTED}?token={ADMIN}"):
         assert (await door.ask(target)).status == 401
     for name in ("Cookie", "X-Authorization", "Proxy-Authorization", "X-Access-Token", "Auth"):
@@ -136,7 +136,7 @@ async def test_a_token_in_another_place_is_no_token(door: Gateway) -> None:
 
 
 def of_size(size: int) -> str:
-    """A good token of nearly this many bytes."""
+    """Return a valid token of about this many bytes."""
     padding = "p" * ((size - len(ALICE)) * 3 // 4)
     return token(FORGER.key, claims_of("alice", "customer", padding=padding))
 
@@ -150,7 +150,7 @@ async def test_large_token_is_accepted_up_to_the_limit_of_heads(
         assert upstream.requests[-1].header("authorization") == f"Bearer {presented}"
 
 
-async def test_token_over_the_limit_of_heads_is_431_that_says_so(
+async def test_token_over_the_head_limit_is_431_with_the_reason(
     door: Gateway, upstream: FakeUpstream
 ) -> None:
     answer = await door.ask(PROTECTED, token=of_size(33_000))
@@ -160,7 +160,7 @@ async def test_token_over_the_limit_of_heads_is_431_that_says_so(
     assert upstream.requests == []
 
 
-async def test_token_over_its_own_limit_is_401_that_says_so(
+async def test_token_over_its_own_limit_is_401_with_the_reason(
     gateway_of: MakeGateway, forgers_provider: StandIn, upstream: FakeUpstream
 ) -> None:
     door = gateway_of(oidc_jwks_url=forgers_provider.jwks_url, oidc_max_token_bytes=8_192)
@@ -179,20 +179,20 @@ def url_of(row: Operation) -> str:
     ("who", "refused_with", "may"),
     [
         (None, 401, {Access.PUBLIC}),
-        (NOBODY, 403, {Access.PUBLIC, Access.SIGNED_IN}),
+        (NO_ROLE, 403, {Access.PUBLIC, Access.SIGNED_IN}),
         (ALICE, 403, {Access.PUBLIC, Access.SIGNED_IN, Access.CUSTOMER}),
         (ADMIN, None, set(Access)),
     ],
     ids=["anonymous", "no role", "customer", "admin"],
 )
-async def test_promise_49_each_operation_lets_through_whom_the_table_names(
+async def test_promise_49_each_operation_admits_only_the_roles_of_the_table(
     door: Gateway,
     upstream: FakeUpstream,
     who: str | None,
     refused_with: int | None,
     may: set[Access],
 ) -> None:
-    """Promise 49: each row of the table; a refused request does not reach the service."""
+    """Promise 49: for each row of the table. A refused request does not reach the service."""
     for row in TABLE:
         upstream.reset()
         body = b"" if row.method == "GET" else b"{}"
@@ -204,9 +204,7 @@ async def test_promise_49_each_operation_lets_through_whom_the_table_names(
             reply.problem()
 
 
-async def test_the_upstream_is_sent_the_token_that_was_verified(
-    door: Gateway, upstream: FakeUpstream
-) -> None:
+async def test_upstream_receives_the_verified_token(door: Gateway, upstream: FakeUpstream) -> None:
     await door.ask(PROTECTED, headers={"Authorization": f"bEARER   {ADMIN}"})
     assert upstream.requests[-1].all("authorization") == [f"Bearer {ADMIN}"]
     await door.ask(PUBLIC)

@@ -1,4 +1,4 @@
-"""Promise 68 at the gateway: an offer to upgrade changes nothing about a request's one response."""
+"""Promise 68 at the gateway: a request with an upgrade offer gets exactly one response."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ def order_head(provider: FakeProvider) -> bytes:
 async def test_promise_68_post_with_an_offer_reaches_the_service_once_with_its_body(
     gateway: Gateway, upstream: FakeUpstream, order_head: bytes, offer: bytes, framing: str
 ) -> None:
-    """The body comes 100 ms after the head and spells a request of its own."""
+    """The body arrives 100 ms after the head and has the form of a request."""
     if framing == "length":
         head, body = b"Content-Length: %d\r\n" % len(BODY), BODY
     else:

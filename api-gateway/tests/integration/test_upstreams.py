@@ -1,4 +1,4 @@
-"""Promises 34 to 37 at the gateway: what a service does to its callers when it is not well."""
+"""Promises 34 to 37 at the gateway: unavailable, slow and faulty services."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ NEVER_OPENS = 1_000_000
 
 @pytest.fixture
 def second() -> Iterator[FakeUpstream]:
-    """Another address of a service."""
+    """Return a second replica of a service."""
     with FakeUpstream().serve() as fake:
         yield fake
 
@@ -44,7 +44,7 @@ def nobody() -> str:
 
 
 def sending(raw: bytes) -> Script:
-    """Bytes as they are; then the connection is closed."""
+    """Return a script that sends raw bytes, then closes the connection."""
 
     async def script(seen: Seen, wire: Wire) -> None:
         await wire.send(raw)
@@ -57,14 +57,14 @@ async def order(gateway: Gateway, provider: FakeProvider) -> Reply:
     return await gateway.ask("/api/orders", method="POST", body=b"{}", token=provider.token())
 
 
-async def test_a_service_that_is_away_is_503_with_retry_after(gateway_of: MakeGateway) -> None:
+async def test_unavailable_service_is_503_with_retry_after(gateway_of: MakeGateway) -> None:
     gateway = gateway_of(product_service_url=(nobody(),))
     answer = await gateway.ask("/api/products")
     assert (answer.status, answer.problem()["type"]) == (503, "/problems/upstream-away")
     assert int(str(answer.header("retry-after"))) >= 1
 
 
-async def test_a_service_that_hangs_is_504_in_time(
+async def test_hanging_service_is_504_in_time(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     gateway = gateway_of(upstream_timeout=0.3)
@@ -80,11 +80,11 @@ async def test_a_service_that_hangs_is_504_in_time(
     assert "not known" in answer.problem()["detail"]
     assert len(upstream.requests) == 4
     assert 0.3 <= min(took) < 0.4
-    assert max(took) < 0.8  # the machine has other work as well
+    assert max(took) < 0.8  # the machine may be busy
     await until(lambda: upstream.busy == 0)
 
 
-async def test_a_service_that_stops_in_the_middle_is_cut_off_in_time(
+async def test_service_that_stalls_mid_response_is_cut_off_in_time(
     gateway_of: MakeGateway, upstream: FakeUpstream
 ) -> None:
     async def script(seen: Seen, wire: Wire) -> None:
@@ -116,7 +116,7 @@ async def test_a_service_that_stops_in_the_middle_is_cut_off_in_time(
         b"",
     ],
 )
-async def test_an_answer_that_is_none_is_502(
+async def test_invalid_response_is_502(
     gateway: Gateway, upstream: FakeUpstream, provider: FakeProvider, raw: bytes
 ) -> None:
     upstream.script = sending(raw)
@@ -135,7 +135,7 @@ async def test_an_answer_that_is_none_is_502(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
     ],
 )
-async def test_an_answer_that_breaks_off_does_not_look_whole(
+async def test_truncated_response_is_recognisable_as_truncated(
     gateway: Gateway, upstream: FakeUpstream, raw: bytes
 ) -> None:
     upstream.script = sending(raw)
@@ -146,7 +146,7 @@ async def test_an_answer_that_breaks_off_does_not_look_whole(
     assert await gateway.metric("upstream_calls_in_hand") == 0
 
 
-async def test_interim_answers_are_passed_over(gateway: Gateway, upstream: FakeUpstream) -> None:
+async def test_interim_responses_are_skipped(gateway: Gateway, upstream: FakeUpstream) -> None:
     upstream.script = sending(
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -155,7 +155,7 @@ async def test_interim_answers_are_passed_over(gateway: Gateway, upstream: FakeU
     assert (answer.status, answer.body, answer.header("link")) == (200, b"{}", None)
 
 
-async def test_an_answer_until_the_connection_ends_is_passed_on(
+async def test_response_delimited_by_connection_close_is_forwarded(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
     upstream.script = sending(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhello")
@@ -163,7 +163,7 @@ async def test_an_answer_until_the_connection_ends_is_passed_on(
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 304, 400, 404, 409, 422, 429, 500, 503])
-async def test_an_answer_of_any_status_is_passed_on_as_it_is(
+async def test_response_of_any_status_is_forwarded_unchanged(
     gateway: Gateway, upstream: FakeUpstream, status: int
 ) -> None:
     body = b"" if status in (204, 304) else b'{"a": 1}'
@@ -175,7 +175,7 @@ async def test_an_answer_of_any_status_is_passed_on_as_it_is(
     assert len(upstream.requests) == 1
 
 
-async def test_promise_34_the_circuit_opens_probes_once_and_closes(
+async def test_promise_34_circuit_opens_probes_once_and_closes(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     gateway = gateway_of(circuit_failures=3, circuit_reset_seconds=1.0, upstream_timeout=5)
@@ -197,7 +197,7 @@ async def test_promise_34_the_circuit_opens_probes_once_and_closes(
         await wire.answer()
 
     upstream.reset()
-    assert (await gateway.ask("/api/products")).status == 200  # another service's circuit
+    assert (await gateway.ask("/api/products")).status == 200  # the circuit of a different service
     upstream.reset()
     upstream.script = slow
     await asyncio.sleep(1.0)  # circuit_reset_seconds
@@ -210,7 +210,7 @@ async def test_promise_34_the_circuit_opens_probes_once_and_closes(
 async def test_service_is_reached_within_a_second_of_its_restart(
     gateway_of: MakeGateway,
 ) -> None:
-    """The circuit opens while the service is stopped, and its usual rest is 5 seconds."""
+    """The circuit opens while the service is stopped; its usual reset time is 5 seconds."""
     url = nobody()
     gateway = gateway_of(product_service_url=(url,))
     while await gateway.metric("circuit_state", target="product-service") != 2:
@@ -225,7 +225,7 @@ def _bearer(provider: FakeProvider) -> dict[str, str]:
     return {"Authorization": f"Bearer {provider.token()}"}
 
 
-async def test_promise_34_a_service_that_hangs_opens_its_circuit(
+async def test_promise_34_hanging_service_opens_its_circuit(
     gateway_of: MakeGateway, upstream: FakeUpstream
 ) -> None:
     gateway = gateway_of(circuit_failures=3, upstream_timeout=0.1)
@@ -234,7 +234,7 @@ async def test_promise_34_a_service_that_hangs_opens_its_circuit(
     assert answers == [504, 504, 504, 503, 503]
 
 
-async def test_promise_35_answers_and_cancellations_never_open_a_circuit(
+async def test_promise_35_responses_and_cancellations_never_open_a_circuit(
     gateway_of: MakeGateway, upstream: FakeUpstream
 ) -> None:
     gateway = gateway_of(circuit_failures=2)
@@ -254,7 +254,7 @@ async def test_promise_35_answers_and_cancellations_never_open_a_circuit(
     assert (await gateway.ask("/api/products")).status == 200
 
 
-async def test_a_get_is_tried_again_where_a_kept_connection_was_dropped(
+async def test_get_is_retried_after_a_dropped_keep_alive_connection(
     gateway: Gateway, upstream: FakeUpstream
 ) -> None:
     upstream.script = in_turn(plain, drop, plain)
@@ -271,7 +271,7 @@ async def test_a_get_is_tried_again_where_a_kept_connection_was_dropped(
         ("DELETE", "/api/products/1", 16_384),
     ],
 )
-async def test_promise_33_what_may_have_run_is_sent_once(
+async def test_promise_33_unsafe_request_that_may_have_run_is_sent_once(
     gateway: Gateway,
     upstream: FakeUpstream,
     provider: FakeProvider,
@@ -279,7 +279,7 @@ async def test_promise_33_what_may_have_run_is_sent_once(
     path: str,
     large: int,
 ) -> None:
-    """On a new connection and on a kept one, small and large; 100,000 bytes are streamed."""
+    """On new and on reused connections, with small and large bodies; 100,000 bytes are streamed."""
     token = provider.token("admin", "admin")
     for body, is_kept in [(b"{}", False), (b"{}", True), (b"a" * large, True)]:
         upstream.reset()
@@ -291,12 +291,12 @@ async def test_promise_33_what_may_have_run_is_sent_once(
         assert len(upstream.requests) == 1 + is_kept
 
 
-async def test_a_post_goes_to_the_next_address_where_no_connection_came_about(
+async def test_post_uses_the_next_address_after_a_refused_connection(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """However many come at once, and without a retry that would have to be paid: it had nothing.
+    """Concurrent requests too, and without using the retry budget: no request was sent.
 
-    Its circuit stays closed: it may be back any moment, when the other one restarts.
+    The circuit of the refusing address stays closed: the replica may be restarting.
     """
     gateway = gateway_of(order_service_url=(nobody(), upstream.url), circuit_failures=3)
     answers = await asyncio.gather(*(order(gateway, provider) for _ in range(40)))
@@ -306,7 +306,7 @@ async def test_a_post_goes_to_the_next_address_where_no_connection_came_about(
     assert await gateway.metric("circuit_state", target="order-service/1") == 0
 
 
-async def test_a_streamed_body_goes_to_the_next_address_too(
+async def test_streamed_body_uses_the_next_address_after_a_refused_connection(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
     """The body is not read before the connection is established."""
@@ -318,7 +318,7 @@ async def test_a_streamed_body_goes_to_the_next_address_too(
     assert [seen.size for seen in upstream.requests] == [200_000] * 2
 
 
-async def test_several_addresses_take_turns(
+async def test_addresses_are_used_round_robin(
     gateway_of: MakeGateway, upstream: FakeUpstream, second: FakeUpstream
 ) -> None:
     gateway = gateway_of(product_service_url=(upstream.url, second.url))
@@ -327,7 +327,7 @@ async def test_several_addresses_take_turns(
     assert (len(upstream.requests), len(second.requests)) == (5, 5)
 
 
-async def test_an_address_whose_circuit_is_open_is_passed_over(
+async def test_address_with_an_open_circuit_is_skipped(
     gateway_of: MakeGateway, upstream: FakeUpstream, second: FakeUpstream, provider: FakeProvider
 ) -> None:
     gateway = gateway_of(order_service_url=(upstream.url, second.url), circuit_failures=2)
@@ -337,7 +337,7 @@ async def test_an_address_whose_circuit_is_open_is_passed_over(
     assert len(second.requests) == 2
 
 
-async def test_retries_of_a_broken_service_are_paid_from_a_budget(
+async def test_retries_are_bounded_by_the_budget(
     gateway_of: MakeGateway, upstream: FakeUpstream
 ) -> None:
     gateway = gateway_of(circuit_failures=NEVER_OPENS)
@@ -347,10 +347,10 @@ async def test_retries_of_a_broken_service_are_paid_from_a_budget(
         assert (await gateway.ask("/api/products")).status == 502
     retries = await gateway.metric("upstream_retries_total")
     assert len(upstream.requests) == calls + retries
-    assert 10 <= retries < 14  # ten to begin with, two a second, a tenth for each call
+    assert 10 <= retries < 14  # budget: 10 at first, 2 per second, 0.1 per call
 
 
-async def test_promise_37_a_slow_service_takes_no_more_calls_than_it_may_and_others_are_well(
+async def test_promise_37_slow_service_gets_limited_calls_and_does_not_slow_others(
     gateway_of: MakeGateway, upstream: FakeUpstream, second: FakeUpstream, provider: FakeProvider
 ) -> None:
     gateway = gateway_of(order_service_url=(second.url,), upstream_concurrency=20)
@@ -374,10 +374,10 @@ async def test_promise_37_a_slow_service_takes_no_more_calls_than_it_may_and_oth
     assert (await gateway.ask("/api/orders/1", token=token)).status == 200
 
 
-async def test_promise_37_a_service_that_hangs_does_not_slow_the_others(
+async def test_promise_37_hanging_service_does_not_slow_others(
     gateway_of: MakeGateway, upstream: FakeUpstream, second: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """Medians in turns, the best of eight; benchmarks/hanging_upstream.py has the slowest 1 %."""
+    """Compare alternating medians, best of eight; benchmarks/hanging_upstream.py has the p99."""
     gateway = gateway_of(
         order_service_url=(second.url,), upstream_timeout=30, upstream_concurrency=64
     )
@@ -406,13 +406,13 @@ async def test_promise_37_a_service_that_hangs_does_not_slow_the_others(
                     call.cancel()
                 await asyncio.gather(*calls, return_exceptions=True)
             await until(lambda: second.busy == 0)
-    assert min(hanging) < min(well) * 1.4  # the machine has other work as well
+    assert min(hanging) < min(well) * 1.4  # the machine may be busy
 
 
-async def test_promise_36_ten_thousand_cancelled_requests_and_then_five_of_five(
+async def test_promise_36_gateway_works_after_ten_thousand_cancelled_requests(
     gateway_of: MakeGateway, upstream: FakeUpstream, provider: FakeProvider
 ) -> None:
-    """Cancelled at every stage: unsent, with half a body, waiting for an answer, reading one."""
+    """Cancelled at every stage: before sending, during the body, before and during the response."""
     gateway = gateway_of(circuit_failures=3, upstream_timeout=30)
     rng = random.Random(36)
 
@@ -438,7 +438,7 @@ async def test_promise_36_ten_thousand_cancelled_requests_and_then_five_of_five(
     requests = [kind.encode() for kind in kinds]
 
     def storm() -> None:
-        """Up to 60 open at a time; any of them is the next to be cut off."""
+        """Keep up to 60 requests open; abort a random one each time."""
         held: list[socket.socket] = []
         for n in range(10_060):
             if n < 10_000:
@@ -452,13 +452,13 @@ async def test_promise_36_ten_thousand_cancelled_requests_and_then_five_of_five(
     await asyncio.to_thread(storm)
     answers = [await gateway.ask("/api/products/plain") for _ in range(5)]
     assert [answer.status for answer in answers] == [200] * 5
-    assert len(upstream.requests) > 1000  # many had got through
+    assert len(upstream.requests) > 1000  # many reached the service
     await until(lambda: upstream.busy == 0)
     assert await gateway.metric("circuit_state") == 0
     assert await gateway.metric("upstream_calls_in_hand") == 0
 
 
-async def test_readiness_shows_what_is_away_and_stays_200(
+async def test_readiness_with_unavailable_service_is_degraded_with_200(
     gateway_of: MakeGateway, upstream: FakeUpstream
 ) -> None:
     gateway = gateway_of(ai_service_url=(nobody(),))

@@ -1,4 +1,4 @@
-"""Documents of services, as the tests need them."""
+"""OpenAPI documents of services for tests."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def a_document(
     schemas: dict[str, Any] | None = None,
     about: str = "",
 ) -> bytes:
-    """What a service would send."""
+    """Return a service's OpenAPI document as bytes."""
     paths: dict[str, dict[str, Any]] = {}
     for (method, path), operation in operations.items():
         paths.setdefault(path, {})[method.lower()] = operation

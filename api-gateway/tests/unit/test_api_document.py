@@ -1,4 +1,4 @@
-"""Merging: nothing but what the role table lets through, and every reference still right."""
+"""Merging of OpenAPI documents: only operations of the role table, all references valid."""
 
 import json
 import time
@@ -27,7 +27,7 @@ ISSUER = "http://localhost:8081/realms/microservices"
 
 
 def merge(documents: dict[str, bytes | None]) -> dict[str, Any]:
-    """Merged and valid; None stands for a service that is away."""
+    """Merge and validate documents; None stands for an unavailable service."""
     read: dict[str, ServiceDocument | None] = {
         service: read_document(content, [o for o in TABLE if o.upstream == service])
         if content is not None
@@ -57,7 +57,7 @@ def schema_of(document: dict[str, Any], operation: Operation) -> Any:
     return found["responses"]["200"]["content"]["application/json"]["schema"]
 
 
-def test_each_service_is_a_tag_with_its_own_words() -> None:
+def test_each_service_is_a_tag_with_its_description() -> None:
     document = merge(products(tags=["things"]) | orders())
     assert document["tags"] == [
         {"name": PRODUCTS, "description": "The catalogue"},
@@ -66,7 +66,7 @@ def test_each_service_is_a_tag_with_its_own_words() -> None:
     assert document["paths"]["/api/products"]["get"]["tags"] == [PRODUCTS]
 
 
-def test_an_operation_says_for_whom_it_is_and_asks_for_a_token_unless_for_anyone() -> None:
+def test_operation_documents_its_role_and_requires_a_token_unless_public() -> None:
     document = merge(products(description="All of them.") | orders())
     listing, placing = document["paths"]["/api/products"]["get"], document["paths"]["/api/orders"]
     assert listing["description"] == "**For anyone.**\n\nAll of them."
@@ -75,7 +75,7 @@ def test_an_operation_says_for_whom_it_is_and_asks_for_a_token_unless_for_anyone
     assert {name for way in placing["post"]["security"] for name in way} == {"login", "bearer"}
 
 
-def test_the_gateways_own_answers_stand_beside_the_services() -> None:
+def test_responses_of_gateway_and_service_are_merged() -> None:
     own = an_operation()["responses"] | {"503": {"description": "Closed on Sundays"}}
     document = merge(products() | orders(responses=own))
     listing = document["paths"]["/api/products"]["get"]["responses"]
@@ -88,7 +88,7 @@ def test_the_gateways_own_answers_stand_beside_the_services() -> None:
     assert document["components"]["schemas"]["Problem"] == PROBLEM_SCHEMA
 
 
-def test_schemas_that_are_the_same_keep_their_name() -> None:
+def test_equal_schemas_keep_their_name() -> None:
     schemas = {"Item": {"properties": {"of": reference("Unit")}}, "Unit": {"type": "string"}}
     one, other = reference("Item"), reference("Item")
     document = merge(products(one, schemas) | orders(other, schemas))
@@ -96,8 +96,8 @@ def test_schemas_that_are_the_same_keep_their_name() -> None:
     assert schema_of(document, LIST) == schema_of(document, PLACE) == reference("Item")
 
 
-def test_schemas_that_differ_are_named_by_service_and_so_is_what_refers_to_them() -> None:
-    """Page is the same text twice, but of different Items."""
+def test_different_schemas_and_their_referrers_are_named_by_service() -> None:
+    """Both schemas named Page are equal texts that refer to different Items."""
     page = {"items": reference("Item")}
     catalogue = {"Page": page, "Item": {"type": "string"}, "Same": {}}
     ordering = {"Page": page, "Item": {"type": "integer"}, "Same": {}}
@@ -114,8 +114,8 @@ def test_schemas_that_differ_are_named_by_service_and_so_is_what_refers_to_them(
     assert schema_of(document, PLACE) == {"anyOf": [reference("order_Page"), reference("Same")]}
 
 
-def test_a_difference_at_the_end_of_a_long_chain_reaches_its_beginning_quickly() -> None:
-    """Looking for it link by link in all of the chain took a minute."""
+def test_difference_at_the_end_of_a_long_chain_renames_its_start_quickly() -> None:
+    """A search that compared the whole chain for each link took a minute."""
     length = 4_000
 
     def chain(last: str) -> dict[str, Any]:
@@ -134,13 +134,13 @@ def test_a_difference_at_the_end_of_a_long_chain_reaches_its_beginning_quickly()
     assert schema_of(document, PLACE) == reference("order_A0")
 
 
-def test_one_and_true_are_different_although_python_says_the_same() -> None:
+def test_one_and_true_are_different_values() -> None:
     one, true = {"A": {"default": 1}}, {"A": {"default": True}}
     document = merge(products(reference("A"), one) | orders(reference("A"), true))
     assert document["components"]["schemas"].keys() == {"product_A", "order_A", "Problem"}
 
 
-def test_a_new_name_takes_none_that_is_there() -> None:
+def test_new_schema_name_does_not_collide() -> None:
     catalogue = {"A": {"type": "string"}, "product_A": {"type": "null"}}
     both = {"anyOf": [reference("A"), reference("product_A")]}
     other = {"A": {"type": "integer"}}
@@ -151,7 +151,7 @@ def test_a_new_name_takes_none_that_is_there() -> None:
     assert schema_of(document, LIST)["anyOf"] == [reference("product_A_"), reference("product_A")]
 
 
-def test_a_service_with_another_idea_of_a_problem_keeps_its_own() -> None:
+def test_service_with_a_different_problem_schema_keeps_it() -> None:
     document = merge(products(reference("Problem"), {"Problem": {"type": "string"}}))
     listing = document["paths"]["/api/products"]["get"]["responses"]
     assert schema_of(document, LIST) == reference("product_Problem")
@@ -176,13 +176,13 @@ def test_discriminators_point_to_the_renamed_schemas() -> None:
     }
 
 
-def test_two_operations_with_one_id_get_two() -> None:
+def test_duplicate_operation_ids_become_unique() -> None:
     document = merge(products(operationId="do") | orders(operationId="do"))
     assert document["paths"]["/api/products"]["get"]["operationId"] == "do"
     assert document["paths"]["/api/orders"]["post"]["operationId"] == "order-service_do"
 
 
-def test_a_service_that_is_away_is_named_and_the_others_are_there() -> None:
+def test_unavailable_service_is_named_and_the_others_are_documented() -> None:
     document = merge(products() | {ORDERS: None})
     assert list(document["paths"]) == ["/api/products"]
     assert [tag["name"] for tag in document["tags"]] == [PRODUCTS]
@@ -190,18 +190,18 @@ def test_a_service_that_is_away_is_named_and_the_others_are_there() -> None:
     assert PRODUCTS not in document["info"]["description"]
 
 
-def test_without_any_service_there_is_still_a_document() -> None:
+def test_document_without_any_service_is_valid() -> None:
     assert merge({PRODUCTS: None, ORDERS: None})["paths"] == {}
 
 
-def test_only_addresses_under_api_are_shown_whatever_the_table_says() -> None:
+def test_only_paths_under_api_are_documented() -> None:
     metrics = Operation("GET", "/metrics", Access.PUBLIC, PRODUCTS)
     content = a_document({("GET", "/metrics"): an_operation()})
     documents: dict[str, ServiceDocument | None] = {PRODUCTS: read_document(content, [metrics])}
     assert merged_document(documents, [metrics], ISSUER)["paths"] == {}
 
 
-def test_the_page_logs_in_where_the_issuer_is() -> None:
+def test_login_urls_belong_to_the_issuer() -> None:
     scheme = merge(products())["components"]["securitySchemes"]["login"]
     assert scheme["flows"]["authorizationCode"]["authorizationUrl"] == (
         f"{ISSUER}/protocol/openid-connect/auth"
@@ -224,7 +224,7 @@ class Shelf(BaseModel):
     pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]]
 
 
-def test_what_fastapi_writes_comes_through_whole() -> None:
+def test_document_of_fastapi_is_merged_completely() -> None:
     app = FastAPI()
     install_problem_handlers(app)
 

@@ -1,4 +1,4 @@
-"""The gateway's page: the merged document, and a login at the identity provider."""
+"""The Swagger page: the merged document and the login at the identity provider."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
-def test_the_document_is_the_merged_one_and_asked_for_each_time(client: TestClient) -> None:
+def test_document_is_the_merged_one_and_not_cached(client: TestClient) -> None:
     answer = client.get("/openapi.json")
     assert answer.json()["components"]["securitySchemes"].keys() == {"login", "bearer"}
     assert answer.headers["content-type"] == "application/json"
@@ -28,7 +28,7 @@ def test_the_document_is_the_merged_one_and_asked_for_each_time(client: TestClie
     assert client.head("/openapi.json").headers["content-length"] == str(len(answer.content))
 
 
-def test_the_page_logs_in_as_the_storefront_at_the_issuers_origin(client: TestClient) -> None:
+def test_page_logs_in_as_the_storefront_at_the_issuers_origin(client: TestClient) -> None:
     page = client.get("/docs")
     assert '"clientId": "storefront"' in page.text
     assert '"usePkceWithAuthorizationCodeGrant": true' in page.text

@@ -1,4 +1,4 @@
-"""Promises 43 and 47: what passes is on a list; all else stays here."""
+"""Promises 43 and 47: only listed headers are forwarded."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from app.headers import RawHeaders, response_headers, upstream_headers
 
 
 def sent(headers: RawHeaders, token: str | None = None) -> dict[str, list[str]]:
-    """What the upstream is sent, by lower-case name."""
+    """Return the headers sent to the upstream, by lower-case name."""
     passed = upstream_headers(
         headers, token=token, address="10.1.2.3", scheme="http", request_id="request-1"
     )
@@ -64,11 +64,11 @@ OURS = {
         b"content_type",
     ],
 )
-def test_promise_43_what_only_the_gateway_says_is_not_taken_from_the_caller(name: bytes) -> None:
+def test_promise_43_gateway_headers_of_the_caller_are_dropped(name: bytes) -> None:
     assert sent([(name, b"forged"), (name, b"twice")]) == OURS
 
 
-def test_what_a_service_needs_to_know_passes_as_it_came() -> None:
+def test_allowed_request_headers_are_forwarded_unchanged() -> None:
     given: RawHeaders = [
         (b"accept", b"text/event-stream"),
         (b"accept", b"application/json"),
@@ -86,7 +86,7 @@ def test_what_a_service_needs_to_know_passes_as_it_came() -> None:
     }
 
 
-def test_the_token_is_written_anew_as_it_was_verified() -> None:
+def test_forwarded_token_is_the_verified_one() -> None:
     given: RawHeaders = [(b"authorization", b"bearer   abc")]
     assert sent(given, token="abc")["authorization"] == ["Bearer abc"]
 
@@ -94,19 +94,19 @@ def test_the_token_is_written_anew_as_it_was_verified() -> None:
 @pytest.mark.parametrize(
     "named", [b"Authorization", b"close, authorization", b"Idempotency-Key", b"HOST", b"x,Accept"]
 )
-def test_promise_47_connection_may_not_name_what_makes_the_request_what_it_is(
+def test_promise_47_connection_header_cannot_remove_essential_headers(
     named: bytes,
 ) -> None:
     with pytest.raises(InvalidConnectionHeader):
         sent([(b"connection", b"keep-alive"), (b"connection", named)])
 
 
-def test_connection_may_name_what_does_not_pass_anyway() -> None:
+def test_connection_header_may_name_dropped_headers() -> None:
     given: RawHeaders = [(b"connection", b"close, X-User-Id, TE"), (b"x-user-id", b"1")]
     assert sent(given) == OURS
 
 
-def test_of_an_answer_only_what_is_on_the_list_reaches_the_client() -> None:
+def test_only_listed_response_headers_reach_the_client() -> None:
     given = [
         (b"Content-Type", b"application/json"),
         (b"ETag", b'"1"'),
@@ -141,6 +141,6 @@ def test_of_an_answer_only_what_is_on_the_list_reaches_the_client() -> None:
         (b"api/orders/7", False),
     ],
 )
-def test_location_passes_where_it_is_a_path(location: bytes, passes: bool) -> None:
+def test_location_is_forwarded_only_as_a_path(location: bytes, passes: bool) -> None:
     expected = [(b"location", location)] if passes else []
     assert response_headers([(b"Location", location)]) == expected

@@ -1,4 +1,4 @@
-"""The role table says what contracts.md says, and what it does not say is refused."""
+"""The role table equals contracts.md; operations outside the table are refused."""
 
 import json
 from pathlib import Path
@@ -29,15 +29,15 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 
 
 def bearer(*roles: str) -> Identity:
-    return Identity("somebody", "somebody@example.com", frozenset(roles), 0.0)
+    return Identity("alice", "alice@example.com", frozenset(roles), 0.0)
 
 
 def named(operation: Operation) -> str:
     return f"{operation.method} {operation.path}"
 
 
-def test_only_these_are_open_and_all_else_needs_the_role_admin() -> None:
-    """Promise 49: contracts.md, once more in other words; a change must be meant twice."""
+def test_operations_outside_the_lists_need_the_role_admin() -> None:
+    """Promise 49: repeats the roles of contracts.md, so that a change needs two edits."""
     expected = {Access.PUBLIC: PUBLIC, Access.SIGNED_IN: SIGNED_IN, Access.CUSTOMER: CUSTOMER}
     for access, operations in expected.items():
         assert {named(row) for row in TABLE if row.access is access} == operations
@@ -46,11 +46,11 @@ def test_only_these_are_open_and_all_else_needs_the_role_admin() -> None:
     assert rest
 
 
-def test_no_operation_stands_there_twice() -> None:
+def test_no_operation_is_listed_twice() -> None:
     assert len({named(row) for row in TABLE}) == len(TABLE)
 
 
-def test_an_area_belongs_to_one_service() -> None:
+def test_path_prefix_belongs_to_one_service() -> None:
     areas = {(row.path.split("/")[2], row.upstream) for row in TABLE}
     assert len(areas) == len({area for area, _ in areas}) == 4
 
@@ -70,13 +70,15 @@ def test_an_area_belongs_to_one_service() -> None:
         (Access.CUSTOMER, ("Customer", "customers"), False),
     ],
 )
-def test_a_role_is_its_exact_name(access: Access, roles: tuple[str, ...], allowed: bool) -> None:
+def test_role_name_is_matched_exactly(
+    access: Access, roles: tuple[str, ...], allowed: bool
+) -> None:
     assert access.allows(bearer(*roles)) is allowed
 
 
 @pytest.mark.parametrize("row", TABLE, ids=named)
-def test_what_is_not_in_the_table_is_not_there(row: Operation) -> None:
-    """Promise 49: deny by default, for each method of each address and what lies around it."""
+def test_path_without_policy_has_no_operation(row: Operation) -> None:
+    """Promise 49: deny by default, for each method of each path and of its neighbours."""
     routes = RouteTable(TABLE)
     path = row.path.replace("{", "").replace("}", "").encode()
     assert routes.match(row.method, path).operation == row
@@ -90,7 +92,7 @@ def test_what_is_not_in_the_table_is_not_there(row: Operation) -> None:
         assert routes.match(row.method, near).operation is None, near
 
 
-def test_a_table_without_a_row_knows_no_operation() -> None:
+def test_operation_removed_from_the_table_is_unknown() -> None:
     routes = RouteTable(row for row in TABLE if named(row) != "GET /api/orders")
     address = routes.match("GET", b"/api/orders")
     assert address.operation is None
@@ -98,8 +100,8 @@ def test_a_table_without_a_row_knows_no_operation() -> None:
 
 
 @pytest.mark.parametrize("operation", TABLE, ids=lambda row: f"{row.method} {row.path}")
-def test_limit_of_a_body_is_the_services_own(operation: Operation) -> None:
-    """As the service's OpenAPI document has it; 16,384 bytes where it has none."""
+def test_body_limit_equals_the_limit_of_the_service(operation: Operation) -> None:
+    """The limit in the service's OpenAPI document, else 16,384 bytes."""
     text = (CONTRACTS / f"{operation.upstream}.json").read_text("utf-8")
     offered = json.loads(text)["paths"][operation.path][operation.method.lower()]
     assert operation.max_body_bytes == offered.get("x-max-body-bytes", 16_384)

@@ -1,4 +1,4 @@
-"""Promise 46: no address means one thing here and another at the service."""
+"""Promise 46: gateway and service read every path in the same way."""
 
 import re
 from functools import cache
@@ -58,7 +58,7 @@ REFUSED = [
     b"/api/products/a b",
     b"/api/products/\xff",
     b"/api/products/%ff",
-    b"/api/products/%c0%ae%c0%ae",  # an over-long dot
+    b"/api/products/%c0%ae%c0%ae",  # overlong UTF-8 encoding of a dot
     b"/api/products/%",
     b"/api/products/%2",
     b"/api/products/%zz",
@@ -72,7 +72,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("path", REFUSED)
-def test_promise_46_an_address_that_can_be_read_in_two_ways_is_refused(path: bytes) -> None:
+def test_promise_46_ambiguous_path_is_refused(path: bytes) -> None:
     with pytest.raises(MalformedAddress):
         ROUTES.match("GET", path)
 
@@ -101,9 +101,7 @@ def test_promise_46_an_address_that_can_be_read_in_two_ways_is_refused(path: byt
         ("PATCH", b"/api/inventory/reduce", "/api/inventory/reduce"),
     ],
 )
-def test_an_address_is_found_by_its_decoded_segments(
-    method: str, path: bytes, template: str
-) -> None:
+def test_path_is_matched_by_its_decoded_segments(method: str, path: bytes, template: str) -> None:
     address = ROUTES.match(method, path)
     assert address.operation is not None
     assert address.operation.path == template
@@ -128,17 +126,17 @@ def test_an_address_is_found_by_its_decoded_segments(
         b"/x/api/products",
     ],
 )
-def test_an_address_that_is_not_in_the_table_has_no_operation(path: bytes) -> None:
+def test_unknown_path_has_no_operation(path: bytes) -> None:
     address = ROUTES.match("GET", path)
     assert (address.operation, address.allowed_methods) == (None, frozenset())
 
 
-def test_a_known_address_with_another_method_tells_which_there_are() -> None:
+def test_known_path_with_unknown_method_lists_the_allowed_methods() -> None:
     address = ROUTES.match("DELETE", b"/api/orders/1")
     assert (address.operation, address.allowed_methods) == (None, frozenset({"GET"}))
 
 
-def test_literal_segments_come_before_parameters_in_whatever_order_the_table_has() -> None:
+def test_literal_segments_precede_parameters_in_any_table_order() -> None:
     assert RouteTable(reversed(TABLE)).match("GET", b"/api/orders/me") == ROUTES.match(
         "GET", b"/api/orders/me"
     )
@@ -146,7 +144,7 @@ def test_literal_segments_come_before_parameters_in_whatever_order_the_table_has
 
 @cache
 def routes_of(upstream: str) -> list[tuple[Route, Operation]]:
-    """The routes of one service, by Starlette, as FastAPI has them."""
+    """Return the Starlette routes of one service, as FastAPI registers them."""
 
     async def nothing() -> None: ...
 
@@ -156,7 +154,7 @@ def routes_of(upstream: str) -> list[tuple[Route, Operation]]:
 
 
 def routed(operation: Operation, method: str, path: bytes) -> Operation | None:
-    """What the operation's service would run for this request line."""
+    """Return the operation that the service would run for this request line."""
     scope = {"type": "http", "method": method, "path": unquote(path.decode()), "root_path": ""}
     for route, row in routes_of(operation.upstream):
         if route.matches(scope)[0] is Match.FULL and row.method == method:
@@ -186,9 +184,7 @@ methods = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"])
 
 
 @given(methods, likely | paths | anything)
-def test_promise_46_what_the_policy_finds_is_what_the_service_would_run(
-    method: str, text: str
-) -> None:
+def test_promise_46_policy_and_service_select_the_same_operation(method: str, text: str) -> None:
     path = text.encode()
     try:
         operation = ROUTES.match(method, path).operation
@@ -199,10 +195,10 @@ def test_promise_46_what_the_policy_finds_is_what_the_service_would_run(
 
 
 @pytest.mark.parametrize("query", [b"a b", b"a\x00", b"\xff", b"a=\x7f", b"a" * (MAX_BYTES + 1)])
-def test_a_query_that_is_not_visible_ascii_is_refused(query: bytes) -> None:
+def test_query_outside_visible_ascii_is_refused(query: bytes) -> None:
     with pytest.raises(MalformedAddress):
         check_query(query)
 
 
-def test_a_query_may_hold_all_else() -> None:
+def test_query_of_visible_ascii_is_accepted() -> None:
     check_query(b"q=%00%ff&a=../..//&b[]=\\;'\"<>{}|^`?/:@")

@@ -1,4 +1,4 @@
-"""Reading what a service says of itself: what is kept, and what is refused."""
+"""Reading of a service's OpenAPI document: kept and refused content."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from tests.unit.documents import CREATE, LIST, TABLE, a_document, an_operation, 
 GET_LIST = ("GET", "/api/products")
 
 
-def test_only_what_the_role_table_names_is_kept() -> None:
+def test_only_operations_of_the_role_table_are_kept() -> None:
     operations = {
         GET_LIST: an_operation(),
         ("GET", "/metrics"): an_operation(),
@@ -22,11 +22,11 @@ def test_only_what_the_role_table_names_is_kept() -> None:
     assert document.about == "The catalogue"
 
 
-def test_an_operation_that_a_service_lacks_is_no_error() -> None:
+def test_missing_operation_is_no_error() -> None:
     assert not read_document(a_document({}), [LIST, CREATE]).operations
 
 
-def test_where_requests_go_is_not_for_a_service_to_say() -> None:
+def test_servers_security_callbacks_and_tags_are_dropped() -> None:
     operation = an_operation(
         servers=[{"url": "https://elsewhere.test"}], security=[], callbacks={}, tags=["x"]
     )
@@ -34,7 +34,7 @@ def test_where_requests_go_is_not_for_a_service_to_say() -> None:
     assert document.operations[GET_LIST].keys() == {"summary", "responses"}
 
 
-def test_components_are_followed_in_circles_and_through_each_other() -> None:
+def test_component_references_are_followed_through_cycles() -> None:
     schemas = {
         "Page": {"properties": {"items": {"items": reference("Item")}}},
         "Item": {"properties": {"parent": reference("Item"), "page": reference("Page")}},
@@ -48,7 +48,7 @@ def test_components_are_followed_in_circles_and_through_each_other() -> None:
     }
 
 
-def test_what_only_a_discriminator_names_is_a_reference_too() -> None:
+def test_discriminator_mapping_is_a_reference() -> None:
     schema = {"discriminator": {"propertyName": "kind", "mapping": {"a": "Cat", "b": "Dog"}}}
     schema["discriminator"]["mapping"]["b"] = reference("Dog")["$ref"]  # type: ignore[index]
     content = a_document({GET_LIST: an_operation(schema)}, {"Cat": {}, "Dog": {}, "Cow": {}})
@@ -68,8 +68,8 @@ HOSTILE = {
     "not JSON": b"<html>",
     "not UTF-8": b'"\xff"',
     "infinity": b'{"paths": {}, "x": Infinity}',
-    "what becomes infinity": b'{"paths": {}, "x": 1e999}',
-    "an endless integer": b'{"paths": {}, "x": ' + b"9" * 5_000 + b"}",
+    "a number that overflows to infinity": b'{"paths": {}, "x": 1e999}',
+    "a very long integer": b'{"paths": {}, "x": ' + b"9" * 5_000 + b"}",
     "a hundred thousand brackets": b"[" * 100_000,
     "a list": b"[]",
     "null": b"null",
@@ -87,20 +87,20 @@ HOSTILE = {
     "responses are a list": with_operation(an_operation(responses=[])),
     "there are no responses": with_operation(an_operation(responses={})),
     "a response is text": with_operation(an_operation(responses={"200": "OK"})),
-    "a schema elsewhere": with_operation(an_operation({"$ref": "https://evil.test/a.json"})),
+    "an external schema": with_operation(an_operation({"$ref": "https://evil.test/a.json"})),
     "a file": with_operation(an_operation({"$ref": "/etc/passwd"})),
     "a part of the paths": with_operation(an_operation({"$ref": "#/paths/~1api"})),
     "a security scheme": with_operation(an_operation({"$ref": "#/components/securitySchemes/a"})),
-    "a component that is not there": with_operation(an_operation(reference("Nothing"))),
+    "a missing component": with_operation(an_operation(reference("Nothing"))),
     "a component that is text": a_document(
         {GET_LIST: an_operation(reference("A"))}, {"A": "object"}
     ),
-    "an operation without a bottom": with_operation(an_operation(DEEP)),
-    "a schema without a bottom": a_document({GET_LIST: an_operation(reference("A"))}, {"A": DEEP}),
+    "an operation nested too deeply": with_operation(an_operation(DEEP)),
+    "a schema nested too deeply": a_document({GET_LIST: an_operation(reference("A"))}, {"A": DEEP}),
 }
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
-def test_what_is_not_an_openapi_document_is_refused(content: bytes) -> None:
+def test_invalid_openapi_document_is_refused(content: bytes) -> None:
     with pytest.raises(MalformedDocument):
         read_document(content, TABLE)

@@ -1,4 +1,4 @@
-"""What this service publishes is what contracts/events/ says, golden sample and schema."""
+"""Published events match the golden sample and the schema in contracts/events/."""
 
 import json
 from pathlib import Path
@@ -24,21 +24,21 @@ def validator() -> Draft202012Validator:
     )
 
 
-def test_the_golden_sample_is_what_the_event_class_makes() -> None:
+def test_event_class_produces_golden_sample() -> None:
     sample = contract("sample")
     made = json.loads(InventoryLow.model_validate(sample).to_bytes())
-    added = made.keys() - sample.keys()  # optional fields that are younger than the sample
+    added = made.keys() - sample.keys()  # optional fields that were added after the sample
     assert made == sample | dict.fromkeys(added)
     assert not added & set(contract("schema")["required"])
 
 
-def test_an_event_of_this_moment_is_valid() -> None:
+def test_new_event_is_valid() -> None:
     event = InventoryLow(product_id="p" * 100, product_name="n" * 200, available_qty=0, threshold=1)
     validator().validate(json.loads(event.to_bytes()))
 
 
-def test_the_schema_would_notice() -> None:
-    """The test of the test: a validator that lets everything pass shows nothing."""
+def test_schema_rejects_an_event_without_threshold() -> None:
+    """Check the check: a validator that accepts everything proves nothing."""
     event = json.loads(InventoryLow.model_validate(contract("sample")).to_bytes())
     del event["threshold"]
     with pytest.raises(ValidationError):

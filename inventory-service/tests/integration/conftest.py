@@ -30,7 +30,7 @@ def alembic(url: str, *arguments: str) -> None:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[FastAPI]:
-    """The app with its lifespan, as a server would run it."""
+    """Run the app with its lifespan, as a server does."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app
@@ -49,7 +49,7 @@ def database_url(postgres_url: str) -> str:
 
 @asynccontextmanager
 async def another_database(url: str) -> AsyncIterator[str]:
-    """An empty database on the same server, for a test that needs one of its own."""
+    """Create an empty database on the same server; drop it at the end."""
     name = f"test_{uuid4().hex[:12]}"
     connection = await asyncpg.connect(driver_url(url))
     await connection.execute(f'CREATE DATABASE "{name}"')
@@ -74,7 +74,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture(scope="session")
 async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool"]:
-    """Connections of the tests, to look at the tables and to hold locks."""
+    """Return a connection pool for tests, to query tables and to hold locks."""
     async with asyncpg.create_pool(driver_url(database_url), min_size=0) as pool:
         yield pool
 

@@ -1,4 +1,4 @@
-"""The service as a process of its own, on a free port: to be killed, or started without servers."""
+"""The service in a process of its own, for tests that kill it or start it without servers."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ SERVICE = Path(__file__).resolve().parents[2]
 async def serving(
     **environment: str,
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx2.AsyncClient]]:
-    """The process and a client of it, once it answers; it is stopped as an operator would."""
+    """Yield the process and a client once the service responds; stop it with SIGTERM at the end."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "uvicorn", "app.main:app"),

@@ -1,4 +1,4 @@
-"""The commit comes before the reply: a caller is never told of what was rolled back."""
+"""Commit before reply: no caller receives a success for a transaction that was rolled back."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,8 +9,8 @@ import pytest
 from tests.stock import Shop, assert_problem, new_id, path_of
 
 FAILURES = {
-    "a rule that is checked at the commit": ("RAISE EXCEPTION 'refused at commit'", 500),
-    "the connection is lost before the commit": (
+    "deferred constraint violated at commit": ("RAISE EXCEPTION 'refused at commit'", 500),
+    "connection lost before commit": (
         "PERFORM pg_terminate_backend(pg_backend_pid())",
         503,
     ),
@@ -21,8 +21,8 @@ CALLS: dict[str, Call] = {
         "/api/inventory", json={"product_id": new_id(), "product_name": "P", "quantity": 1}
     ),
     "reduce": lambda shop, p: shop.move("reduce", p, 1),
-    "reduce at once": lambda shop, p: shop.reduce({p: 1}),
-    "reduce, and tell of it": lambda shop, p: shop.reduce({p: 95}),
+    "reduce several": lambda shop, p: shop.reduce({p: 1}),
+    "reduce with a low-stock event": lambda shop, p: shop.reduce({p: 95}),
     "restock": lambda shop, p: shop.move("restock", p, 1),
     "put": lambda shop, p: shop.put(p, quantity=1),
     "delete": lambda shop, p: shop.client.delete(path_of(p)),
@@ -31,7 +31,7 @@ CALLS: dict[str, Call] = {
 
 @asynccontextmanager
 async def commits_failing_by(shop: Shop, failure: str) -> AsyncIterator[None]:
-    """While this lasts, a transaction that wrote to the ledger fails in its COMMIT, not before."""
+    """Make each transaction that writes to the ledger fail in its COMMIT."""
     await shop.sql(
         f"""CREATE FUNCTION fail_at_commit() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN {failure}; RETURN NULL; END $$"""
@@ -49,10 +49,10 @@ async def commits_failing_by(shop: Shop, failure: str) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize(("failure", "status"), FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_a_commit_that_fails_is_never_a_2xx(
+async def test_failed_commit_is_never_a_2xx(
     shop: Shop, call: Call, failure: str, status: int
 ) -> None:
-    """Commit before the reply. Everything before the COMMIT went well, and the answer was ready."""
+    """Every statement before the COMMIT succeeded, and the response was ready."""
     product = await shop.stock(100)
     async with commits_failing_by(shop, failure):
         answer = await call(shop, product)

@@ -139,8 +139,8 @@ async def test_tag_of_a_deleted_item_does_not_match_its_successor(shop: Shop) ->
     assert_problem(await delete(shop, product, stale), 412)
 
 
-async def test_count_that_was_seen_before_an_order_does_not_oversell(shop: Shop) -> None:
-    """Stock 10, an order of 3, then the count of 10 that the page had shown."""
+async def test_stale_count_after_an_order_is_refused(shop: Shop) -> None:
+    """Stock is 10, an order takes 3, then an editor writes the outdated count of 10."""
     product = await shop.stock(10)
     page = await shop.client.get(path_of(product))
     assert (await shop.reduce({product: 3})).status_code == 200
@@ -150,8 +150,8 @@ async def test_count_that_was_seen_before_an_order_does_not_oversell(shop: Shop)
     assert await shop.quantity(product) == 7
 
 
-async def test_promise_66_of_twenty_writers_with_one_tag_exactly_one_wins(shop: Shop) -> None:
-    """Promise 66: edits and deletions that are conditional on the same state."""
+async def test_promise_66_exactly_one_of_twenty_writers_with_one_tag_wins(shop: Shop) -> None:
+    """Promise 66: edits and deletions carry the same If-Match tag."""
     for round_ in range(20):
         product = await shop.stock(100)
         tag = await tag_of(shop, product)
@@ -181,10 +181,10 @@ async def move(shop: Shop, movement: str, product: str) -> httpx2.Response:
 
 
 @pytest.mark.parametrize(("movement", "delta"), [("reduce", -7), ("restock", 7), ("reserve", 0)])
-async def test_promise_66_a_concurrent_movement_is_never_overwritten(
+async def test_promise_66_concurrent_movement_is_never_overwritten(
     shop: Shop, movement: str, delta: int
 ) -> None:
-    """Promise 66: the count is stored before the movement, or it is refused."""
+    """Promise 66: a conditional PUT either precedes the movement or returns 412."""
     for _ in range(30):
         product = await shop.stock(100)
         tag = await tag_of(shop, product)
@@ -198,8 +198,8 @@ async def test_promise_66_a_concurrent_movement_is_never_overwritten(
         await shop.assert_ledger_is_right(product)
 
 
-async def test_time_of_change_grows_though_the_clock_is_set_back(shop: Shop) -> None:
-    """The entity tag is made of it, so it may not repeat."""
+async def test_updated_at_increases_although_the_clock_is_set_back(shop: Shop) -> None:
+    """The entity tag is derived from it, so it must not repeat."""
     product = await shop.stock(100)
     ahead = "UPDATE inventory SET updated_at = now() + interval '1 hour' WHERE product_id = $1"
     await shop.sql(ahead, product)

@@ -29,22 +29,22 @@ async def test_promise_3_no_insert_breaks_the_rules(
     ["quantity = -1", "reserved_qty = -1", "quantity = 2", "reserved_qty = quantity + 1"],
 )
 async def test_promise_3_no_update_breaks_the_rules(shop: Shop, change: str) -> None:
-    """Promise 3: the same for a change by hand."""
+    """Promise 3: the constraint also holds for manual SQL."""
     product = await shop.stock(10)
     await shop.put(product, reserved_qty=3)
     with pytest.raises(asyncpg.CheckViolationError):
         await shop.sql(f"UPDATE inventory SET {change} WHERE product_id = $1", product)  # noqa: S608
 
 
-async def test_promise_3_a_product_has_one_item(shop: Shop) -> None:
+async def test_promise_3_product_has_one_item(shop: Shop) -> None:
     """Promise 3: UNIQUE(product_id)."""
     product = await shop.stock(10)
     with pytest.raises(asyncpg.UniqueViolationError):
         await shop.sql(INSERT, product, 1, 0)
 
 
-async def test_promise_3_a_key_moves_a_product_once(shop: Shop) -> None:
-    """Promise 3: the ledger's own key is what stands behind promise 5."""
+async def test_promise_3_key_moves_a_product_once(shop: Shop) -> None:
+    """Promise 3: the ledger's primary key enforces promise 5."""
     product, key = await shop.stock(10), str(uuid4())
     await shop.reduce({product: 1}, key)
     again = "INSERT INTO stock_movements SELECT * FROM stock_movements WHERE key = $1"
@@ -52,8 +52,8 @@ async def test_promise_3_a_key_moves_a_product_once(shop: Shop) -> None:
         await shop.sql(again, key)
 
 
-async def test_replicas_may_migrate_at_once_and_back_again(database_url: str) -> None:
-    """One migrates, the other waits for it and finds nothing to do."""
+async def test_replicas_may_migrate_concurrently_and_downgrade(database_url: str) -> None:
+    """One replica migrates; the other waits, then finds nothing to do."""
     async with another_database(database_url) as url:
         both = (asyncio.to_thread(alembic, url, "upgrade", "head") for _ in range(2))
         await asyncio.gather(*both)

@@ -1,4 +1,4 @@
-"""What order-service relies on, played against the real thing."""
+"""The calls of order-service, replayed from contracts/http against the real service."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from fleet.testing import http_contract
 SCRIPT = Path(__file__).parents[3] / "contracts" / "http" / "inventory-for-orders.json"
 
 
-async def test_order_service_can_rely_on_what_the_script_says(client: httpx2.AsyncClient) -> None:
+async def test_service_fulfils_the_contract_with_order_service(client: httpx2.AsyncClient) -> None:
     script = http_contract.load(SCRIPT)
     for product, quantity in script["stock"].items():
         body = {"product_id": product, "product_name": product, "quantity": quantity}

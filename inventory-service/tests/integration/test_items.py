@@ -1,4 +1,4 @@
-"""Items: the calls of the contract that one person makes."""
+"""CRUD calls on items, without concurrency."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ ITEM = {
 }  # fmt: skip
 
 
-async def test_an_item_is_created_and_found(shop: Shop) -> None:
+async def test_created_item_is_found(shop: Shop) -> None:
     product = new_id()
     body = {"product_id": product, "product_name": "Headphones", "quantity": 7}
     created = await shop.client.post("/api/inventory", json=body)
@@ -26,7 +26,7 @@ async def test_an_item_is_created_and_found(shop: Shop) -> None:
     assert (await shop.client.get(path_of(product))).json() == item
 
 
-async def test_a_product_that_exists_is_409(shop: Shop) -> None:
+async def test_creating_an_existing_product_is_409(shop: Shop) -> None:
     product = await shop.stock(1)
     body = {"product_id": product, "product_name": "P", "quantity": 5}
     answer = await shop.client.post("/api/inventory", json=body)
@@ -34,7 +34,7 @@ async def test_a_product_that_exists_is_409(shop: Shop) -> None:
     assert await shop.quantity(product) == 1
 
 
-async def test_an_unknown_product_is_404_whatever_the_method(shop: Shop) -> None:
+async def test_unknown_product_is_404_for_every_method(shop: Shop) -> None:
     path = path_of(new_id())
     calls = [
         shop.client.get(path),
@@ -50,7 +50,7 @@ async def test_an_unknown_product_is_404_whatever_the_method(shop: Shop) -> None
 
 
 @pytest.mark.parametrize(("asked", "enough"), [(4, True), (5, True), (6, False)])
-async def test_check_says_whether_there_is_enough(shop: Shop, asked: int, enough: bool) -> None:
+async def test_check_tells_if_stock_is_sufficient(shop: Shop, asked: int, enough: bool) -> None:
     product = await shop.stock(8)
     await shop.put(product, reserved_qty=3)
     answer = await shop.client.get(path_of(product, "check"), params={"quantity": asked})
@@ -63,7 +63,7 @@ async def test_check_says_whether_there_is_enough(shop: Shop, asked: int, enough
     }
 
 
-async def test_put_changes_what_it_names_and_nothing_else(shop: Shop) -> None:
+async def test_put_changes_only_the_given_fields(shop: Shop) -> None:
     product = await shop.stock(8)
     renamed = (await shop.put(product, product_name="New name")).json()
     assert (renamed["product_name"], renamed["quantity"]) == ("New name", 8)
@@ -76,14 +76,14 @@ async def test_put_changes_what_it_names_and_nothing_else(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"quantity": 4}, {"reserved_qty": 9}])
-async def test_put_refuses_more_reserved_than_there_is(shop: Shop, changes: dict[str, int]) -> None:
+async def test_put_refuses_reserved_above_quantity(shop: Shop, changes: dict[str, int]) -> None:
     product = await shop.stock(8)
     await shop.put(product, reserved_qty=5)
     assert_problem(await shop.put(product, **changes), 400, "reserved_qty (")
     assert await shop.quantity(product) == 8
 
 
-async def test_a_deleted_product_is_gone_and_begins_anew(shop: Shop) -> None:
+async def test_deleted_product_is_unknown_and_can_be_created_again(shop: Shop) -> None:
     product = await shop.stock(8)
     deleted = await shop.client.delete(path_of(product))
     assert deleted.status_code == 200
@@ -95,7 +95,7 @@ async def test_a_deleted_product_is_gone_and_begins_anew(shop: Shop) -> None:
     await shop.assert_ledger_is_right(product)
 
 
-async def test_the_list_pages_through_all_items_in_order(shop: Shop) -> None:
+async def test_list_pages_through_all_items_in_order(shop: Shop) -> None:
     prefix = new_id("page")
     names = [f"{prefix}-{number:02}" for number in range(7)]
     for name in reversed(names):
@@ -110,7 +110,7 @@ async def test_the_list_pages_through_all_items_in_order(shop: Shop) -> None:
     assert [name for name in seen if name.startswith(prefix)] == names
 
 
-async def test_the_list_without_a_limit_is_fifty_at_most(shop: Shop) -> None:
+async def test_list_without_a_limit_returns_at_most_fifty(shop: Shop) -> None:
     prefix = new_id("fifty")
     for number in range(51):
         await shop.stock(1, f"{prefix}-{number}")
@@ -135,7 +135,7 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("name", STRANGE)
-async def test_any_visible_characters_are_a_product_id(shop: Shop, name: str) -> None:
+async def test_product_id_may_contain_any_visible_character(shop: Shop, name: str) -> None:
     await shop.client.delete(path_of(name))
     await shop.stock(50, name)
     calls = [
@@ -152,7 +152,7 @@ async def test_any_visible_characters_are_a_product_id(shop: Shop, name: str) ->
     assert deleted.status_code == 200
 
 
-async def test_two_who_create_the_same_product_at_once_get_one_201(shop: Shop) -> None:
+async def test_concurrent_creation_of_one_product_returns_one_201(shop: Shop) -> None:
     body = {"product_id": new_id(str(uuid4())), "product_name": "P", "quantity": 5}
     answers = await asyncio.gather(
         *(shop.client.post("/api/inventory", json=body) for _ in range(20))

@@ -13,7 +13,7 @@ from tests.stock import Shop, assert_problem, path_of
 async def test_lost_database_connection_is_answered_with_503(
     make_settings: SettingsFactory, database_url: str, shop: Shop
 ) -> None:
-    """An order of reads and conditional writes, each cut somewhere: 200 or 503, never 500."""
+    """Reads and reductions on connections cut at random: 200 or 503, never 500."""
     product = await shop.stock(1_000_000)
     address = urlsplit(database_url)
     assert address.port is not None

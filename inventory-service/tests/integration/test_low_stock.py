@@ -1,4 +1,4 @@
-"""inventory-low: written once for each time that an available quantity falls below ten."""
+"""One inventory-low event for each fall of an available quantity below ten."""
 
 import asyncio
 import json
@@ -29,33 +29,33 @@ NO_FALLS: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("fall", FALLS.values(), ids=FALLS)
-async def test_a_fall_below_the_threshold_is_told_once(shop: Shop, fall: Change) -> None:
+async def test_fall_below_the_threshold_writes_one_event(shop: Shop, fall: Change) -> None:
     product = await shop.stock(20)
     assert (await fall(shop, product)).status_code == 200
     [payload] = await shop.low_events(product)
     event = json.loads(payload)
     assert (event["event_type"], event["product_id"]) == ("INVENTORY_LOW", product)
     assert (event["available_qty"], event["threshold"]) == (9, 10)
-    await shop.move("reduce", product, 1)  # lower still: no new crossing
+    await shop.move("reduce", product, 1)  # still below: no new crossing
     await shop.put(product, reserved_qty=0, quantity=3)
     assert len(await shop.low_events(product)) == 1
 
 
 @pytest.mark.parametrize("change", NO_FALLS.values(), ids=NO_FALLS)
-async def test_what_is_no_crossing_is_not_told(shop: Shop, change: Change) -> None:
+async def test_change_without_a_crossing_writes_no_event(shop: Shop, change: Change) -> None:
     product = await shop.stock(20)
     await change(shop, product)
     assert await shop.low_events(product) == []
 
 
-async def test_being_created_low_is_no_crossing(shop: Shop) -> None:
+async def test_item_created_below_the_threshold_writes_no_event(shop: Shop) -> None:
     product = await shop.stock(9)
     await shop.move("reduce", product, 1)
     assert await shop.low_events(product) == []
 
 
 @pytest.mark.parametrize("up", ["restock", "put", "reverse"])
-async def test_up_and_down_again_is_a_new_crossing(shop: Shop, up: str) -> None:
+async def test_second_fall_after_a_rise_writes_a_second_event(shop: Shop, up: str) -> None:
     product = await shop.stock(20)
     await shop.reduce({product: 15}, f"{product}-1")
     match up:
@@ -70,14 +70,14 @@ async def test_up_and_down_again_is_a_new_crossing(shop: Shop, up: str) -> None:
     assert len(await shop.low_events(product)) == 2
 
 
-async def test_a_repeated_key_does_not_tell_again(shop: Shop) -> None:
+async def test_replayed_key_writes_no_second_event(shop: Shop) -> None:
     product = await shop.stock(20)
     for _ in range(3):
         await shop.reduce({product: 15}, f"{product}-1")
     assert len(await shop.low_events(product)) == 1
 
 
-async def test_a_refused_order_tells_of_none_of_its_products(shop: Shop) -> None:
+async def test_refused_reduction_writes_no_event(shop: Shop) -> None:
     a, b = await shop.stock(20), await shop.stock(1)
     assert (await shop.reduce({a: 15, b: 2})).status_code == 400
     assert await shop.low_events(a) == []
@@ -90,10 +90,10 @@ TAKES: dict[str, Callable[[Shop, str, int], Awaitable[httpx2.Response]]] = {
 
 
 @pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
-async def test_two_hundred_buyers_at_once_cross_once(
+async def test_two_hundred_concurrent_buyers_write_one_event(
     shop: Shop, app: FastAPI, take: Callable[[Shop, str, int], Awaitable[httpx2.Response]]
 ) -> None:
-    """Once for each crossing under concurrency, and each event says what its own taker left."""
+    """One event under concurrency; its quantity is that of the reduction that crossed."""
 
     def crossings() -> float:
         return float(app.state.metrics.low_crossings._value.get())
@@ -106,10 +106,10 @@ async def test_two_hundred_buyers_at_once_cross_once(
 
 
 @pytest.mark.parametrize("take", TAKES.values(), ids=TAKES)
-async def test_as_many_events_as_falls_whatever_happens_at_once(
+async def test_concurrent_changes_write_one_event_per_fall(
     shop: Shop, take: Callable[[Shop, str, int], Awaitable[httpx2.Response]]
 ) -> None:
-    """The ledger, in the order of the changes, says how many falls there were."""
+    """Count the falls by replaying the ledger in order."""
     product = await shop.stock(14)
 
     async def take_and_bring_back(pieces: int) -> None:

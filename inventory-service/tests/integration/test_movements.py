@@ -18,7 +18,7 @@ async def keys(shop: Shop, key: str) -> int:
     return len(await shop.sql("SELECT 1 FROM movement_keys WHERE key = $1", key))
 
 
-async def test_a_reduction_takes_all_of_its_products(shop: Shop) -> None:
+async def test_reduction_takes_all_of_its_products(shop: Shop) -> None:
     a, b = await shop.stock(20), await shop.stock(20)
     answer = await shop.reduce({b: 3, a: 2})
     assert answer.status_code == 200
@@ -27,8 +27,8 @@ async def test_a_reduction_takes_all_of_its_products(shop: Shop) -> None:
     await shop.assert_ledger_is_right(a, b)
 
 
-async def test_promise_4_one_short_product_and_nothing_is_taken(shop: Shop) -> None:
-    """Promise 4: all or none, and the refusal names each product that is short."""
+async def test_promise_4_reduction_with_one_short_product_takes_nothing(shop: Shop) -> None:
+    """Promise 4: all or none; the error lists each product with insufficient stock."""
     a, b, c = await shop.stock(20), await shop.stock(2), await shop.stock(0)
     key = str(uuid4())
     problem = assert_problem(await shop.reduce({a: 5, b: 3, c: 1}, key), 400, "Insufficient stock")
@@ -40,7 +40,7 @@ async def test_promise_4_one_short_product_and_nothing_is_taken(shop: Shop) -> N
     assert await keys(shop, key) == 0
 
 
-async def test_a_refused_reduction_may_try_again_with_its_key(shop: Shop) -> None:
+async def test_refused_reduction_can_be_retried_with_its_key(shop: Shop) -> None:
     product, key = await shop.stock(1), str(uuid4())
     assert_problem(await shop.reduce({product: 2}, key), 400, "Insufficient stock")
     await shop.move("restock", product, 5)
@@ -48,7 +48,7 @@ async def test_a_refused_reduction_may_try_again_with_its_key(shop: Shop) -> Non
     assert await shop.quantity(product) == 4
 
 
-async def test_an_unknown_product_is_named_and_nothing_is_taken(shop: Shop) -> None:
+async def test_reduction_with_unknown_product_takes_nothing_and_names_it(shop: Shop) -> None:
     product, unknown, key = await shop.stock(5), new_id(), str(uuid4())
     problem = assert_problem(await shop.reduce({product: 99, unknown: 1}, key), 404)
     assert unknown in problem["detail"]
@@ -57,7 +57,7 @@ async def test_an_unknown_product_is_named_and_nothing_is_taken(shop: Shop) -> N
     assert await keys(shop, key) == 0
 
 
-async def test_what_is_reserved_cannot_be_taken(shop: Shop) -> None:
+async def test_reserved_stock_cannot_be_taken(shop: Shop) -> None:
     product = await shop.stock(10)
     await shop.put(product, reserved_qty=4)
     assert_problem(await shop.reduce({product: 7}), 400, "Insufficient stock")
@@ -65,7 +65,7 @@ async def test_what_is_reserved_cannot_be_taken(shop: Shop) -> None:
     assert (await shop.move("reduce", product, 6)).json()["available_qty"] == 0
 
 
-async def test_the_same_product_twice_is_summed(shop: Shop) -> None:
+async def test_lines_of_the_same_product_are_summed(shop: Shop) -> None:
     product, key = await shop.stock(10), str(uuid4())
     lines = [{"product_id": product, "quantity": n} for n in (4, 5)]
 
@@ -80,7 +80,9 @@ async def test_the_same_product_twice_is_summed(shop: Shop) -> None:
     assert await call(2) == 400
     assert await call(1) == 200
     assert await shop.quantity(product) == 0
-    assert (await shop.reduce({product: 10}, key)).status_code == 200  # the same, in another form
+    assert (
+        await shop.reduce({product: 10}, key)
+    ).status_code == 200  # the same request in another form
 
 
 async def test_reduce_needs_a_key(shop: Shop) -> None:
@@ -94,8 +96,8 @@ async def test_reduce_needs_a_key(shop: Shop) -> None:
     assert await shop.quantity(product) == 10
 
 
-async def test_promise_5_a_repeat_hears_the_first_answer_verbatim(shop: Shop) -> None:
-    """Promise 5, one after the other: the stock has changed meanwhile, the answer has not."""
+async def test_promise_5_repeat_returns_the_first_response_verbatim(shop: Shop) -> None:
+    """Promise 5: sequential repeats get the first response although the stock has changed."""
     a, b, key = await shop.stock(20), await shop.stock(20), str(uuid4())
     first = await shop.reduce({a: 1, b: 2}, key)
     await shop.move("restock", a, 50)
@@ -106,7 +108,7 @@ async def test_promise_5_a_repeat_hears_the_first_answer_verbatim(shop: Shop) ->
     assert await shop.quantity(a) == 69
 
 
-async def test_promise_5_a_restock_with_a_key_adds_once(shop: Shop) -> None:
+async def test_promise_5_restock_with_a_key_adds_once(shop: Shop) -> None:
     """Promise 5, for restock."""
     product, key = await shop.stock(1), str(uuid4())
     answers = [await shop.move("restock", product, 5, key) for _ in range(3)]
@@ -117,7 +119,7 @@ async def test_promise_5_a_restock_with_a_key_adds_once(shop: Shop) -> None:
     assert_problem(await shop.move("restock", product, 4, key), 422)
 
 
-async def test_calls_without_a_key_act_each_time(shop: Shop) -> None:
+async def test_calls_without_a_key_take_effect_each_time(shop: Shop) -> None:
     product = await shop.stock(100)
     for _ in range(2):
         assert (await shop.move("reduce", product, 10)).status_code == 200
@@ -126,7 +128,7 @@ async def test_calls_without_a_key_act_each_time(shop: Shop) -> None:
     await shop.assert_ledger_is_right(product)
 
 
-async def test_a_key_stands_for_one_request_whichever_call_brings_it(shop: Shop) -> None:
+async def test_key_is_bound_to_one_request_of_one_call(shop: Shop) -> None:
     a, b, key = await shop.stock(20), await shop.stock(20), str(uuid4())
     first = await shop.move("reduce", a, 3, key)
     same = await shop.reduce({a: 3}, key)
@@ -142,7 +144,7 @@ async def test_a_key_stands_for_one_request_whichever_call_brings_it(shop: Shop)
     assert (await shop.quantity(a), await shop.quantity(b)) == (17, 20)
 
 
-async def test_a_reversal_gives_back_once_and_says_the_same_twice(shop: Shop) -> None:
+async def test_repeated_reversal_returns_stock_once_and_replays_its_response(shop: Shop) -> None:
     a, b, key = (
         await shop.stock(20),
         await shop.stock(20),
@@ -163,8 +165,8 @@ async def test_a_reversal_gives_back_once_and_says_the_same_twice(shop: Shop) ->
     await shop.assert_ledger_is_right(a, b)
 
 
-async def test_a_late_reduce_after_its_reversal_takes_nothing(shop: Shop) -> None:
-    """docs/order-flow.md: the tombstone. The reversal overtook the reduction on the wire."""
+async def test_late_reduction_after_its_reversal_takes_nothing(shop: Shop) -> None:
+    """The reversal arrives before its reduction; see the tombstone in docs/order-flow.md."""
     product, key = await shop.stock(20), str(uuid4())
     assert (await shop.reverse(key)).json() == {"returned": []}
     for answer in (
@@ -177,7 +179,7 @@ async def test_a_late_reduce_after_its_reversal_takes_nothing(shop: Shop) -> Non
     assert await shop.quantity(product) == 20
 
 
-async def test_a_reversed_key_reduces_no_more(shop: Shop) -> None:
+async def test_reversed_key_cannot_reduce_again(shop: Shop) -> None:
     product, key = await shop.stock(20), str(uuid4())
     await shop.reduce({product: 1}, key)
     await shop.reverse(key)
@@ -187,7 +189,7 @@ async def test_a_reversed_key_reduces_no_more(shop: Shop) -> None:
 
 
 async def test_reversing_a_restock_gives_nothing_back(shop: Shop) -> None:
-    """Its key took nothing; the pieces that it brought stay, and so does its answer."""
+    """The restock took nothing: its pieces stay, and its key still replays its response."""
     product, key = await shop.stock(1), str(uuid4())
     first = await shop.move("restock", product, 5, key)
     assert (await shop.reverse(key)).json() == {"returned": []}
@@ -195,9 +197,7 @@ async def test_reversing_a_restock_gives_nothing_back(shop: Shop) -> None:
     assert await shop.quantity(product) == 6
 
 
-async def test_a_deleted_product_is_left_out_of_the_reversal_and_counted(
-    shop: Shop, app: FastAPI
-) -> None:
+async def test_reversal_skips_and_counts_a_deleted_product(shop: Shop, app: FastAPI) -> None:
     def skipped() -> float:
         return float(app.state.metrics.lost_returns._value.get())
 
@@ -215,19 +215,19 @@ async def test_a_deleted_product_is_left_out_of_the_reversal_and_counted(
 
 
 @pytest.mark.parametrize("key", ["a b", "\x00", "é", "x" * 256])
-async def test_a_malformed_key_to_reverse_is_400(shop: Shop, key: str) -> None:
+async def test_reversal_with_malformed_key_is_400(shop: Shop, key: str) -> None:
     assert_problem(await shop.reverse(key), 400)
 
 
-async def test_an_item_has_a_most_that_a_restock_cannot_pass(shop: Shop) -> None:
+async def test_restock_above_the_maximum_stock_is_400(shop: Shop) -> None:
     product, key = await shop.stock(MAX_STOCK - 1), str(uuid4())
     assert_problem(await shop.move("restock", product, 2, key), 400, "An item holds at most")
     assert await keys(shop, key) == 0
     assert (await shop.move("restock", product, 1, key)).json()["quantity"] == MAX_STOCK
 
 
-async def test_a_reversal_is_never_refused_for_the_most(shop: Shop) -> None:
-    """Else an order's stock debt could never be paid."""
+async def test_reversal_may_exceed_the_maximum_stock(shop: Shop) -> None:
+    """A refusal would leave the order's stock debt open forever."""
     product, key = await shop.stock(1_000_000), str(uuid4())
     await shop.reduce({product: 1_000_000}, key)
     await shop.put(product, quantity=MAX_STOCK)
@@ -236,7 +236,7 @@ async def test_a_reversal_is_never_refused_for_the_most(shop: Shop) -> None:
     await shop.assert_ledger_is_right(product)
 
 
-async def test_a_hundred_products_at_once_and_not_one_more(shop: Shop) -> None:
+async def test_reduction_accepts_at_most_a_hundred_products(shop: Shop) -> None:
     products = [await shop.stock(5) for _ in range(100)]
     answer = await shop.reduce(dict.fromkeys(products, 1_000_000))
     assert len(assert_problem(answer, 400)["shortages"]) == 100
@@ -246,7 +246,7 @@ async def test_a_hundred_products_at_once_and_not_one_more(shop: Shop) -> None:
 
 
 async def store_key(shop: Shop, key: str, request: dict[str, Any], answer: str) -> None:
-    """Store a key as another release has left it, with white space and members in its order."""
+    """Store a key with the white space and member order of another release."""
     await shop.sql(
         "INSERT INTO movement_keys (key, state, request, answer) VALUES ($1, $2, $3, $4)",
         *(key, "taken" if request["kind"] == "reduce" else "given", json.dumps(request), answer),
@@ -254,7 +254,7 @@ async def store_key(shop: Shop, key: str, request: dict[str, Any], answer: str) 
 
 
 def item_of_the_last_release(product: str) -> str:
-    """An item as the last release answered it: without the fields that were added since."""
+    """Return an item response of the last release, without fields added since."""
     moment = "2026-11-29T10:00:00.000001Z"
     item = {"id": str(uuid4()), "product_id": product, "product_name": "P", "quantity": 3}
     item |= {"reserved_qty": 0, "available_qty": 3, "created_at": moment, "updated_at": moment}
@@ -263,7 +263,7 @@ def item_of_the_last_release(product: str) -> str:
 
 @pytest.mark.parametrize("kind", ["reduce", "restock"])
 async def test_key_of_another_release_replays_its_stored_answer(shop: Shop, kind: str) -> None:
-    """Byte for byte, though the answer has neither all of today's fields nor only those."""
+    """Byte for byte: the stored response lacks a current field and has a removed one."""
     product, key = await shop.stock(3), str(uuid4())
     stored = item_of_the_last_release(product).replace('"reserved_qty":0,', '"of_then":0,')
     await store_key(shop, key, {"items": [[product, 2.0]], "kind": kind}, f"[{stored}]")
@@ -283,7 +283,7 @@ async def test_reversal_stored_by_another_release_is_replayed(shop: Shop) -> Non
     assert (again.status_code, again.text) == (200, stored)
 
 
-async def test_another_spelling_of_the_same_json_is_a_replay(shop: Shop) -> None:
+async def test_equivalent_json_with_same_key_is_a_replay(shop: Shop) -> None:
     a, b = await shop.stock(20), await shop.stock(20, new_id("é"))
     headers = {"Idempotency-Key": str(uuid4()), "Content-Type": "application/json"}
     bodies = [
@@ -316,7 +316,7 @@ class AmountWithReason(Amount):
     reason: str | None = None
 
 
-async def test_optional_field_of_a_later_release_counts_only_where_it_has_a_value(
+async def test_optional_field_of_a_later_release_counts_only_with_a_value(
     shop: Shop, app: FastAPI
 ) -> None:
     product, key = await shop.stock(20), str(uuid4())
@@ -334,7 +334,7 @@ async def test_optional_field_of_a_later_release_counts_only_where_it_has_a_valu
         await later(reason="a delivery")
 
 
-async def test_only_a_replayed_answer_has_the_header_that_says_so(shop: Shop) -> None:
+async def test_only_a_replayed_response_has_the_replayed_header(shop: Shop) -> None:
     product, (a, b, c, d) = await shop.stock(20), [str(uuid4()) for _ in range(4)]
     pairs = [
         [await shop.reduce({product: 1}, a) for _ in range(2)],

@@ -1,4 +1,4 @@
-"""Starting, stopping and being killed; and the servers being away."""
+"""Start, stop and kill of the service, and unavailable servers."""
 
 import asyncio
 import sys
@@ -25,7 +25,7 @@ async def test_service_does_not_import_the_migration_tool() -> None:
     assert said.decode().strip() == "set()"
 
 
-async def test_it_starts_and_serves_while_kafka_is_away(database_url: str) -> None:
+async def test_service_starts_and_serves_without_kafka(database_url: str) -> None:
     async with serving(DATABASE_URL=database_url, KAFKA_BOOTSTRAP_SERVERS=NOWHERE) as (_, client):
         ready = await client.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (200, "DEGRADED")
@@ -33,7 +33,7 @@ async def test_it_starts_and_serves_while_kafka_is_away(database_url: str) -> No
         assert (await client.get("/api/inventory")).status_code == 200
 
 
-async def test_it_starts_and_says_so_while_postgresql_is_away() -> None:
+async def test_service_starts_without_postgresql_and_is_not_ready() -> None:
     url = f"postgresql+asyncpg://u:p@{NOWHERE}/none"
     async with serving(DATABASE_URL=url, KAFKA_BOOTSTRAP_SERVERS=NOWHERE) as (_, client):
         assert (await client.get("/health")).json() == {
@@ -52,10 +52,10 @@ async def test_it_starts_and_says_so_while_postgresql_is_away() -> None:
             assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_promise_5_killed_in_the_middle_every_key_still_has_one_effect(
+async def test_promise_5_every_key_has_one_effect_although_the_service_is_killed(
     shop: Shop, database_url: str
 ) -> None:
-    """Promise 5: kill -9 while keys are under way; the same keys again, and each took once."""
+    """Promise 5: SIGKILL during keyed reductions; after repeats each key has one effect."""
     product = await shop.stock(1_000)
     keys = [str(uuid4()) for _ in range(120)]
     environment = {"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": NOWHERE}
@@ -77,7 +77,7 @@ async def test_promise_5_killed_in_the_middle_every_key_still_has_one_effect(
     await shop.assert_ledger_is_right(product)
 
 
-async def test_a_database_that_hangs_is_503_and_recovers(
+async def test_hanging_database_is_503_until_it_recovers(
     shop: Shop, postgres_server: Runner[PostgresServer], database_url: str
 ) -> None:
     product = await shop.stock(10)
@@ -105,7 +105,7 @@ async def test_a_database_that_hangs_is_503_and_recovers(
 
 
 @pytest.mark.parametrize("paused", [False, True])
-async def test_it_stops_in_time_whatever_the_broker_does(
+async def test_service_stops_in_time_even_while_the_broker_is_paused(
     database_url: str, kafka_server: Runner[KafkaServer], paused: bool
 ) -> None:
     broker = kafka_server.program.bootstrap

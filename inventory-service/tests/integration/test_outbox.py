@@ -1,4 +1,4 @@
-"""From the crossing to the topic: the outbox, the relay and a real broker."""
+"""Events from the low-stock crossing to the topic, through outbox, relay and a real broker."""
 
 import asyncio
 import json
@@ -23,8 +23,8 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 @pytest.fixture(scope="module")
 async def own_database(database_url: str) -> AsyncIterator[str]:
-    """A database of this module's own: one relay is active in each, and elsewhere it is another
-    app's, which has no broker."""
+    """Create a database for this module: only one relay per database is active, and in the shared
+    database it belongs to an app without a broker."""
     async with another_database(database_url) as url:
         await asyncio.to_thread(alembic, url, "upgrade", "head")
         yield url
@@ -65,10 +65,10 @@ async def messages_about(consumer: AIOKafkaConsumer, products: set[str], count: 
     return found
 
 
-async def test_a_crossing_reaches_the_topic_as_the_contract_says(
+async def test_crossing_reaches_the_topic_in_the_form_of_the_contract(
     connected: Shop, kafka_bootstrap: str
 ) -> None:
-    """The message's key, value and headers; valid against the JSON Schema of contracts/."""
+    """Check key, value and headers of the message against contracts/."""
     product = await connected.stock(20, new_id("ключ"))
     async with listening(kafka_bootstrap) as consumer:
         connected.client.headers["traceparent"] = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -80,10 +80,8 @@ async def test_a_crossing_reaches_the_topic_as_the_contract_says(
     assert TRACE in dict(message.headers)["traceparent"].decode()
 
 
-async def test_each_crossing_is_one_message_and_in_order(
-    connected: Shop, kafka_bootstrap: str
-) -> None:
-    """Two products, five falls each, all at once: ten messages, each product's in its order."""
+async def test_each_crossing_is_one_message_in_order(connected: Shop, kafka_bootstrap: str) -> None:
+    """Two products fall five times each, concurrently: ten messages, in order per product."""
     products = [await connected.stock(20) for _ in range(2)]
 
     async def fall_and_rise(product: str) -> None:
@@ -104,10 +102,10 @@ async def test_each_crossing_is_one_message_and_in_order(
     assert len({json.loads(message.value)["event_id"] for message in messages}) == 10
 
 
-async def test_a_broker_that_pauses_delays_events_and_nothing_else(
+async def test_paused_broker_delays_only_events(
     connected: Shop, kafka_server: Runner[KafkaServer], kafka_bootstrap: str
 ) -> None:
-    """Promises 16 and 17, for this service: calls go on, and what was committed arrives."""
+    """Promises 16 and 17 here: calls succeed, and every committed event arrives."""
     product = await connected.stock(20)
     async with listening(kafka_bootstrap) as consumer:
         kafka_server.pause()

@@ -75,7 +75,7 @@ KEY = "INSERT INTO movement_keys (key, request, state, answer) VALUES ($1, $2, '
 async def test_items_and_keys_of_an_older_version_keep_working(
     make_settings: SettingsFactory, database_url: str, has_both: bool
 ) -> None:
-    """An item under another spelling is renamed, or joined with the one of the canonical id."""
+    """An item with another spelling is renamed, or merged with the item of the canonical id."""
     async with another_database(database_url) as url:
         await asyncio.to_thread(alembic, url, "upgrade", "0003")
         connection = await asyncpg.connect(driver_url(url))

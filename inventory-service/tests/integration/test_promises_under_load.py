@@ -1,7 +1,7 @@
-"""The promises about stock, with many callers at once on a real PostgreSQL.
+"""The promises about stock, with many concurrent callers on a real PostgreSQL.
 
-`PROMISE_SECONDS` is how long each of the randomised tests goes on; the suite's own is short, a
-nightly run gives them minutes. Each prints its seed; `PROMISE_SEED` repeats one.
+`PROMISE_SECONDS` is the duration of each randomised test: short by default, minutes in a nightly
+run. Each test prints its seed; `PROMISE_SEED` repeats a run.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ def dice() -> random.Random:
 
 
 async def for_a_while(workers: int, act: Callable[[], Awaitable[None]]) -> int:
-    """Let `workers` call `act` over and over until the time is up; returns how many calls."""
+    """Run `act` in a loop in `workers` tasks until the time is up; return the number of calls."""
     end = time.monotonic() + SECONDS
     calls = 0
 
@@ -75,7 +75,7 @@ WAYS: dict[str, Callable[[Shop, str], Awaitable[httpx2.Response]]] = {
 
 
 @pytest.mark.parametrize("buy", WAYS.values(), ids=WAYS)
-async def test_promise_1_ten_pieces_and_two_hundred_buyers(
+async def test_promise_1_two_hundred_buyers_get_exactly_ten_pieces(
     shop: Shop, buy: Callable[[Shop, str], Awaitable[httpx2.Response]]
 ) -> None:
     """Promise 1: exactly ten are sold."""
@@ -86,10 +86,10 @@ async def test_promise_1_ten_pieces_and_two_hundred_buyers(
     await shop.assert_ledger_is_right(product)
 
 
-async def test_promise_1_any_stock_and_any_number_of_buyers(
+async def test_promise_1_random_stock_and_buyers_never_oversell(
     shop: Shop, dice: random.Random
 ) -> None:
-    """Promise 1, over random S and N: min(S, N) are sold, the single way and the other mixed."""
+    """Promise 1, with random S and N: min(S, N) are sold, by both reduce calls mixed."""
     rounds = 0
     end = time.monotonic() + SECONDS
     while time.monotonic() < end and rounds < 1_000:
@@ -108,10 +108,10 @@ async def test_promise_1_any_stock_and_any_number_of_buyers(
     assert rounds >= 5
 
 
-async def test_promise_2_the_ledger_is_right_at_every_moment(
+async def test_promise_2_ledger_equals_quantity_at_any_time(
     shop: Shop, dice: random.Random
 ) -> None:
-    """Promise 2, the bank: reduce, restock, put and reverse at random, and readers who sum up."""
+    """Promise 2: after each random reduce, restock, put or reverse the sum equals the quantity."""
     products = [await shop.stock(dice.randint(0, 60)) for _ in range(4)]
     taken: list[str] = []
 
@@ -142,10 +142,10 @@ async def test_promise_2_the_ledger_is_right_at_every_moment(
     assert await deadlocks(shop) == before
 
 
-async def test_promise_2_a_product_deleted_and_made_again_all_the_time(
+async def test_promise_2_ledger_equals_quantity_of_a_recreated_product(
     shop: Shop, dice: random.Random
 ) -> None:
-    """Promise 2: a ledger outlives its item, and its sum is nothing while there is none."""
+    """Promise 2: the ledger outlives its item; its sum is zero while the item is deleted."""
     product = await shop.stock(30)
     taken: list[str] = []
 
@@ -169,8 +169,10 @@ async def test_promise_2_a_product_deleted_and_made_again_all_the_time(
 
 
 @pytest.mark.parametrize("copies", [2, 10, 50])
-async def test_promise_5_one_key_many_times_at_once_has_one_effect(shop: Shop, copies: int) -> None:
-    """Promise 5: the same reduction sent 2 to 50 times at once is one, and all hear the same."""
+async def test_promise_5_concurrent_repeats_of_one_key_have_one_effect(
+    shop: Shop, copies: int
+) -> None:
+    """Promise 5: 2 to 50 concurrent copies have one effect and get the same response."""
     a, b, key = await shop.stock(100), await shop.stock(100), str(uuid4())
     answers = await asyncio.gather(*(shop.reduce({a: 3, b: 4}, key) for _ in range(copies)))
     assert {(answer.status_code, answer.content) for answer in answers} == {
@@ -188,8 +190,10 @@ async def test_promise_5_one_key_many_times_at_once_has_one_effect(shop: Shop, c
     assert (await shop.quantity(a), await shop.quantity(b)) == (107, 100)
 
 
-async def test_promise_5_one_key_with_two_requests_at_once_has_one_effect(shop: Shop) -> None:
-    """Promise 5: the first request takes effect; the other one gets a conflict of the key."""
+async def test_promise_5_concurrent_different_requests_of_one_key_have_one_effect(
+    shop: Shop,
+) -> None:
+    """Promise 5: the first request takes effect; the other gets a key conflict."""
     for _ in range(20):
         product, key = await shop.stock(100), str(uuid4())
         calls = (shop.reduce({product: n % 2 + 1}, key) for n in range(10))
@@ -198,10 +202,10 @@ async def test_promise_5_one_key_with_two_requests_at_once_has_one_effect(shop: 
         assert await shop.quantity(product) in (98, 99)
 
 
-async def test_promise_5_the_key_is_remembered_after_a_restart(
+async def test_promise_5_key_is_known_after_a_restart(
     shop: Shop, make_settings: SettingsFactory, database_url: str
 ) -> None:
-    """Promise 5: nothing of it lives in the process."""
+    """Promise 5: the key is stored in the database, not in the process."""
     product, key = await shop.stock(100), str(uuid4())
     first = await shop.reduce({product: 3}, key)
     settings = make_settings(database_url=database_url)
@@ -211,17 +215,17 @@ async def test_promise_5_the_key_is_remembered_after_a_restart(
     assert await shop.quantity(product) == 97
 
 
-async def test_a_reduction_and_its_reversal_racing_never_both_stand(
+async def test_reduction_racing_with_its_reversal_takes_nothing(
     shop: Shop, dice: random.Random
 ) -> None:
-    """They are serial for each key, also while the key has no row yet. Whatever the
-    order, in the end nothing is taken."""
+    """Calls with one key are serialised, even before the key has a row. In either
+    order, no stock is taken in the end."""
     ends: Counter[tuple[int, int]] = Counter()
 
     async def act() -> None:
         a, b = sorted((await shop.stock(5), await shop.stock(5)))
         key = str(uuid4())
-        head_start = dice.uniform(0, 0.02)  # seconds; without one the reversal, being short, wins
+        head_start = dice.uniform(0, 0.02)  # seconds; else the shorter reversal always wins
         calls = [
             shop.reduce({a: 2, b: 3}, key),
             later(head_start, shop.reverse(key)),
@@ -241,7 +245,7 @@ async def test_a_reduction_and_its_reversal_racing_never_both_stand(
 
 
 async def test_promise_7_crossing_reductions_never_deadlock(shop: Shop) -> None:
-    """Promise 7: A takes (p, q) while B takes (q, p), with reversals and restocks among them."""
+    """Promise 7: A takes (p, q) while B takes (q, p), mixed with reversals and restocks."""
     p, q = await shop.stock(900_000_000), await shop.stock(900_000_000)
     flip = iter(range(10**9))
     codes: Counter[int] = Counter()

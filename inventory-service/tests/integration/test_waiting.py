@@ -1,7 +1,7 @@
-"""What a call sees that had to wait for another's lock: the database as it is after the wait.
+"""A call that waits for a row lock decides by the state after the wait.
 
-Each of these went wrong in a statement that both locks and judges: PostgreSQL first judges the row
-from before the wait, and even checks its constraints on it.
+Each test failed with a statement that both locks and tests a row: PostgreSQL first evaluates the
+row version from before the wait, and even checks constraints on it.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ WAITING = """
 
 
 @asynccontextmanager
-async def somebody_changes(shop: Shop, product: str, change: str) -> AsyncIterator[None]:
-    """Another transaction has made `change` to the product's row, and commits at the end."""
+async def uncommitted_change(shop: Shop, product: str, change: str) -> AsyncIterator[None]:
+    """Hold an open transaction that applied `change` to the product's row; commit at the end."""
     async with shop.transaction() as connection:
         statement = f"UPDATE inventory SET {change} WHERE product_id = $1"  # noqa: S608
         await connection.execute(statement, product)
@@ -41,29 +41,27 @@ async def started_and_waiting(
 
 
 FROM = pytest.mark.parametrize("first", [10, 100], ids=["falls low", "stays"])
-"""What there is of the product that nobody else wants: one piece less is a fall, which is told of,
-or nothing but a row, which is done at once."""
+"""Initial stock of the product without contention: from 10, taking one piece causes a low-stock
+event; from 100 it does not."""
 
 
 @FROM
 @pytest.mark.parametrize("change", ["quantity = 5", "quantity = 9, reserved_qty = 0"])
-async def test_a_restock_that_commits_during_the_wait_is_not_overlooked(
+async def test_reduction_uses_a_restock_committed_during_its_wait(
     shop: Shop, change: str, first: int
 ) -> None:
     a, b = await shop.stock(first, new_id("a")), await shop.stock(2, new_id("b"))
     await shop.put(b, reserved_qty=1)
-    async with somebody_changes(shop, b, change):
+    async with uncommitted_change(shop, b, change):
         reduction = await started_and_waiting(shop, shop.reduce({a: 1, b: 4}))
     assert (await reduction).status_code == 200, (await reduction).text
 
 
 @FROM
-async def test_a_purchase_that_commits_during_the_wait_is_not_overlooked(
-    shop: Shop, first: int
-) -> None:
-    """Promise 1, with the order of events made certain."""
+async def test_reduction_respects_a_sale_committed_during_its_wait(shop: Shop, first: int) -> None:
+    """Promise 1, with a deterministic order of events."""
     a, b = await shop.stock(first, new_id("a")), await shop.stock(5, new_id("b"))
-    async with somebody_changes(shop, b, "quantity = 3"):
+    async with uncommitted_change(shop, b, "quantity = 3"):
         reduction = await started_and_waiting(shop, shop.reduce({a: 1, b: 4}))
     answer = await reduction
     assert answer.status_code == 400
@@ -81,12 +79,12 @@ async def test_a_purchase_that_commits_during_the_wait_is_not_overlooked(
         (50, "quantity = 4", 200, 0),
     ],
 )
-async def test_one_product_is_judged_as_it_is_after_the_wait(
+async def test_one_product_reduction_decides_by_the_state_after_its_wait(
     shop: Shop, before: int, change: str, status: int, left: int
 ) -> None:
-    """As the order of one product, which is nearly every order."""
+    """For a reduction of one product, the most frequent case."""
     product = await shop.stock(before)
-    async with somebody_changes(shop, product, change):
+    async with uncommitted_change(shop, product, change):
         reduction = await started_and_waiting(shop, shop.reduce({product: 4}))
     assert (await reduction).status_code == status, (await reduction).text
     assert await shop.quantity(product) == left
@@ -96,18 +94,18 @@ async def test_one_product_is_judged_as_it_is_after_the_wait(
     ("before", "change", "told"),
     [(100, "quantity = 12", 1), (12, "quantity = 100", 0), (100, "quantity = 9", 0)],
 )
-async def test_a_fall_is_seen_from_what_is_there_after_the_wait(
+async def test_fall_is_computed_from_the_quantity_after_the_wait(
     shop: Shop, before: int, change: str, told: int
 ) -> None:
-    """What another has made of it counts, not what was there when the call came."""
+    """The fall is computed from the committed change, not from the quantity before the wait."""
     product = await shop.stock(before)
-    async with somebody_changes(shop, product, change):
+    async with uncommitted_change(shop, product, change):
         reduction = await started_and_waiting(shop, shop.reduce({product: 5}))
     assert (await reduction).status_code == 200, (await reduction).text
     assert len(await shop.low_events(product)) == told
 
 
-async def test_a_product_deleted_during_the_wait_is_unknown(shop: Shop) -> None:
+async def test_product_deleted_during_the_wait_is_unknown(shop: Shop) -> None:
     product, key = await shop.stock(100), str(uuid4())
     async with shop.transaction() as connection:
         await connection.execute("DELETE FROM inventory WHERE product_id = $1", product)
@@ -116,15 +114,15 @@ async def test_a_product_deleted_during_the_wait_is_unknown(shop: Shop) -> None:
     assert await shop.sql("SELECT 1 FROM movement_keys WHERE key = $1", key) == []
 
 
-async def test_a_restock_sees_the_room_that_was_made_during_its_wait(shop: Shop) -> None:
+async def test_restock_uses_capacity_freed_during_its_wait(shop: Shop) -> None:
     product = await shop.stock(1_000_000_000)
-    async with somebody_changes(shop, product, "quantity = 5"):
+    async with uncommitted_change(shop, product, "quantity = 5"):
         restock = await started_and_waiting(shop, shop.move("restock", product, 4))
     assert (await restock).json()["quantity"] == 9
 
 
-async def test_a_reduce_waits_for_the_reversal_that_has_its_key(shop: Shop) -> None:
-    """Serial for each key, also while the key's row is not committed yet."""
+async def test_reduction_waits_for_the_reversal_with_its_key(shop: Shop) -> None:
+    """Calls with one key are serialised, even while its row is not committed."""
     product, key = await shop.stock(5), str(uuid4())
     async with shop.transaction() as connection:
         await connection.execute(
@@ -137,10 +135,10 @@ async def test_a_reduce_waits_for_the_reversal_that_has_its_key(shop: Shop) -> N
     assert await shop.quantity(product) == 5
 
 
-async def test_a_reversal_waits_for_the_reduce_that_has_its_key(shop: Shop) -> None:
-    """The reduction has the key and waits for its row; the reversal comes, and gives back all."""
+async def test_reversal_waits_for_the_reduction_with_its_key(shop: Shop) -> None:
+    """The reduction holds the key and waits for its row; the reversal then returns everything."""
     product, key = await shop.stock(5), str(uuid4())
-    async with somebody_changes(shop, product, "product_name = 'locked'"):
+    async with uncommitted_change(shop, product, "product_name = 'locked'"):
         reduction = await started_and_waiting(shop, shop.reduce({product: 1}, key))
         reversal = asyncio.create_task(shop.reverse(key))
         async with asyncio.timeout(10):
@@ -154,9 +152,9 @@ async def test_a_reversal_waits_for_the_reduce_that_has_its_key(shop: Shop) -> N
 async def two_with_one_key(
     shop: Shop, product: str, change: str, *pieces: int
 ) -> list[httpx2.Response]:
-    """The first has the key and waits for the row, the second waits for the key."""
+    """Run two reductions: one holds the key and waits for the row, the other waits for the key."""
     key = str(uuid4())
-    async with somebody_changes(shop, product, change):
+    async with uncommitted_change(shop, product, change):
         first = await started_and_waiting(shop, shop.reduce({product: pieces[0]}, key))
         second = asyncio.create_task(shop.reduce({product: pieces[1]}, key))
         async with asyncio.timeout(10):
@@ -165,8 +163,8 @@ async def two_with_one_key(
     return [await first, await second]
 
 
-async def test_a_repeat_waits_for_the_call_that_has_its_key(shop: Shop) -> None:
-    """Promise 5, with the order of events made certain."""
+async def test_repeat_waits_for_the_call_with_its_key(shop: Shop) -> None:
+    """Promise 5, with a deterministic order of events."""
     product = await shop.stock(100)
     first, second = await two_with_one_key(shop, product, "product_name = 'Q'", 2, 2)
     assert first.json()[0]["quantity"] == 98
@@ -174,16 +172,18 @@ async def test_a_repeat_waits_for_the_call_that_has_its_key(shop: Shop) -> None:
     assert await shop.quantity(product) == 98
 
 
-async def test_another_request_with_the_key_waits_and_is_refused(shop: Shop) -> None:
+async def test_other_request_with_the_same_key_waits_and_is_refused(shop: Shop) -> None:
     product = await shop.stock(100)
     first, second = await two_with_one_key(shop, product, "product_name = 'Q'", 2, 3)
     assert (first.status_code, second.status_code) == (200, 422)
     assert await shop.quantity(product) == 98
 
 
-async def test_a_key_that_was_refused_is_free_for_who_waits_for_it(shop: Shop) -> None:
-    """The first is short after its wait. Its key is nobody's then, and the second takes with it;
-    unless the first, asking for its reasons, has the key anew."""
+async def test_key_of_a_refused_reduction_is_used_by_the_waiting_call(shop: Shop) -> None:
+    """After its wait the first lacks stock and releases the key; the second uses it.
+
+    The first then gets 400, or 422 if the second holds the key when it reads the shortages.
+    """
     product = await shop.stock(100)
     first, second = await two_with_one_key(shop, product, "quantity = 30", 50, 12)
     assert second.status_code == 200

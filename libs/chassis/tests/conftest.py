@@ -16,7 +16,7 @@ trace.set_tracer_provider(_provider)
 
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
-    """The spans that end during the test: `spans.get_finished_spans()`."""
+    """Collect the spans that end during the test: `spans.get_finished_spans()`."""
     _exporter.clear()
     yield _exporter
     _exporter.clear()

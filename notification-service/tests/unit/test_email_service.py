@@ -1,4 +1,4 @@
-"""EmailService on fakes: what is sent and recorded; and the MIME messages of its mails."""
+"""EmailService on fakes: sent and recorded mails, and their MIME messages."""
 
 import asyncio
 import email

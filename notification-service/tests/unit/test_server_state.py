@@ -65,8 +65,8 @@ def test_mails_to_the_refused_recipient_step_aside_and_others_wait_in_their_plac
     assert scene.state.seconds_until_try(BOB) == scene.state.seconds_until_try(ALICE) == 0
 
 
-def test_a_longer_wait_gives_the_mail_back(scene: Scene) -> None:
-    """Its partition waits then, and stops at once when the service stops."""
+def test_longer_wait_raises_mail_server_down(scene: Scene) -> None:
+    """The partition then waits, and its wait ends at once when the service stops."""
     for number in range(30):
         scene.state.refused("quota", f"customer-{number}@example.com")
         if _left(scene) < 1.1:
@@ -86,7 +86,7 @@ def _left(scene: Scene) -> float:
     return seconds
 
 
-def test_an_accepted_mail_ends_every_wait(scene: Scene) -> None:
+def test_accepted_mail_ends_every_wait(scene: Scene) -> None:
     for number in range(6):
         scene.state.refused("quota", f"customer-{number}@example.com")
     scene.state.accepted()
@@ -96,7 +96,7 @@ def test_an_accepted_mail_ends_every_wait(scene: Scene) -> None:
     assert scene.wait() <= 1.01, "the count begins again"
 
 
-def test_a_connection_ends_a_failed_connection_but_no_quota(scene: Scene) -> None:
+def test_connection_clears_a_connection_failure_but_no_quota(scene: Scene) -> None:
     scene.state.unreachable("no connection")
     scene.state.connected()
     assert scene.state.reason == ""

@@ -1,4 +1,4 @@
-"""contracts: every call of /api/orders, its statuses and shapes."""
+"""The contract of /api/orders: statuses and bodies of every call."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -37,7 +37,7 @@ async def place(client: httpx2.AsyncClient, *pieces: tuple[str, int], **more: An
     return response.json()
 
 
-async def test_an_order_is_placed_confirmed(
+async def test_placed_order_is_confirmed(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
     order = await place(client, ("p", 2), ("q", 1))
@@ -51,7 +51,7 @@ async def test_an_order_is_placed_confirmed(
     assert inventory.stock == {"p": 998, "q": 999}
 
 
-async def test_an_order_is_found_right_after_its_201_each_time(
+async def test_order_is_found_immediately_after_its_201(
     client: httpx2.AsyncClient,
 ) -> None:
     for _ in range(100):
@@ -59,7 +59,7 @@ async def test_an_order_is_found_right_after_its_201_each_time(
         assert (await client.get(f"/api/orders/{order['id']}")).json() == order
 
 
-async def test_too_little_stock_is_400(
+async def test_insufficient_stock_is_400(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
     inventory.stock["p"] = 1
@@ -68,7 +68,7 @@ async def test_too_little_stock_is_400(
     assert inventory.stock == {"p": 1, "q": 1_000}
 
 
-async def test_the_same_product_twice_is_summed(
+async def test_lines_of_the_same_product_are_summed(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
     inventory.stock["p"] = 3
@@ -77,14 +77,14 @@ async def test_the_same_product_twice_is_summed(
     assert inventory.stock["p"] == 0
 
 
-async def test_an_unknown_product_is_404_before_a_short_one_is_400(
+async def test_unknown_product_404_precedes_short_stock_400(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
     inventory.stock["p"] = 0
     problem(await client.post("/api/orders", json=order_of(("p", 1), ("nope", 1))), 404)
 
 
-async def test_inventory_away_is_503_with_retry_after(
+async def test_unavailable_inventory_is_503_with_retry_after(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
     inventory.down = True
@@ -94,7 +94,7 @@ async def test_inventory_away_is_503_with_retry_after(
 
 
 @pytest.mark.parametrize("call", ["GET /{}", "PATCH /{}/status", "PATCH /{}/cancel"])
-async def test_every_call_with_an_id_knows_malformed_and_unknown_ones(
+async def test_malformed_id_is_400_and_unknown_id_is_404_for_every_call(
     client: httpx2.AsyncClient, call: str
 ) -> None:
     method, path = call.split(" ")
@@ -104,7 +104,7 @@ async def test_every_call_with_an_id_knows_malformed_and_unknown_ones(
         problem(await client.request(method, url, json=body), status)
 
 
-async def test_the_state_machine_goes_step_by_step(client: httpx2.AsyncClient) -> None:
+async def test_status_advances_step_by_step(client: httpx2.AsyncClient) -> None:
     url = f"/api/orders/{(await place(client, ('p', 1)))['id']}/status"
     problem(await client.patch(url, json={"status": "DELIVERED"}), 400)
     for step in ("SHIPPED", "DELIVERED"):
@@ -116,7 +116,7 @@ async def test_the_state_machine_goes_step_by_step(client: httpx2.AsyncClient) -
     problem(await client.patch(url, json={"status": "LOST"}), 422)
 
 
-async def test_cancelling_gives_the_stock_back_and_twice_is_as_once(
+async def test_repeated_cancellation_returns_the_stock_once(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
     order = await place(client, ("p", 5))
@@ -128,7 +128,7 @@ async def test_cancelling_gives_the_stock_back_and_twice_is_as_once(
 
 
 @pytest.mark.parametrize("steps", [["SHIPPED"], ["SHIPPED", "DELIVERED"]])
-async def test_what_has_left_the_house_cannot_be_cancelled(
+async def test_shipped_order_cannot_be_cancelled(
     client: httpx2.AsyncClient, steps: list[str]
 ) -> None:
     order = await place(client, ("p", 1))
@@ -151,7 +151,7 @@ async def test_lists_are_newest_first_and_page_by_the_link_header(
     assert seen == placed[::-1]
 
 
-async def test_list_parameters_have_bounds(client: httpx2.AsyncClient) -> None:
+async def test_list_parameters_out_of_range_are_refused(client: httpx2.AsyncClient) -> None:
     for query in ("limit=0", "limit=101", "limit=x", "status=LOST"):
         problem(await client.get(f"/api/orders?{query}"), 422)
     for cursor in ("x", "bm9wZQ", ""):
@@ -159,20 +159,22 @@ async def test_list_parameters_have_bounds(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/api/orders?status=SHIPPED")).json() == []
 
 
-async def test_a_customers_orders_are_found_whatever_the_case(client: httpx2.AsyncClient) -> None:
+async def test_orders_of_a_customer_are_found_case_insensitively(
+    client: httpx2.AsyncClient,
+) -> None:
     order = await place(client, ("p", 1), email="Carol@Example.com")
     found = await client.get("/api/orders/user/carol@example.COM")
     assert [o["id"] for o in found.json()] == [order["id"]]
     assert (await client.get("/api/orders/user/nobody@example.com")).json() == []
 
 
-async def test_without_a_token_there_is_no_me(client: httpx2.AsyncClient) -> None:
+async def test_me_without_a_token_is_refused(client: httpx2.AsyncClient) -> None:
     response = await client.get("/api/orders/me")
     problem(response, 401)
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-async def test_a_reason_may_come_with_a_cancellation(client: httpx2.AsyncClient, sql: Any) -> None:
+async def test_cancellation_stores_its_reason(client: httpx2.AsyncClient, sql: Any) -> None:
     order = await place(client, ("p", 1))
     url = f"/api/orders/{order['id']}/cancel"
     problem(await client.patch(url, json={"why": "x"}), 422)
@@ -219,7 +221,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("body", BAD)
-async def test_a_body_that_cannot_be_is_422_and_stores_nothing(
+async def test_invalid_body_is_422_and_stores_nothing(
     client: httpx2.AsyncClient, sql: Any, body: dict[str, Any]
 ) -> None:
     """Promise 8: a client cannot set the total, and unknown fields are refused."""
@@ -232,7 +234,7 @@ async def test_reserved_mail_domains_are_accepted(client: httpx2.AsyncClient, do
     await place(client, ("p", 1), email=f"a.b+c@{domain}")
 
 
-async def test_product_ids_may_hold_what_urls_cannot(
+async def test_product_id_may_contain_url_metacharacters(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
     odd = ["a/b", "..", "ü?&#%2F", "reduce", "x y"]

@@ -1,4 +1,4 @@
-"""contracts/events: what order-service publishes is what its schemas and golden samples say."""
+"""Published events match the golden samples and the schemas in contracts/events/."""
 
 import json
 from collections.abc import Callable
@@ -66,10 +66,10 @@ def order_like(golden: dict[str, Any]) -> Order:
 @pytest.mark.parametrize(
     ("topic", "make"), [("order-placed", order_placed), ("order-cancelled", order_cancelled)]
 )
-def test_promise_21_the_producers_own_event_class_makes_the_golden_sample(
+def test_promise_21_producer_event_class_produces_golden_sample(
     topic: str, make: Callable[[Order], Event]
 ) -> None:
-    """Promise 21, the producer's side: field for field, money as numbers.
+    """Promise 21 at the producer: equal fields, money as numbers.
 
     An optional field that was added after the sample is null, and the sample stays valid.
     """
@@ -89,7 +89,7 @@ def test_promise_21_the_producers_own_event_class_makes_the_golden_sample(
 
 
 @pytest.mark.parametrize("topic", ["order-placed", "order-cancelled"])
-def test_schema_notices_each_required_field_that_is_missing(topic: str) -> None:
+def test_schema_rejects_each_missing_required_field(topic: str) -> None:
     required = schema(topic)["required"]
     assert {"event_id", "event_type", "order_id", "items"} <= set(required)
     for name in required:

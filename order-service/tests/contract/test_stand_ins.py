@@ -1,4 +1,4 @@
-"""The stand-ins answer as the real services do: both are played the same scripts."""
+"""The fakes respond like the real services: contracts/http is replayed against both."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -11,14 +11,14 @@ from tests.fakes import FakeCatalogue, FakeInventory
 SCRIPTS = Path(__file__).parents[3] / "contracts" / "http"
 
 
-async def test_the_stand_in_plays_inventorys_part(inventory: FakeInventory) -> None:
+async def test_fake_inventory_fulfils_the_contract(inventory: FakeInventory) -> None:
     script = http_contract.load(SCRIPTS / "inventory-for-orders.json")
     inventory.stock |= script["stock"]
     async with httpx2.AsyncClient(base_url=inventory.url) as client:
         await http_contract.play(client, script["steps"])
 
 
-async def test_the_stand_in_plays_the_catalogues_part(catalogue: FakeCatalogue) -> None:
+async def test_fake_catalogue_fulfils_the_contract(catalogue: FakeCatalogue) -> None:
     path = SCRIPTS / "prices-for-orders.json"
     products = http_contract.load(path)["products"]
     for name, price in products.items():

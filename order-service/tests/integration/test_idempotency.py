@@ -1,4 +1,4 @@
-"""Idempotency-Key on POST /api/orders: one key, one order, one answer."""
+"""Idempotency-Key on POST /api/orders: one key, one order, one response."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ async def test_promise_10_fifty_requests_with_one_key_make_one_order(
     assert inventory.stock["p"] == 999
 
 
-async def test_an_order_counts_once_in_the_value_of_orders(client: httpx2.AsyncClient) -> None:
+async def test_order_counts_once_in_the_value_of_orders(client: httpx2.AsyncClient) -> None:
     async def value() -> float:
         page = (await client.get("/metrics")).text
         found = re.search(r"^order_value_total (\S+)$", page, re.MULTILINE)
@@ -54,7 +54,7 @@ async def test_an_order_counts_once_in_the_value_of_orders(client: httpx2.AsyncC
     assert await value() - before == pytest.approx(total)
 
 
-async def test_promise_11_the_same_key_with_another_body_is_422(
+async def test_promise_11_same_key_with_another_body_is_422(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
     """Promise 11."""
@@ -65,10 +65,10 @@ async def test_promise_11_the_same_key_with_another_body_is_422(
     assert inventory.stock["p"] == 999
 
 
-async def test_promise_12_a_key_belongs_to_its_principal(
+async def test_promise_12_key_belongs_to_its_principal(
     client: httpx2.AsyncClient, sql: Any
 ) -> None:
-    """Promise 12: the same text from another principal is another key."""
+    """Promise 12: equal keys of different principals are different keys."""
     alice = await place(client, "k")
     bob = await place(client, "k", email="bob@example.com")
     assert bob.status_code == 201
@@ -77,10 +77,8 @@ async def test_promise_12_a_key_belongs_to_its_principal(
     assert await sql.fetchval("SELECT count(*) FROM orders") == 2
 
 
-async def test_promise_14_a_key_is_forgotten_after_a_day(
-    client: httpx2.AsyncClient, sql: Any
-) -> None:
-    """Promise 14: a key expires after 24 hours, and not a minute earlier."""
+async def test_promise_14_key_expires_after_a_day(client: httpx2.AsyncClient, sql: Any) -> None:
+    """Promise 14: a key expires after 24 hours, not earlier."""
     first = await place(client, "k")
     age = "UPDATE idempotency_keys SET created_at = now() - interval '{}'"
     await sql.execute(age.format("23 hours 59 minutes"))
@@ -92,7 +90,7 @@ async def test_promise_14_a_key_is_forgotten_after_a_day(
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "é"])
-async def test_promise_14_a_malformed_key_is_400(
+async def test_promise_14_malformed_key_is_400(
     client: httpx2.AsyncClient, sql: Any, key: str
 ) -> None:
     """Promise 14."""
@@ -102,20 +100,20 @@ async def test_promise_14_a_malformed_key_is_400(
     assert await sql.fetchval("SELECT count(*) FROM orders") == 0
 
 
-async def test_promise_15_a_request_that_was_refused_does_not_use_up_its_key(
+async def test_promise_15_refused_request_does_not_use_up_its_key(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
-    """Promise 15: a malformed body, then too little stock, then an order; all under one key."""
+    """Promise 15: invalid body, insufficient stock and order, all with one key."""
     assert (await place(client, "k", quantity=0)).status_code == 422
     assert (await place(client, "k", quantity=2_000)).status_code == 400
     inventory.stock["p"] = 5
     assert (await place(client, "k", quantity=3)).status_code == 201
 
 
-async def test_an_order_refused_at_the_reduction_lets_its_key_go(
+async def test_order_refused_at_the_reduction_releases_its_key(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
-    """The check passed, the reduction did not: another order took the stock in between."""
+    """The check passed and the reduction failed: another order took the stock in between."""
     original = inventory.reduce
 
     def too_late(key: str, pieces: dict[str, int]) -> Any:
@@ -130,21 +128,21 @@ async def test_an_order_refused_at_the_reduction_lets_its_key_go(
     assert (await place(client, "k")).status_code == 201
 
 
-async def test_a_refusal_looks_once_more_whether_its_twin_has_passed(
+async def test_short_stock_returns_the_201_of_a_concurrent_duplicate(
     client: httpx2.AsyncClient, inventory: FakeInventory
 ) -> None:
-    """The twin takes the last piece while this request asks for it: it must not be refused."""
+    """The duplicate takes the last piece during this request's check. Both get its 201."""
     inventory.stock["p"] = 1
-    twins: list[httpx2.Response] = []
+    duplicates: list[httpx2.Response] = []
 
-    async def the_twin_passes() -> None:
-        twins.append(await place(client, "k"))
+    async def duplicate_succeeds() -> None:
+        duplicates.append(await place(client, "k"))
 
-    inventory.before_check = the_twin_passes
+    inventory.before_check = duplicate_succeeds
     slower = await place(client, "k")
     assert inventory.stock["p"] == 0
-    assert [slower.status_code, twins[0].status_code] == [201, 201]
-    assert slower.content == twins[0].content
+    assert [slower.status_code, duplicates[0].status_code] == [201, 201]
+    assert slower.content == duplicates[0].content
 
 
 STORED_BY_THE_LAST_RELEASE = (
@@ -154,7 +152,7 @@ STORED_BY_THE_LAST_RELEASE = (
 
 
 class OrderWithNote(OrderIn):
-    """The request of a later release, which has one more optional field."""
+    """The request of a later release with an additional optional field."""
 
     note: str | None = None
 
@@ -183,7 +181,7 @@ def _reversed(document: Any) -> Any:
     return [_reversed(one) for one in document] if isinstance(document, list) else document
 
 
-async def test_another_spelling_of_the_same_json_is_a_replay(
+async def test_equivalent_json_with_same_key_is_a_replay(
     client: httpx2.AsyncClient, sql: Any
 ) -> None:
     body = {**order_of(("p", 2)), "customer_name": "Zo\u00eb"}
@@ -207,7 +205,7 @@ async def test_another_spelling_of_the_same_json_is_a_replay(
     assert await sql.fetchval("SELECT count(*) FROM orders") == 1
 
 
-async def test_only_a_replayed_answer_has_the_header_that_says_so(
+async def test_only_a_replayed_response_has_the_replayed_header(
     client: httpx2.AsyncClient,
 ) -> None:
     first, again = [await place(client, "k") for _ in range(2)]

@@ -18,7 +18,7 @@ _UNKNOWN = "/problems/outcome-unknown"
 
 @pytest.mark.usefixtures("sql")
 async def test_lost_database_connection_is_answered_with_503(settings: Settings) -> None:
-    """Promise 6's `outcome-unknown` apart, a cut connection is never a 500."""
+    """Except for `outcome-unknown` (promise 6), a cut connection never causes a 500."""
     address = urlsplit(settings.database_url)
     assert address.port is not None
     async with CuttingProxy(address.port, seed=72) as proxy:

@@ -1,4 +1,4 @@
-"""An order's number: its form, and what keeps it unique."""
+"""Format and uniqueness of order numbers."""
 
 import re
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def drawing(*suffixes: str) -> Callable[[], str]:
 
 
 async def test_order_number_has_the_date_and_eight_characters(client: httpx2.AsyncClient) -> None:
-    """The form that existing clients check."""
+    """Existing clients validate this format."""
     before = datetime.now(UTC)
     numbers = [(await place(client)).json()["order_number"] for _ in range(20)]
     days = {f"{moment:%Y%m%d}" for moment in (before, datetime.now(UTC))}
@@ -37,7 +37,7 @@ async def test_order_number_has_the_date_and_eight_characters(client: httpx2.Asy
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
-async def test_order_number_that_is_taken_is_drawn_again(
+async def test_taken_order_number_is_drawn_again(
     client: httpx2.AsyncClient,
     inventory: FakeInventory,
     sql: Any,

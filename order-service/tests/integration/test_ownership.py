@@ -1,4 +1,4 @@
-"""With a token, everybody but an admin is held to their own orders; the gateway is not trusted."""
+"""A token restricts a customer to their own orders; order-service does not trust the gateway."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,7 +30,7 @@ async def client(
 
 
 def bearer(name: str, *roles: str, **changed: Any) -> dict[str, str]:
-    """The header of `<name>@example.com`."""
+    """Return the Authorization header of `<name>@example.com`."""
     return {"Authorization": f"Bearer {token(KEY, claims_of(name, *roles, **changed))}"}
 
 
@@ -55,10 +55,10 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CALLS)
-async def test_promise_48_nobody_reaches_anothers_order(
+async def test_promise_48_customer_cannot_access_an_order_of_another(
     client: httpx2.AsyncClient, sql: Any, method: str, path: str, body: dict[str, str] | None
 ) -> None:
-    """Promise 48, order-service's own share: bob on alice's order, by every call there is."""
+    """Promise 48 at order-service: bob tries every call on alice's order."""
     order = (await place(client, ALICE)).json()
     url = path.format(id=order["id"])
     assert (await client.request(method, url, json=body, headers=BOB)).status_code == 403
@@ -66,7 +66,7 @@ async def test_promise_48_nobody_reaches_anothers_order(
     assert (await client.request(method, url, json=body, headers=ADMIN)).status_code == 200
 
 
-async def test_a_customer_orders_reads_and_cancels_their_own(client: httpx2.AsyncClient) -> None:
+async def test_customer_can_place_read_and_cancel_own_orders(client: httpx2.AsyncClient) -> None:
     alice = bearer("alice", "customer", email="Alice@Example.com")
     order = (await place(client, alice, "alice@EXAMPLE.com")).json()
     url = f"/api/orders/{order['id']}"
@@ -78,10 +78,10 @@ async def test_a_customer_orders_reads_and_cancels_their_own(client: httpx2.Asyn
 
 
 @pytest.mark.parametrize("sign", ["\u212a", "\uff4b", "k\u0307"])
-async def test_an_address_that_only_looks_like_anothers_owns_nothing_of_theirs(
+async def test_similar_address_does_not_own_the_orders(
     client: httpx2.AsyncClient, sign: str
 ) -> None:
-    """Promise 48: the lower case of the Kelvin sign is `k`."""
+    """Promise 48: the lower case of the Kelvin sign is `k`, but the addresses differ."""
     order = (await place(client, bearer("kim", "customer"), "kim@example.com")).json()
     other = bearer("other", "customer", email=f"{sign}im@example.com")
     url = f"/api/orders/{order['id']}"
@@ -92,13 +92,13 @@ async def test_an_address_that_only_looks_like_anothers_owns_nothing_of_theirs(
     assert (await place(client, other, "kim@example.com")).status_code == 403
 
 
-async def test_nobody_orders_in_anothers_name_but_an_admin(client: httpx2.AsyncClient) -> None:
+async def test_only_an_admin_may_order_for_another_customer(client: httpx2.AsyncClient) -> None:
     assert (await place(client, BOB)).status_code == 403
     assert (await place(client, ADMIN)).status_code == 201
 
 
 @pytest.mark.parametrize("changed", [{"email_verified": False}, {"email": None}, {"email": ""}])
-async def test_an_address_that_was_not_verified_owns_nothing(
+async def test_unverified_address_owns_no_orders(
     client: httpx2.AsyncClient, changed: dict[str, Any]
 ) -> None:
     alice = bearer("alice", "customer", **changed)
@@ -106,10 +106,10 @@ async def test_an_address_that_was_not_verified_owns_nothing(
     assert (await client.get("/api/orders/me", headers=alice)).status_code == 403
 
 
-async def test_promise_12_with_a_token_a_key_belongs_to_its_subject(
+async def test_promise_12_key_of_a_token_belongs_to_its_subject(
     client: httpx2.AsyncClient,
 ) -> None:
-    """Promise 12: an admin's key for alice's order is not alice's."""
+    """Promise 12: an admin's key for alice's order differs from alice's equal key."""
     body = order_of(("p", 1))
     ids = set()
     for who in (ALICE, ADMIN):
@@ -129,7 +129,7 @@ async def test_promise_12_with_a_token_a_key_belongs_to_its_subject(
 async def test_customer_at_an_internationalised_domain_owns_their_orders(
     client: httpx2.AsyncClient, token_email: str, order_email: str
 ) -> None:
-    """The token and the order may have different forms of the domain."""
+    """Token and order may spell the domain differently."""
     alice = bearer("alice", "customer", email=token_email)
     placed = await place(client, alice, order_email)
     assert placed.status_code == 201, placed.text
@@ -139,7 +139,7 @@ async def test_customer_at_an_internationalised_domain_owns_their_orders(
 
 
 @pytest.mark.parametrize("similar", ["bucher", "buecher", "b\u00fccher-", "xn--bcher-kva.xn--a"])
-async def test_customer_at_a_similar_domain_owns_nothing_of_theirs(
+async def test_customer_at_a_similar_domain_does_not_own_the_orders(
     client: httpx2.AsyncClient, similar: str
 ) -> None:
     alice = bearer("alice", "customer", email="alice@bücher.example")

@@ -1,4 +1,4 @@
-"""docs/order-flow.md, crash by crash: whatever is lost, stock and orders agree in the end."""
+"""Each fault of docs/order-flow.md: in the end stock and orders are consistent."""
 
 import asyncio
 import time
@@ -15,18 +15,18 @@ from app.main import create_app
 from tests.conftest import order_of, running
 from tests.fakes import FakeInventory, PostgresProxy
 
-RECOVERED = 30.0  # seconds; what is promised: one lease, and then the debt is tried again
+RECOVERED = 30.0  # seconds: one lease, then a retry of the stock debt
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = RECOVERED) -> None:
-    """Poll a condition; fail when it does not come true."""
+    """Poll a condition; fail if it is not true in time."""
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
 
 
 async def settled(sql: Any, inventory: FakeInventory) -> None:
-    """Wait until no order is PENDING or in debt, then compare stock and standing orders."""
+    """Wait until no order is PENDING or has stock debt, then compare stock and orders."""
 
     async def quiet() -> bool:
         query = "SELECT count(*) FROM orders WHERE status = 'PENDING' OR stock_debt"
@@ -45,10 +45,10 @@ async def place(client: httpx2.AsyncClient, key: str | None = None, **more: Any)
     return await client.post("/api/orders", json=order_of(("p", 1), **more), headers=headers)
 
 
-async def test_promise_6_a_lost_reply_of_the_reduction_is_not_a_lost_order(
+async def test_promise_6_lost_reply_of_the_reduction_loses_no_order(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
-    """Promise 6: 500 orders; of every ten reductions one runs and its reply is dropped."""
+    """Promise 6: 500 orders; one of ten reductions runs and its reply is lost."""
 
     async def lose_one() -> httpx2.Response:
         inventory.lose_replies += 1
@@ -66,7 +66,7 @@ async def test_promise_6_a_lost_reply_of_the_reduction_is_not_a_lost_order(
     assert standing == answers[201]
 
 
-async def test_promise_6_when_every_reply_is_lost_the_stock_comes_back(
+async def test_promise_6_stock_is_returned_when_every_reply_is_lost(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
     """Promise 6."""
@@ -78,7 +78,7 @@ async def test_promise_6_when_every_reply_is_lost_the_stock_comes_back(
     assert (await place(client, "k")).status_code == 201
 
 
-async def test_a_reduction_that_arrives_after_its_order_was_given_up_takes_nothing(
+async def test_late_reduction_of_a_cancelled_order_takes_nothing(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
     inventory.late = True
@@ -88,10 +88,10 @@ async def test_a_reduction_that_arrives_after_its_order_was_given_up_takes_nothi
     assert inventory.stock["p"] == 1_000
 
 
-async def test_a_refusal_after_an_unanswered_try_owes_the_reverse(
+async def test_refusal_after_an_unanswered_attempt_is_reversed(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
-    """Without the debt the first try, still travelling, would take stock for a refused order."""
+    """Without stock debt the delayed first attempt would take stock for a refused order."""
 
     inventory.late = True
     original = inventory.reduce
@@ -114,10 +114,10 @@ async def _true(value: bool) -> bool:
     return value
 
 
-async def test_promise_31_a_hanging_inventory_is_answered_within_the_deadline(
+async def test_promise_31_order_with_hanging_inventory_ends_within_the_deadline(
     settings: Settings, inventory: FakeInventory, sql: Any
 ) -> None:
-    """Promise 31: no answer later than the deadline, and nothing stays reserved."""
+    """Promise 31: the response meets the deadline, and no stock stays reserved."""
     brisk = settings.model_copy(update={"place_deadline": 0.5})
     async with running(create_app(brisk)) as client:
         inventory.hang = True
@@ -152,7 +152,7 @@ async def failing_commit(sql: Any) -> Any:
         ("PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL;", 503),
     ],
 )
-async def test_a_commit_that_fails_is_not_answered_with_201(
+async def test_failed_commit_does_not_return_201(
     client: httpx2.AsyncClient,
     inventory: FakeInventory,
     sql: Any,
@@ -160,7 +160,7 @@ async def test_a_commit_that_fails_is_not_answered_with_201(
     what: str,
     status: int,
 ) -> None:
-    """The failure comes at COMMIT itself, after every statement of the transaction went well."""
+    """The COMMIT itself fails, after every statement of the transaction succeeded."""
     await failing_commit(what)
     assert (await place(client, "k")).status_code == status
     await sql.execute("DROP FUNCTION fail_commit CASCADE")
@@ -170,20 +170,20 @@ async def test_a_commit_that_fails_is_not_answered_with_201(
     assert (await place(client, "k")).status_code == 201
 
 
-async def test_a_commit_whose_answer_is_lost_is_found_out_and_answered_with_201(
+async def test_confirm_with_lost_commit_reply_returns_201(
     settings: Settings, inventory: FakeInventory, sql: Any
 ) -> None:
-    """The transaction was committed, the connection broke before PostgreSQL could say so."""
+    """The transaction was committed; the connection broke before PostgreSQL's reply."""
     async with PostgresProxy(settings.database_url) as proxy:
         behind = settings.model_copy(
             update={"database_url": proxy.url, "recovery_interval": 3_600.0}
         )
         async with running(create_app(behind)) as client:
 
-            async def the_confirmation_goes_unanswered() -> None:
+            async def drop_confirmation_reply() -> None:
                 proxy.drop_next_confirmation = True
 
-            inventory.before_reduce_reply = the_confirmation_goes_unanswered
+            inventory.before_reduce_reply = drop_confirmation_reply
             response = await place(client)
             assert proxy.dropped == 1
             assert response.status_code == 201
@@ -191,20 +191,20 @@ async def test_a_commit_whose_answer_is_lost_is_found_out_and_answered_with_201(
             assert await sql.fetchval("SELECT count(*) FROM outbox") == 1
 
 
-async def test_a_database_that_stays_away_after_a_lost_commit_is_outcome_unknown(
+async def test_database_outage_after_lost_commit_reply_is_outcome_unknown(
     settings: Settings, inventory: FakeInventory, sql: Any
 ) -> None:
-    """The one answer that leaves it open; the same key then tells."""
+    """The response is `outcome-unknown`; a retry with the same key returns the outcome."""
     async with PostgresProxy(settings.database_url) as proxy:
         behind = settings.model_copy(
             update={"database_url": proxy.url, "recovery_interval": 3_600.0}
         )
         async with running(create_app(behind)) as client:
 
-            async def the_database_goes() -> None:
+            async def stop_database() -> None:
                 proxy.drop_next_confirmation = proxy.refuse_after_drop = True
 
-            inventory.before_reduce_reply = the_database_goes
+            inventory.before_reduce_reply = stop_database
             response = await place(client, "k")
             assert response.status_code == 500
             assert response.json()["type"] == "/problems/outcome-unknown"
@@ -213,10 +213,10 @@ async def test_a_database_that_stays_away_after_a_lost_commit_is_outcome_unknown
             assert await sql.fetchval("SELECT count(*) FROM orders") == 1
 
 
-async def test_a_commit_that_fails_in_a_plain_route_is_not_answered_with_200(
+async def test_failed_commit_of_a_status_change_does_not_return_200(
     client: httpx2.AsyncClient, sql: Any, failing_commit: Any
 ) -> None:
-    """Here FastAPI ends the transaction, and does so before the answer is sent."""
+    """A FastAPI dependency commits the transaction before the response is sent."""
     order = (await place(client)).json()
     await failing_commit("RAISE EXCEPTION 'no';")
     url = f"/api/orders/{order['id']}"
@@ -225,14 +225,14 @@ async def test_a_commit_that_fails_in_a_plain_route_is_not_answered_with_200(
     assert (await client.get(url)).json()["status"] == "CONFIRMED"
 
 
-async def test_an_order_whose_request_was_paused_past_its_lease_is_not_confirmed(
+async def test_order_paused_past_its_lease_is_not_confirmed(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
-    async def recovery_is_faster() -> None:
+    async def recovery_cancels() -> None:
         await sql.execute("UPDATE orders SET lease_until = now() - interval '1 s'")
         await until(lambda: _status_is(sql, "CANCELLED"))
 
-    inventory.before_reduce_reply = recovery_is_faster
+    inventory.before_reduce_reply = recovery_cancels
     response = await place(client, "k")
     assert (response.status_code, response.json()["type"]) == (503, "/problems/placing-interrupted")
     await settled(sql, inventory)
@@ -243,7 +243,7 @@ async def _status_is(sql: Any, status: str) -> bool:
     return bool(await sql.fetchval("SELECT status FROM orders") == status)
 
 
-async def test_an_order_cancelled_by_its_customer_while_pending_stays_cancelled(
+async def test_order_cancelled_while_pending_stays_cancelled(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
     async def customer_cancels() -> None:
@@ -259,8 +259,8 @@ async def test_an_order_cancelled_by_its_customer_while_pending_stays_cancelled(
     assert await sql.fetchval("SELECT count(*) FROM outbox") == 0, "it was never confirmed"
 
 
-async def leave_half_done(sql: Any, inventory: FakeInventory, *, reduced: bool) -> UUID:
-    """The state after a crash behind step 3, before or after the reduction ran."""
+async def store_interrupted_order(sql: Any, inventory: FakeInventory, *, reduced: bool) -> UUID:
+    """Store the state after a crash following step 3, before or after the reduction."""
     order_id = uuid4()
     await sql.execute(
         "INSERT INTO orders (id, order_number, customer_name, customer_email, total_amount, status,"
@@ -282,28 +282,28 @@ async def leave_half_done(sql: Any, inventory: FakeInventory, *, reduced: bool) 
 
 
 @pytest.mark.parametrize("reduced", [False, True])
-async def test_promise_13_a_crash_after_step_3_is_cancelled_and_its_key_is_free_again(
+async def test_promise_13_order_of_a_crashed_process_is_cancelled_and_its_key_released(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any, reduced: bool
 ) -> None:
-    """Promise 13, at the two places where a dead process leaves something behind."""
-    order_id = await leave_half_done(sql, inventory, reduced=reduced)
+    """Promise 13, for crashes before and after the reduction."""
+    order_id = await store_interrupted_order(sql, inventory, reduced=reduced)
     await settled(sql, inventory)
     assert await sql.fetchval("SELECT cancelled_by FROM orders") == "RECOVERY"
     assert inventory.reduce(str(order_id), {"p": 1})[0] == 409, "a late reduction is refused"
     assert (await place(client, str(order_id))).status_code == 201
 
 
-async def test_two_recoveries_at_once_return_the_stock_once(
+async def test_concurrent_recoveries_return_the_stock_once(
     settings: Settings, inventory: FakeInventory, sql: Any
 ) -> None:
     async with running(create_app(settings)), running(create_app(settings)):
         for _ in range(40):
-            await leave_half_done(sql, inventory, reduced=True)
+            await store_interrupted_order(sql, inventory, reduced=True)
         await settled(sql, inventory)
     assert inventory.stock["p"] == 1_000
 
 
-async def test_the_stock_of_a_cancelled_order_comes_back_when_inventory_does(
+async def test_stock_debt_of_a_cancelled_order_is_paid_after_an_outage(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
     order = (await place(client)).json()
@@ -317,10 +317,10 @@ async def test_the_stock_of_a_cancelled_order_comes_back_when_inventory_does(
     await settled(sql, inventory)
 
 
-async def test_promise_9_of_a_cancellation_and_a_shipment_exactly_one_wins(
+async def test_promise_9_exactly_one_of_cancellation_and_shipment_wins(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
-    """Promise 9: 60 pairs at once; the stock comes back once, and only for what was cancelled."""
+    """Promise 9: 60 concurrent pairs; stock is returned once, and only for cancelled orders."""
 
     async def race() -> str:
         url = f"/api/orders/{(await place(client)).json()['id']}"
@@ -343,7 +343,7 @@ async def test_promise_9_of_a_cancellation_and_a_shipment_exactly_one_wins(
 
 @pytest.mark.parametrize("before", ["PENDING", "CONFIRMED", "SHIPPED", "DELIVERED", "CANCELLED"])
 @pytest.mark.parametrize("after", ["PENDING", "CONFIRMED", "SHIPPED", "DELIVERED", "CANCELLED"])
-async def test_promise_9_the_state_machine_allows_its_steps_and_no_others(
+async def test_promise_9_only_steps_of_the_state_machine_are_allowed(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any, before: str, after: str
 ) -> None:
     """Promise 9: all 25 pairs."""
@@ -360,7 +360,7 @@ async def test_promise_9_the_state_machine_allows_its_steps_and_no_others(
     assert await sql.fetchval("SELECT status FROM orders") == (after if allowed else before)
 
 
-async def test_promise_3_the_database_itself_refuses_an_impossible_order(
+async def test_promise_3_database_refuses_an_impossible_order(
     client: httpx2.AsyncClient, sql: Any
 ) -> None:
     """Promise 3."""
@@ -377,10 +377,10 @@ async def test_promise_3_the_database_itself_refuses_an_impossible_order(
             await sql.execute(impossible)
 
 
-async def test_of_two_hundred_buyers_of_ten_pieces_most_cost_no_more_than_a_check(
+async def test_most_of_two_hundred_buyers_of_ten_pieces_cost_only_a_check(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any
 ) -> None:
-    """Promise 1, order-service's share: they come in turn, so that the sold-out know it early."""
+    """Promise 1 at order-service: most buyers fail at the stock check, thanks to the limit."""
     inventory.stock["p"] = 10
     answers = await asyncio.gather(*(place(client) for _ in range(200)))
     assert sorted(a.status_code for a in answers) == [201] * 10 + [400] * 190
@@ -388,7 +388,7 @@ async def test_of_two_hundred_buyers_of_ten_pieces_most_cost_no_more_than_a_chec
     assert inventory.calls["reduce"] <= 10 + 2 * 16
 
 
-async def test_who_waits_for_a_turn_longer_than_the_deadline_is_told_to_come_again(
+async def test_wait_for_the_concurrency_limit_beyond_the_deadline_is_503_busy(
     settings: Settings, inventory: FakeInventory, sql: Any
 ) -> None:
     narrow = settings.model_copy(update={"place_deadline": 0.3, "place_concurrency": 1})

@@ -1,4 +1,4 @@
-"""contracts: Prices. What an order's prices are held against, and what counts in an outage."""
+"""Price validation of orders, with the catalogue and during its outages (contracts: Prices)."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ AWAY = "/problems/catalogue-unavailable"
 
 
 def priced(*items: tuple[str, float]) -> dict[str, Any]:
-    """The body of an order for one piece of each, at these prices."""
+    """Return the body of an order for one piece of each product, at these prices."""
     body = order_of(*((product, 1) for product, _ in items))
     for item, (_, price) in zip(body["items"], items, strict=True):
         item["unit_price"] = price
@@ -56,11 +56,11 @@ async def nothing_is_stored(sql: Any, inventory: FakeInventory) -> None:
     assert inventory.calls["reduce"] == 0
 
 
-# --- the catalogue answers ---
+# --- with the catalogue ---
 
 
 @pytest.mark.parametrize("sent", [0.01, 10.49, 10.51, 1050])
-async def test_promise_8_a_price_that_is_not_the_catalogues_is_409_with_the_current_one(
+async def test_promise_8_wrong_price_is_409_with_the_current_price(
     client: httpx2.AsyncClient,
     inventory: FakeInventory,
     catalogue: FakeCatalogue,
@@ -88,7 +88,7 @@ async def test_prices_are_compared_to_the_cent(
         assert answer.status_code == (409 if 0 < wrong < 10_000_000_000 else 422)
 
 
-async def test_a_deleted_product_is_409_and_not_for_sale_at_any_price(
+async def test_deleted_product_is_409_at_any_price(
     client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     catalogue.prices = {"p": None, "q": Decimal(1)}
@@ -97,11 +97,13 @@ async def test_a_deleted_product_is_409_and_not_for_sale_at_any_price(
     await nothing_is_stored(sql, inventory)
 
 
-async def test_what_only_inventory_knows_passes_at_any_price(client: httpx2.AsyncClient) -> None:
+async def test_product_unknown_to_the_catalogue_is_accepted_at_any_price(
+    client: httpx2.AsyncClient,
+) -> None:
     assert (await post(client, priced(("p", 0.01)))).status_code == 201
 
 
-async def test_a_strict_shop_sells_nothing_without_a_list_price(
+async def test_strict_price_check_refuses_a_product_without_a_list_price(
     settings: Settings, inventory: FakeInventory, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     catalogue.prices["q"] = PRICE
@@ -113,14 +115,14 @@ async def test_a_strict_shop_sells_nothing_without_a_list_price(
         assert (await post(client, order_of(("q", 1)))).status_code == 201
 
 
-async def test_order_is_checked_against_a_price_looked_up_after_it_arrived(
+async def test_order_is_checked_against_a_price_read_after_its_arrival(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue
 ) -> None:
-    """A change of a price holds for every order that arrives after it, during a lookup too."""
+    """A price change applies to every order that arrives after it, even during a lookup."""
     catalogue.prices["p"] = PRICE
     later: list[asyncio.Task[httpx2.Response]] = []
 
-    async def change() -> None:  # the first order's lookup was read and is not answered yet
+    async def change() -> None:  # while the first order's lookup is in progress
         catalogue.prices["p"] = Decimal(7)
         later.extend(asyncio.create_task(post(client, priced(("p", 10.5)))) for _ in range(5))
         while catalogue.calls["prices"] < 6:
@@ -132,7 +134,7 @@ async def test_order_is_checked_against_a_price_looked_up_after_it_arrived(
     assert {problem(answer, 409, CHANGED)["current_price"] for answer in answers} == {7.0}
 
 
-async def test_products_that_the_catalogue_chokes_on_are_their_own_orders_trouble(
+async def test_failed_lookup_of_one_order_does_not_affect_other_orders(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue, inventory: FakeInventory
 ) -> None:
     inventory.stock["poison"] = 1_000
@@ -145,17 +147,17 @@ async def test_products_that_the_catalogue_chokes_on_are_their_own_orders_troubl
 
 
 @pytest.mark.parametrize("prices", [(10.5, 10.49), (10.49, 10.5)])
-async def test_a_product_that_is_named_twice_must_have_the_right_price_twice(
+async def test_each_line_of_a_repeated_product_must_have_the_right_price(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue, prices: tuple[float, float]
 ) -> None:
     catalogue.prices["p"] = PRICE
     answer = await post(client, priced(("p", prices[0]), ("p", prices[1])))
     assert problem(answer, 409, CHANGED)["current_price"] == 10.5
     assert (await post(client, priced(("p", 10.5), ("p", 10.5)))).status_code == 201
-    assert catalogue.calls["prices"] == 2, "one question for each order"
+    assert catalogue.calls["prices"] == 2, "one lookup for each order"
 
 
-async def test_every_wrong_price_is_named_and_the_first_is_in_members(
+async def test_detail_names_every_wrong_price_and_members_name_the_first(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue
 ) -> None:
     catalogue.prices = {"p": Decimal(3), "q": Decimal(4)}
@@ -164,7 +166,7 @@ async def test_every_wrong_price_is_named_and_the_first_is_in_members(
     assert (refused["product_id"], refused["current_price"]) == ("q", 4.0)
 
 
-async def test_unknown_comes_before_a_wrong_price_and_that_before_too_little(
+async def test_unknown_product_precedes_wrong_price_precedes_short_stock(
     client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue
 ) -> None:
     inventory.stock |= {"short": 0}
@@ -175,7 +177,7 @@ async def test_unknown_comes_before_a_wrong_price_and_that_before_too_little(
     problem(await post(client, order_of(*everything[:1])), 400, "/problems/insufficient-stock")
 
 
-async def test_a_wrong_price_is_told_although_inventory_cannot_be_asked(
+async def test_wrong_price_is_reported_without_inventory(
     client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue
 ) -> None:
     catalogue.prices["p"] = Decimal(1)
@@ -183,20 +185,20 @@ async def test_a_wrong_price_is_told_although_inventory_cannot_be_asked(
     problem(await post(client, order_of(("p", 1))), 409, CHANGED)
 
 
-async def test_a_price_that_was_right_when_it_was_checked_holds(
+async def test_price_change_after_the_check_does_not_affect_the_order(
     client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue
 ) -> None:
     catalogue.prices["p"] = PRICE
 
-    async def the_price_rises() -> None:
+    async def raise_price() -> None:
         catalogue.prices["p"] = Decimal(99)
 
-    inventory.before_reduce_reply = the_price_rises
+    inventory.before_reduce_reply = raise_price
     assert (await post(client, order_of(("p", 1)))).json()["total_amount"] == 10.5
     problem(await post(client, order_of(("p", 1))), 409, CHANGED)
 
 
-async def test_a_placed_order_is_answered_again_whatever_its_products_cost_now(
+async def test_replay_ignores_price_changes(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue
 ) -> None:
     catalogue.prices["p"] = PRICE
@@ -207,22 +209,22 @@ async def test_a_placed_order_is_answered_again_whatever_its_products_cost_now(
         assert again.headers["idempotent-replayed"] == "true"
 
 
-async def test_a_twin_that_passed_before_the_price_rose_is_found_before_refusing(
+async def test_wrong_price_returns_the_201_of_a_concurrent_duplicate(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     catalogue.prices["p"] = PRICE
 
-    async def the_twin_passes_and_the_price_rises() -> None:
+    async def duplicate_succeeds_and_price_rises() -> None:
         assert (await post(client, order_of(("p", 1)), "k")).status_code == 201
         catalogue.prices["p"] = Decimal(99)
 
-    catalogue.before_answer = the_twin_passes_and_the_price_rises
+    catalogue.before_answer = duplicate_succeeds_and_price_rises
     answer = await post(client, order_of(("p", 1)), "k")
     assert (answer.status_code, answer.headers.get("idempotent-replayed")) == (201, "true")
     assert await sql.fetchval("SELECT count(*) FROM orders") == 1
 
 
-async def test_ids_of_any_form_are_asked_for(
+async def test_product_ids_of_any_form_are_looked_up(
     client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue
 ) -> None:
     odd = ["a/b", "..", "ü?&#%2F", "prices", " x ", "漢" * 100]
@@ -232,22 +234,21 @@ async def test_ids_of_any_form_are_asked_for(
     assert (await post(client, order_of(*((one, 1) for one in odd[:-1])))).status_code == 201
 
 
-# --- the catalogue does not answer ---
+# --- without the catalogue ---
 
 
 @pytest.fixture
 async def known(
     client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue, sql: Any
 ) -> None:
-    """The catalogue was asked about p (10.50), gone (deleted) and q (which it does not know), and
-    then falls silent."""
+    """Look up p (10.50), gone (deleted) and q (unknown), then stop the catalogue."""
     inventory.stock |= {"gone": 5, "new": 5}
     catalogue.prices = {"p": PRICE, "gone": None, "new": PRICE}
     problem(await post(client, order_of(("p", 1), ("gone", 1), ("q", 1))), 409, GONE)
     catalogue.down = True
 
 
-async def test_without_the_catalogue_what_is_remembered_counts(
+async def test_without_the_catalogue_cached_prices_apply(
     client: httpx2.AsyncClient, known: None
 ) -> None:
     assert (await post(client, order_of(("p", 1), ("q", 1)))).status_code == 201
@@ -256,7 +257,7 @@ async def test_without_the_catalogue_what_is_remembered_counts(
     problem(await post(client, order_of(("gone", 1))), 409, GONE)
 
 
-async def test_without_the_catalogue_a_price_never_heard_of_is_503_and_nothing_is_stored(
+async def test_without_the_catalogue_an_uncached_price_is_503_and_stores_nothing(
     client: httpx2.AsyncClient, inventory: FakeInventory, sql: Any, known: None
 ) -> None:
     refused = await post(client, order_of(("p", 1), ("new", 1)), "k")
@@ -265,7 +266,7 @@ async def test_without_the_catalogue_a_price_never_heard_of_is_503_and_nothing_i
     await nothing_is_stored(sql, inventory)
 
 
-async def test_the_catalogue_is_asked_again_when_it_is_back(
+async def test_lookups_resume_after_an_outage(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue, known: None
 ) -> None:
     problem(await post(client, order_of(("new", 1))), 503, AWAY)
@@ -275,7 +276,7 @@ async def test_the_catalogue_is_asked_again_when_it_is_back(
     problem(await post(client, order_of(("p", 1))), 409, CHANGED)
 
 
-async def test_what_is_certainly_wrong_is_told_without_the_catalogue_too(
+async def test_other_errors_precede_503_without_the_catalogue(
     client: httpx2.AsyncClient, inventory: FakeInventory, known: None
 ) -> None:
     inventory.stock["new"] = 0
@@ -284,7 +285,7 @@ async def test_what_is_certainly_wrong_is_told_without_the_catalogue_too(
     problem(await post(client, priced(("new", 1), ("p", 1))), 409, CHANGED)
 
 
-async def test_a_word_that_is_too_old_does_not_count(
+async def test_expired_cached_price_is_not_used(
     settings: Settings, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     catalogue.prices["p"] = PRICE
@@ -295,7 +296,7 @@ async def test_a_word_that_is_too_old_does_not_count(
         problem(await post(client, order_of(("p", 1))), 503, AWAY)
 
 
-async def test_orders_during_an_outage_make_no_price_younger(
+async def test_orders_during_an_outage_do_not_extend_the_cache_ttl(
     settings: Settings, inventory: FakeInventory, catalogue: FakeCatalogue
 ) -> None:
     now, registry = [1_000.0], CollectorRegistry()
@@ -320,7 +321,7 @@ async def test_orders_during_an_outage_make_no_price_younger(
         await product_client.close()
 
 
-async def test_invented_ids_push_no_real_price_out_of_the_memory(
+async def test_unknown_ids_evict_no_cached_price(
     settings: Settings, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     catalogue.prices["p"] = PRICE
@@ -332,10 +333,10 @@ async def test_invented_ids_push_no_real_price_out_of_the_memory(
         assert (await post(client, order_of(("p", 1)))).status_code == 201
 
 
-async def test_promise_31_a_hanging_catalogue_leaves_time_to_place_an_order(
+async def test_promise_31_order_with_hanging_catalogue_ends_within_the_deadline(
     settings: Settings, catalogue: FakeCatalogue, sql: Any
 ) -> None:
-    """Promise 31: a remembered price is of use only while the deadline has not passed."""
+    """Promise 31: the lookup times out early enough to use the cached price."""
     catalogue.prices["p"] = PRICE
     brisk = settings.model_copy(update={"place_deadline": 1.0})
     async with running(create_app(brisk)) as client:
@@ -374,7 +375,7 @@ RUBBISH: list[tuple[int, bytes]] = [
 
 
 @pytest.mark.parametrize("answer", RUBBISH)
-async def test_a_catalogue_that_answers_rubbish_counts_as_one_that_is_away(
+async def test_invalid_response_of_the_catalogue_counts_as_an_outage(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue, answer: tuple[int, bytes]
 ) -> None:
     catalogue.answer = answer
@@ -386,7 +387,7 @@ async def test_a_catalogue_that_answers_rubbish_counts_as_one_that_is_away(
     assert (await post(client, order_of(("p", 1)))).status_code == 201
 
 
-# --- what operators see ---
+# --- metrics, readiness, OpenAPI ---
 
 
 async def test_each_item_is_counted_by_its_outcome(
@@ -412,10 +413,10 @@ async def test_each_item_is_counted_by_its_outcome(
     assert 'order_placings_total{outcome="CatalogueUnavailable"} 1.0' in text
 
 
-async def test_promise_59_a_catalogue_that_is_away_shows_as_degraded(
+async def test_promise_59_unavailable_catalogue_is_degraded(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue
 ) -> None:
-    """Promise 59: orders can still be read, cancelled and, in part, placed."""
+    """Promise 59: status 200, because orders can be read, cancelled and partly placed."""
 
     async def row() -> str:
         ready = await client.get("/health/ready")
@@ -427,7 +428,7 @@ async def test_promise_59_a_catalogue_that_is_away_shows_as_degraded(
     assert await row() == "DEGRADED"
 
 
-async def test_the_api_document_shows_what_a_changed_price_says(client: httpx2.AsyncClient) -> None:
+async def test_openapi_has_examples_of_price_errors(client: httpx2.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     answers = document["paths"]["/api/orders"]["post"]["responses"]
     examples = answers["409"]["content"]["application/problem+json"]["examples"]

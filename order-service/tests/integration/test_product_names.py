@@ -1,4 +1,4 @@
-"""An item carries the catalogue's name of its product, whatever the client called it."""
+"""Order items store the catalogue's product names instead of the client's."""
 
 import json
 from decimal import Decimal
@@ -30,7 +30,7 @@ async def names_of(client: httpx2.AsyncClient, sql: Any, answer: httpx2.Response
     return names
 
 
-async def test_order_stores_the_catalogues_names(
+async def test_order_stores_product_names_of_the_catalogue(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     catalogue.prices = {"p": PRICE}
@@ -43,7 +43,7 @@ async def test_order_stores_the_catalogues_names(
     ]
 
 
-async def test_without_the_catalogue_the_remembered_name_is_stored(
+async def test_without_the_catalogue_the_cached_name_is_stored(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     catalogue.prices = {"p": PRICE}
@@ -54,7 +54,7 @@ async def test_without_the_catalogue_the_remembered_name_is_stored(
     assert await names_of(client, sql, answer) == ["Wireless Headphones Aria"]
 
 
-async def test_a_catalogue_that_tells_no_names_leaves_the_clients(
+async def test_catalogue_without_names_leaves_the_names_of_the_client(
     client: httpx2.AsyncClient, catalogue: FakeCatalogue, sql: Any
 ) -> None:
     """During a rolling upgrade product-service may still be the older release."""
@@ -64,7 +64,7 @@ async def test_a_catalogue_that_tells_no_names_leaves_the_clients(
 
 
 @pytest.mark.parametrize("renamed", [False, True])
-async def test_a_key_compares_the_name_that_the_client_sent(
+async def test_key_compares_the_name_sent_by_the_client(
     settings: Settings, catalogue: FakeCatalogue, sql: Any, renamed: bool
 ) -> None:
     catalogue.prices = {"p": PRICE}

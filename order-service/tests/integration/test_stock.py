@@ -1,4 +1,4 @@
-"""The stock check before an order is stored, and the reduction that decides."""
+"""The stock check before an order is stored, and the authoritative reduction."""
 
 import asyncio
 from collections import Counter
@@ -29,7 +29,7 @@ async def test_reduction_with_another_response_body_places_the_order(
 async def test_stock_sold_after_the_check_is_refused_by_the_reduction(
     client: httpx2.AsyncClient, inventory: FakeInventory, catalogue: FakeCatalogue, sql: Any
 ) -> None:
-    """The response is the same, no order stands, and the key may be used again."""
+    """The response equals that of the check, no order remains, the key is reusable."""
 
     async def place(key: str) -> httpx2.Response:
         headers = {"Idempotency-Key": key}

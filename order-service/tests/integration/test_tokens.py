@@ -1,4 +1,4 @@
-"""order-service judges every token itself: the gateway in front of it is not trusted."""
+"""order-service verifies every token itself; it does not trust the gateway."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ from app.config import Settings
 from app.main import create_app
 from fleet.testing.forged_tokens import Forger
 from fleet.testing.token_mint import StandIn, claims_of, stand_in, token
-from tests.conftest import NOBODY, order_of, running
+from tests.conftest import UNREACHABLE, order_of, running
 
 FORGER = Forger.new()
 GOOD = {"Authorization": f"Bearer {token(FORGER.key, claims_of('alice', 'admin'))}"}
@@ -37,7 +37,7 @@ def settings_of(database_url: str, provider: StandIn, **changed: Any) -> Setting
     return Settings(
         environment="test",
         database_url=database_url,
-        kafka_bootstrap_servers=NOBODY,
+        kafka_bootstrap_servers=UNREACHABLE,
         oidc_jwks_url=provider.jwks_url,
         oidc_allowed_clients=frozenset({"storefront"}),
         **{"log_level": "ERROR", **changed},
@@ -45,10 +45,10 @@ def settings_of(database_url: str, provider: StandIn, **changed: Any) -> Setting
 
 
 @pytest.mark.parametrize("required", [False, True], ids=["token optional", "token required"])
-async def test_promise_39_what_a_forger_sends_is_401_whether_or_not_a_token_is_needed(
+async def test_promise_39_forged_token_is_401_with_required_or_optional_token(
     required: bool, database_url: str, provider: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Promise 39: the whole table, plainly refused, quickly, with not a word of it in the log."""
+    """Promise 39: each forged token gets a fast 401, and no part of it is logged."""
     table, took, wrong = FORGER.presented(), [], {}
     settings = settings_of(database_url, provider, auth_required=required, log_level="DEBUG")
     async with running(create_app(settings)) as client:
@@ -68,13 +68,13 @@ async def test_promise_39_what_a_forger_sends_is_401_whether_or_not_a_token_is_n
 
 
 def body_of(method: str, path: str) -> dict[str, Any] | None:
-    """One that would do, were the caller allowed."""
+    """Return a valid body for the call."""
     if method == "GET":
         return None
     return {"status": "SHIPPED"} if path.endswith("/status") else order_of(("p", 1))
 
 
-async def test_promise_39_every_call_refuses_a_forged_token(
+async def test_promise_39_forged_token_is_refused_by_every_call(
     database_url: str, provider: StandIn
 ) -> None:
     forged = {"Authorization": f"Bearer {token(FORGER.stranger, kid=FORGER.key.kid)}"}
@@ -85,7 +85,7 @@ async def test_promise_39_every_call_refuses_a_forged_token(
             assert answer.status_code == 401, (method, path, answer.text)
 
 
-async def test_promise_44_where_a_token_is_required_headers_do_not_replace_it(
+async def test_promise_44_headers_do_not_replace_a_required_token(
     database_url: str, provider: StandIn
 ) -> None:
     """Promise 44: a request without a token is anonymous, even on the service's own port."""
@@ -117,10 +117,10 @@ async def test_promise_44_where_a_token_is_required_headers_do_not_replace_it(
         assert (await client.get("/health")).status_code == 200
 
 
-async def test_while_no_key_was_ever_given_a_token_is_503_and_what_is_none_still_401(
+async def test_without_any_key_a_token_is_503_and_a_malformed_token_401(
     database_url: str,
 ) -> None:
-    """401 would make the caller throw a good token away."""
+    """A 401 would make the client discard a valid token."""
     async with stand_in() as provider:
         await provider.stop()
         async with running(create_app(settings_of(database_url, provider))) as client:
@@ -131,7 +131,7 @@ async def test_while_no_key_was_ever_given_a_token_is_503_and_what_is_none_still
             assert (await client.get("/api/orders", headers=none)).status_code == 401
 
 
-async def test_token_over_the_limit_is_401_that_says_so(
+async def test_token_over_the_limit_is_401_with_the_reason(
     database_url: str, provider: StandIn
 ) -> None:
     claims = claims_of("alice", "customer", padding="p" * 25_000)

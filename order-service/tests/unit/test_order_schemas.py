@@ -1,4 +1,4 @@
-"""Requests as callers may send them: money, addresses, sums."""
+"""Validation of requests: money, addresses, sums."""
 
 from decimal import Decimal
 from typing import Any
@@ -26,22 +26,22 @@ def order(lines: list[tuple[Decimal, int]]) -> OrderIn:
 
 
 @given(lines)
-def test_promise_55_the_total_is_the_sum_of_its_lines_to_the_cent(
+def test_promise_55_total_is_the_sum_of_the_lines_to_the_cent(
     lines: list[tuple[Decimal, int]],
 ) -> None:
-    """Promise 55: counted in whole cents, there is no drift."""
+    """Promise 55: no rounding error, compared in whole cents."""
     cents = sum(int(price * 100) * count for price, count in lines)
     assert int(order(lines).total_amount * 100) == cents
 
 
 @given(prices)
-def test_promise_55_a_price_survives_the_way_out_and_back(price: Decimal) -> None:
-    """Promise 55: as a JSON number, through a float, to the same Decimal."""
+def test_promise_55_price_survives_a_json_round_trip(price: Decimal) -> None:
+    """Promise 55: Decimal to JSON number to float to the same Decimal."""
     adapter = TypeAdapter(OrderItemOut.model_fields["unit_price"].rebuild_annotation())
     assert Decimal(adapter.dump_json(price).decode()) == price
 
 
-def test_a_total_beyond_what_money_can_be_is_refused() -> None:
+def test_total_above_the_maximum_amount_is_refused() -> None:
     with pytest.raises(ValidationError, match="total"):
         order([(Decimal("9999999999.99"), 1), (Decimal("0.01"), 1)])
 
@@ -56,7 +56,7 @@ def test_pieces_of_one_product_are_summed() -> None:
     "address",
     ["alice@example.com", "a.b+c_d@shop.test", "x@sub.domain.co.uk", "o'neil@example.org"],
 )
-def test_addresses_that_are_fine(address: str) -> None:
+def test_valid_address_is_accepted(address: str) -> None:
     assert TypeAdapter(Email).validate_python(address) == address
 
 
@@ -80,7 +80,7 @@ def test_addresses_that_are_fine(address: str) -> None:
         "a@" + "b." * 130 + "com",
     ],
 )
-def test_addresses_that_a_mail_header_could_trip_over_are_refused(address: str) -> None:
+def test_address_unsafe_in_a_mail_header_is_refused(address: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Email).validate_python(address)
 

@@ -1,4 +1,4 @@
-"""What the tests of producer and consumer share: an event, a reader of topics, a wait."""
+"""Helpers of the Kafka tests: an event class, topics, producers, consumers, polling."""
 
 import asyncio
 import os
@@ -20,9 +20,9 @@ from fleet.servers.kafka import create_topics
 
 PARTITIONS = 3
 SESSION = 6.0
-"""Seconds; the least that a real broker allows. On the embedded one a join lasts half of it."""
+"""Seconds; the minimum of a real broker. A join at the embedded broker takes half of it."""
 IDEMPOTENCE = "TEST_KAFKA_BOOTSTRAP_SERVERS" in os.environ
-"""A broker from elsewhere is a real one; the embedded one does not speak it."""
+"""Only a real broker, given by its address, supports it; the embedded broker does not."""
 QUICK = ConsumerPolicy(backoff=0.02, backoff_max=0.2)
 
 
@@ -40,7 +40,7 @@ Handler = Callable[[HappenedAsRead], Awaitable[None]]
 
 
 def fresh_topics(bootstrap: str, *names: str) -> list[str]:
-    """New topics with their dead-letter topics, so that no test sees another's messages."""
+    """Create topics with unique names and their dead-letter topics, to isolate tests."""
     topics = [f"{name}-{secrets.token_hex(4)}" for name in names]
     wanted = {name: PARTITIONS for topic in topics for name in (topic, f"{topic}.dlq")}
     create_topics(bootstrap, wanted)
@@ -73,7 +73,7 @@ def new_consumer(
 async def send_numbers(
     producer: EventProducer, topic: str, numbers: Collection[int], keys: int = 30
 ) -> None:
-    """Numbered events; the same number modulo `keys` has the same key and is sent in order."""
+    """Send numbered events in order per key; the key is the number modulo `keys`."""
 
     async def lane(of_key: list[int]) -> None:
         for number in of_key:
@@ -85,7 +85,7 @@ async def send_numbers(
 
 
 async def until(condition: Callable[[], bool], timeout: float = 30.0, what: str = "") -> None:
-    """Look again and again until the condition holds; fails when time is up."""
+    """Poll until the condition holds; fail after the timeout."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
@@ -93,7 +93,7 @@ async def until(condition: Callable[[], bool], timeout: float = 30.0, what: str 
 
 
 async def read_topic(bootstrap: str, topic: str, at_least: int, timeout: float = 15.0) -> list[Any]:
-    """All messages of a topic, once there are `at_least` so many and no partition has more."""
+    """Read all messages of a topic, once it has `at_least` and every partition is at its end."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:

@@ -1,8 +1,8 @@
-"""A process that consumes with several groups, for tests that kill or stop it.
+"""A process with consumers of several groups, for tests that kill or stop it.
 
     python kafka_worker.py BOOTSTRAP TOPIC FILE GROUPS [FAILPOINT COUNT]
 
-Each effect is a line "group number" appended to FILE: one write, so it survives a kill -9. With a
+Each effect is a line "group number" appended to FILE in one write, so it survives SIGKILL. With a
 failpoint (before_handle, after_effect, before_commit) the process kills itself there at the
 COUNT-th passage of any group.
 """

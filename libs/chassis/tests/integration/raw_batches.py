@@ -31,7 +31,7 @@ def batch(
 
 
 def with_crc(raw: bytes) -> bytes:
-    """The same batch with the checksum of its present content."""
+    """Return the batch with a checksum recomputed from its content."""
     return raw[:_CRC] + struct.pack(">I", calc_crc32c(raw[_ATTRIBUTES:])) + raw[_ATTRIBUTES:]
 
 
@@ -41,14 +41,14 @@ def with_attributes(raw: bytes, attributes: int) -> bytes:
 
 
 def damaged_batches(*values: bytes) -> dict[str, bytes]:
-    """Batches of these values that a consumer cannot decode, by what is wrong with them."""
+    """Return undecodable batches of these values, by kind of damage."""
     plain = batch(*values)
     named = batch(*values, headers=[("name", b"value")])
     found = {
         "wrong checksum": plain[:-3] + b"\xff\xff\xff",
         "damaged record": with_crc(plain[:-3] + b"\xff\xff\xff"),
         "header name not in UTF-8": with_crc(named.replace(b"name", b"n\xff\xfee")),
-        "not compressed as it says": with_attributes(plain, _GZIP),
+        "uncompressed but marked as compressed": with_attributes(plain, _GZIP),
     }
     for name, codec in {"gzip": _GZIP, "snappy": _SNAPPY, "lz4": _LZ4, "zstd": _ZSTD}.items():
         compressed = batch(*(value * 200 for value in values), codec=codec)
@@ -57,7 +57,7 @@ def damaged_batches(*values: bytes) -> dict[str, bytes]:
 
 
 async def write(bootstrap: str, topic: str, *batches: bytes, partition: int = 0) -> list[int]:
-    """Append these batches to a partition; return the offset of each one's first message."""
+    """Append batches to a partition; return the offset of the first message of each batch."""
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
     try:

@@ -10,7 +10,7 @@ from chassis.postgres.relay import OutboxRelay
 
 
 async def swallow(_topic: str, _key: str, _value: bytes, _headers: Mapping[str, str]) -> None:
-    """A broker that acknowledges everything and keeps nothing."""
+    """Acknowledge a record without storing it."""
 
 
 async def main() -> None:

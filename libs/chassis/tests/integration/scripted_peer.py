@@ -1,4 +1,4 @@
-"""A real HTTP/1.1 server on a free port that does to each request what the test's script says."""
+"""A real HTTP/1.1 server on a free port that handles requests with the test's script."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it came over the wire."""
+    """One request as received."""
 
     method: str
     target: str
@@ -33,17 +33,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Raw:
-    """Bytes sent as they are; then the connection is closed."""
+    """Send raw bytes, then close the connection."""
 
     content: bytes
 
 
 class Drop:
-    """The request has run; the connection is closed without a word."""
+    """Read the request, then close the connection without a response."""
 
 
 class Hang:
-    """The request is read and never answered."""
+    """Read the request and never respond."""
 
 
 Action = Answer | Raw | Drop | Hang
@@ -68,12 +68,12 @@ class ScriptedPeer:
             while await self._one(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the caller hung up, or the test is over
+            pass  # the client closed the connection, or the test has ended
         finally:
             writer.close()
 
     async def arrived(self, requests: int) -> None:
-        """Wait until so many requests have come in; five seconds at most."""
+        """Wait at most five seconds until this number of requests has arrived."""
         async with asyncio.timeout(5):
             while len(self.requests) < requests:
                 self._arrival.clear()
@@ -106,7 +106,7 @@ class ScriptedPeer:
 
 @asynccontextmanager
 async def scripted_peer(script: Script, port: int = 0) -> AsyncIterator[ScriptedPeer]:
-    """Serve `script` on 127.0.0.1 for the length of the block."""
+    """Serve `script` on 127.0.0.1 during the block."""
     peer = ScriptedPeer(script)
     server = await asyncio.start_server(peer.serve, "127.0.0.1", port, backlog=1024)
     peer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -118,6 +118,6 @@ async def scripted_peer(script: Script, port: int = 0) -> AsyncIterator[Scripted
 
 
 def in_turn(*actions: Action) -> Script:
-    """Each action once, then the last one for ever."""
+    """Return a script that takes each action once, then repeats the last."""
     left = list(actions)
     return lambda _: left.pop(0) if len(left) > 1 else left[0]

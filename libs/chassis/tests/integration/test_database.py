@@ -1,4 +1,4 @@
-"""The pool as its gauges show it, and the span of a transaction."""
+"""The connection pool: gauges, spans of transactions, broken connections."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ class TooShort(Problem):
     title = "Too short"
 
 
-async def test_the_pools_use_is_shown(postgres_url: str) -> None:
+async def test_pool_usage_is_a_metric(postgres_url: str) -> None:
     registry = CollectorRegistry()
     settings = DatabaseSettings(database_url=postgres_url, database_pool_size=3)
     database = Database(settings, registry)
@@ -49,7 +49,7 @@ async def test_the_pools_use_is_shown(postgres_url: str) -> None:
     await database.close()
 
 
-async def test_a_transaction_is_one_span_and_its_statements_are_not_told(
+async def test_transaction_is_one_span_without_its_statements(
     postgres_url: str, spans: InMemorySpanExporter
 ) -> None:
     database = Database(DatabaseSettings(database_url=postgres_url))
@@ -63,7 +63,7 @@ async def test_a_transaction_is_one_span_and_its_statements_are_not_told(
     assert "alice" not in transaction.to_json()
 
 
-async def test_only_errors_of_the_database_fail_the_span(
+async def test_only_database_errors_fail_the_span(
     postgres_url: str, spans: InMemorySpanExporter
 ) -> None:
     database = Database(DatabaseSettings(database_url=postgres_url))
@@ -118,7 +118,7 @@ async def test_broken_connection_raises_unavailable_and_the_next_one_works(
     await database.close()
 
 
-async def test_a_statement_that_is_cancelled_takes_its_connection_along(postgres_url: str) -> None:
+async def test_cancelled_statement_closes_its_connection(postgres_url: str) -> None:
     database = Database(DatabaseSettings(database_url=postgres_url, database_pool_size=1))
 
     async def sleep() -> None:
@@ -144,7 +144,7 @@ async def test_cancelled_connection_attempt_leaves_no_unretrieved_exception(
             database = Database(DatabaseSettings(database_url=postgres_url))
             attempt = asyncio.create_task(database.ping())
             for _ in range(steps):
-                await asyncio.sleep(0)  # one turn of the loop
+                await asyncio.sleep(0)  # one iteration of the event loop
             attempt.cancel()
             await asyncio.wait({attempt})
             await database.close()
@@ -163,7 +163,7 @@ async def all_attempts_over() -> None:
 
 
 async def test_connection_closed_while_idle_is_replaced(postgres_url: str) -> None:
-    """The server may end every idle session, for example at a restart; no request fails."""
+    """The server may close idle sessions, for example at a restart. No request fails."""
     settings = DatabaseSettings(database_url=postgres_url, database_pool_size=2)
     database, other = Database(settings), Database(settings)
     async with database.connection() as first, database.connection() as second:
@@ -187,7 +187,7 @@ async def test_connection_closed_while_idle_is_replaced(postgres_url: str) -> No
 async def test_silent_server_raises_unavailable_within_the_statement_timeout(
     postgres_server: Any, postgres_url: str
 ) -> None:
-    """Neither the ROLLBACK nor the close of the connection waits for the server again."""
+    """Neither ROLLBACK nor closing the connection waits for the server."""
     settings = DatabaseSettings(database_url=postgres_url, database_statement_timeout=0.5)
     database = Database(settings)
     async with database.transaction() as connection:

@@ -31,7 +31,7 @@ LIST = select(counted.c.number, func.repeat("x", 100)).limit(50)
 
 @pytest.fixture
 async def table(postgres_url: str) -> AsyncIterator[Any]:
-    """A connection of the test's own; the table `counted` exists."""
+    """Create the table `counted`; yield a connection."""
     connection = await asyncpg.connect(driver_url(postgres_url))
     await connection.execute("DROP TABLE IF EXISTS counted")
     await connection.execute("CREATE TABLE counted (id serial PRIMARY KEY, number integer)")
@@ -55,7 +55,7 @@ async def read_and_write(database: Database) -> None:
 
 
 async def work(database: Database, go_on: Callable[[], bool]) -> tuple[int, int]:
-    """Read and write while `go_on`; return how often that worked and how often it failed."""
+    """Read and write while `go_on`; return the numbers of successes and failures."""
     worked = failed = 0
     while go_on():
         try:
@@ -126,5 +126,5 @@ async def test_changed_column_type_under_load_raises_only_unavailable(
             await table.execute(f"ALTER TABLE counted ALTER COLUMN number TYPE {column_type}")
         worked, failed = await workers
         assert worked
-        assert failed, "no transaction met the change: the test shows nothing"
+        assert failed, "no transaction ran during the change: the test proves nothing"
         await read_and_write(database)

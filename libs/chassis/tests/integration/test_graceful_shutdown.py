@@ -1,4 +1,4 @@
-"""A server that is told to stop, on real sockets: what a caller has sent is answered."""
+"""Graceful shutdown on real sockets: every request that a client has sent gets a response."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ REQUEST = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
 
 
 class App:
-    """Answers 200 in two parts; `/slow` the first, `/half` the second when it is let go."""
+    """Send 200 in two parts; `go_on` releases the first part of `/slow`, the second of `/half`."""
 
     def __init__(self) -> None:
         self.go_on = asyncio.Event()
@@ -33,7 +33,7 @@ class App:
 
 
 class Stream:
-    """One connection of a caller."""
+    """One connection of a client."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -44,7 +44,7 @@ class Stream:
             return (await self.reader.readuntil(b"\r\n\r\n")).lower()
 
     async def ask(self, request: bytes = REQUEST + b"{}") -> bytes:
-        """The head of the answer."""
+        """Send a request; return the head of the response."""
         self.writer.write(request)
         head = await self.head()
         await self.reader.readexactly(2)
@@ -70,7 +70,7 @@ class Served:
         return stream
 
     async def stop(self) -> None:
-        """Tell it to; return when it listens no more."""
+        """Request the shutdown; return when the server no longer listens."""
         listener = self.server.servers[0]
         self.server.should_exit = True
         async with asyncio.timeout(5):
@@ -105,8 +105,8 @@ async def serve(keep_alive: int = 5) -> AsyncIterator[Served]:
             await task
 
 
-async def test_a_request_on_a_connection_that_was_idle_is_answered_as_its_last() -> None:
-    """Its caller may have sent it before it could know."""
+async def test_request_on_an_idle_connection_gets_a_response_that_closes_it() -> None:
+    """The client may have sent it before it noticed the shutdown."""
     async with serve() as served:
         stream = await served.connect()
         assert b"connection: close" not in await stream.ask()
@@ -117,15 +117,15 @@ async def test_a_request_on_a_connection_that_was_idle_is_answered_as_its_last()
         assert await stream.is_closed()
 
 
-async def test_the_first_request_of_a_connection_just_made_is_answered() -> None:
+async def test_first_request_of_a_new_connection_gets_a_response() -> None:
     async with serve() as served:
         stream = await served.connect()
-        await (await served.connect()).ask()  # so that the server has taken the other one, too
+        await (await served.connect()).ask()  # thus the server has accepted the first one
         await served.stop()
         assert b"connection: close" in await stream.ask()
 
 
-async def test_an_answer_under_way_says_that_it_is_the_last() -> None:
+async def test_response_in_progress_closes_its_connection() -> None:
     async with serve() as served:
         stream = await served.connect()
         answer = asyncio.create_task(stream.ask(REQUEST.replace(b"/a", b"/slow") + b"{}"))
@@ -136,7 +136,7 @@ async def test_an_answer_under_way_says_that_it_is_the_last() -> None:
         assert await stream.is_closed()
 
 
-async def test_an_answer_that_could_not_say_so_is_not_the_last() -> None:
+async def test_connection_with_a_started_response_serves_one_more_request() -> None:
     async with serve() as served:
         stream = await served.connect()
         stream.writer.write(REQUEST.replace(b"/a", b"/half") + b"{}")
@@ -147,18 +147,18 @@ async def test_an_answer_that_could_not_say_so_is_not_the_last() -> None:
         assert b"connection: close" in await stream.ask()
 
 
-async def test_a_request_that_has_come_in_part_is_answered() -> None:
+async def test_partly_received_request_gets_a_response() -> None:
     async with serve() as served:
         stream = await served.connect()
         await stream.ask()
         stream.writer.write(REQUEST[:20])
-        await (await served.connect()).ask()  # meanwhile the server has read that
+        await (await served.connect()).ask()  # thus the server has read the part
         await served.stop()
         assert b"connection: close" in await stream.ask(REQUEST[20:] + b"{}")
 
 
 @pytest.mark.parametrize("used", [True, False])
-async def test_a_connection_that_stays_idle_is_closed_in_time(used: bool) -> None:
+async def test_idle_connection_is_closed_in_time(used: bool) -> None:
     async with serve(keep_alive=1) as served:
         stream = await served.connect()
         if used:
@@ -168,7 +168,7 @@ async def test_a_connection_that_stays_idle_is_closed_in_time(used: bool) -> Non
         assert await stream.is_closed()
 
 
-async def test_without_connections_it_ends_at_once() -> None:
+async def test_server_without_connections_stops_at_once() -> None:
     async with serve() as served:
         await (stream := await served.connect()).ask()
         stream.writer.close()

@@ -39,7 +39,7 @@ def build_app() -> FastAPI:
             try:
                 while True:
                     yield "data: tick\n\n"
-                    await asyncio.sleep(0.01)  # the stream's own rhythm
+                    await asyncio.sleep(0.01)  # interval of the events
             finally:
                 ended.set()
 
@@ -87,7 +87,7 @@ async def test_head_has_the_status_and_headers_of_get(
         for answer in (get, head)
     ]
     assert kept[0].keys() == kept[1].keys()
-    assert kept[0] == kept[1] or path == "/health/ready"  # its table tells milliseconds
+    assert kept[0] == kept[1] or path == "/health/ready"  # its body contains durations
 
 
 async def test_head_of_the_metrics_names_their_media_type(client: httpx2.AsyncClient) -> None:
@@ -111,12 +111,12 @@ async def test_head_leaves_the_connection_usable(client: httpx2.AsyncClient) -> 
         assert (await client.get("/things/1")).json() == {"id": "1"}
 
 
-async def test_head_where_there_is_no_get_is_405(client: httpx2.AsyncClient) -> None:
+async def test_head_without_a_get_route_is_405(client: httpx2.AsyncClient) -> None:
     head = await client.head("/things")
     assert (head.status_code, head.headers["allow"]) == (405, "POST")
 
 
-async def test_allow_names_every_method_of_the_address(client: httpx2.AsyncClient) -> None:
+async def test_allow_names_every_method_of_the_path(client: httpx2.AsyncClient) -> None:
     refused = await client.delete("/things/1")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, PUT")
     assert (await client.post("/health")).headers["allow"] == "GET, HEAD"

@@ -1,4 +1,4 @@
-"""The client against a real server that hangs, drops, refuses and answers nonsense."""
+"""The client against a real server that hangs, drops connections, refuses, or sends garbage."""
 
 import asyncio
 import time
@@ -42,7 +42,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 async def start(registry: CollectorRegistry) -> AsyncIterator[Start]:
-    """A function that starts a peer with a script, and a client of it."""
+    """Return a function that starts a scripted peer and its client."""
     async with AsyncExitStack() as stack:
 
         async def begin(script: Script, **policy: Any) -> tuple[ScriptedPeer, ResilientClient]:
@@ -62,7 +62,7 @@ async def failure(call: Awaitable[Reply]) -> UpstreamUnavailable:
     return raised.value
 
 
-async def test_an_answer_is_a_reply_with_its_status_headers_and_body(start: Start) -> None:
+async def test_response_is_a_reply_with_status_headers_and_body(start: Start) -> None:
     peer, client = await start(lambda _: Answer(201, b'{"price": 999.90}', (("x-a", "b"),)))
     reply = await client.request("POST", "/items", params={"q": "ü&"}, json={"n": 1})
     assert (reply.status, reply.headers["X-A"], reply.attempts) == (201, "b", 1)
@@ -74,13 +74,13 @@ async def test_an_answer_is_a_reply_with_its_status_headers_and_body(start: Star
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 400, 404, 409, 422])
-async def test_every_answer_below_500_but_429_is_a_reply(start: Start, status: int) -> None:
+async def test_every_response_below_500_except_429_is_a_reply(start: Start, status: int) -> None:
     peer, client = await start(lambda _: Answer(status, b""))
     assert (await client.request("PUT", "/a")).status == status
     assert len(peer.requests) == 1
 
 
-async def test_the_trace_and_what_is_left_of_the_deadline_go_along(start: Start) -> None:
+async def test_request_carries_trace_context_and_remaining_deadline(start: Start) -> None:
     peer, client = await start(in_turn(Answer(503), Answer()))
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with use_parent(trace):
@@ -95,7 +95,7 @@ async def test_the_trace_and_what_is_left_of_the_deadline_go_along(start: Start)
 
 
 @pytest.mark.parametrize("value", ["..", ".", "a/../b", "a b", "a?b#c", "ä", "%2e", "a.b", "..."])
-async def test_a_segment_reaches_the_peer_as_it_was(start: Start, value: str) -> None:
+async def test_path_segment_reaches_the_peer_unchanged(start: Start, value: str) -> None:
     peer, client = await start(lambda _: Answer())
     await client.request("GET", f"/items/{segment(value)}/check", params={"quantity": 1})
     first, items, one, rest = peer.requests[0].target.split("/")
@@ -106,46 +106,46 @@ async def test_a_segment_reaches_the_peer_as_it_was(start: Start, value: str) ->
 @pytest.mark.parametrize(
     "path", ["items", "", "//evil/x", "http://evil/x", "/a/../b", "/a/.", "/a?b=c", "/a#b", "/a\n"]
 )
-async def test_what_is_not_a_plain_path_is_never_sent(start: Start, path: str) -> None:
+async def test_target_that_is_not_a_plain_path_is_never_sent(start: Start, path: str) -> None:
     peer, client = await start(lambda _: Answer())
     with pytest.raises(ValueError, match="plain path"):
         await client.request("GET", path)
     assert peer.requests == []
 
 
-async def test_a_redirect_is_an_answer_and_is_not_followed(start: Start) -> None:
+async def test_redirect_is_a_reply_and_is_not_followed(start: Start) -> None:
     peer, client = await start(lambda _: Answer(302, headers=(("location", "/elsewhere"),)))
     assert (await client.request("GET", "/a")).status == 302
     assert len(peer.requests) == 1
 
 
-async def test_callers_share_no_cookies(start: Start) -> None:
+async def test_calls_share_no_cookies(start: Start) -> None:
     peer, client = await start(lambda _: Answer(headers=(("set-cookie", "who=alice; Path=/"),)))
     await client.request("GET", "/a")
     await client.request("GET", "/a")
     assert "cookie" not in peer.requests[1].headers
 
 
-async def test_a_post_whose_connection_is_dropped_is_sent_once(start: Start) -> None:
-    """Promise 33: the server had run it."""
+async def test_post_on_a_dropped_connection_is_sent_once(start: Start) -> None:
+    """Promise 33: the server may have run it."""
     peer, client = await start(lambda _: Drop())
     error = await failure(client.request("POST", "/a", json={}))
     assert (error.reason, error.maybe_executed, error.attempts) == (Reason.CONNECTION, True, 1)
     assert len(peer.requests) == 1
 
 
-async def test_a_post_on_a_kept_connection_that_is_dropped_is_sent_once(start: Start) -> None:
-    """Promise 33: neither the pool nor the transport sends it again by itself."""
+async def test_post_on_a_dropped_keep_alive_connection_is_sent_once(start: Start) -> None:
+    """Promise 33: neither the pool nor the transport resends it."""
     peer, client = await start(in_turn(Answer(), Drop()))
     await client.request("GET", "/a")
     await failure(client.request("POST", "/a", json={}))
     assert [seen.method for seen in peer.requests] == ["GET", "POST"]
 
 
-async def test_connections_kept_before_a_restart_of_the_peer_lose_no_request(
+async def test_keep_alive_connections_from_before_a_restart_lose_no_request(
     registry: CollectorRegistry,
 ) -> None:
-    """The peer closes ten kept connections and restarts on its port."""
+    """The peer closes ten keep-alive connections and restarts on its port."""
     async with scripted_peer(lambda _: Answer()) as peer:
         client = ResilientClient(peer.url, "peer", registry=registry, policy=QUICK)
         await asyncio.gather(*(client.request("GET", "/a") for _ in range(10)))
@@ -160,8 +160,8 @@ async def test_connections_kept_before_a_restart_of_the_peer_lose_no_request(
     assert len(restarted.requests) == 20
 
 
-async def test_with_an_idempotency_key_a_dropped_post_is_sent_again(start: Start) -> None:
-    """Promise 33, and step 4 of docs/order-flow.md: the reply tells of the unanswered attempt."""
+async def test_dropped_post_with_an_idempotency_key_is_retried(start: Start) -> None:
+    """Promise 33, and step 4 of docs/order-flow.md: the reply counts the unanswered attempt."""
     peer, client = await start(in_turn(Drop(), Answer(400)))
     reply = await client.request("POST", "/a", json={}, headers=KEY)
     assert (reply.status, reply.attempts, reply.unanswered_attempts) == (400, 2, 1)
@@ -184,7 +184,7 @@ async def test_with_an_idempotency_key_a_dropped_post_is_sent_again(start: Start
         ("GET", False, 1),
     ],
 )
-async def test_only_what_may_run_twice_is_tried_again(
+async def test_only_idempotent_requests_are_retried(
     start: Start, action: Answer | Drop | Hang, method: str, told: bool | None, sent: int
 ) -> None:
     """Promise 33."""
@@ -195,14 +195,14 @@ async def test_only_what_may_run_twice_is_tried_again(
 
 
 @pytest.mark.parametrize("status", [500, 501, 505, 507])
-async def test_other_errors_of_the_peer_are_not_tried_again(start: Start, status: int) -> None:
+async def test_other_server_errors_are_not_retried(start: Start, status: int) -> None:
     peer, client = await start(lambda _: Answer(status))
     error = await failure(client.request("GET", "/a"))
     assert (error.reason, error.status) == (Reason.BAD_ANSWER, status)
     assert len(peer.requests) == 1
 
 
-async def test_a_connection_that_never_came_about_is_always_tried_again(
+async def test_refused_connection_is_always_retried(
     registry: CollectorRegistry,
 ) -> None:
     nobody = ResilientClient("http://127.0.0.1:1", "nobody", registry=registry, policy=QUICK)
@@ -211,7 +211,7 @@ async def test_a_connection_that_never_came_about_is_always_tried_again(
     await nobody.aclose()
 
 
-async def test_an_attempt_that_was_never_sent_does_not_hide_one_that_was(
+async def test_unsent_attempt_does_not_hide_a_sent_one(
     registry: CollectorRegistry,
 ) -> None:
     async with scripted_peer(lambda _: Drop()) as peer:
@@ -237,16 +237,16 @@ async def test_an_attempt_that_was_never_sent_does_not_hide_one_that_was(
         ((Hang(), Answer(404)), 1),
     ],
 )
-async def test_a_refusal_tells_how_many_attempts_may_have_run_before_it(
+async def test_reply_counts_the_unanswered_attempts_before_it(
     start: Start, answers: tuple[Answer | Drop | Hang, ...], unanswered: int
 ) -> None:
-    """Order-flow's step 4: such a refusal leaves a stock debt."""
+    """Step 4 of docs/order-flow.md: a refusal after such attempts leaves a stock debt."""
     _, client = await start(in_turn(*answers), read_timeout=0.05)
     reply = await client.request("PATCH", "/reduce", json={}, headers=KEY)
     assert (reply.status, reply.unanswered_attempts) == (404, unanswered)
 
 
-async def test_the_next_attempt_waits_as_long_as_the_peer_asks(start: Start) -> None:
+async def test_next_attempt_waits_for_retry_after(start: Start) -> None:
     """Promise 38."""
     peer, client = await start(in_turn(Answer(429, headers=(("retry-after", "1"),)), Answer()))
     await client.request("GET", "/a")
@@ -254,8 +254,8 @@ async def test_the_next_attempt_waits_as_long_as_the_peer_asks(start: Start) -> 
     assert 1 <= second.at - first.at < 1.5
 
 
-async def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(start: Start) -> None:
-    """Promise 38: next attempt not before 2 s, or none."""
+async def test_wait_beyond_the_deadline_is_not_started(start: Start) -> None:
+    """Promise 38: the next attempt is at least 2 s later, or omitted."""
     peer, client = await start(lambda _: Answer(429, headers=(("retry-after", "2"),)))
     began = time.monotonic()
     error = await failure(client.request("GET", "/a", deadline=Deadline.after(1.9)))
@@ -263,10 +263,10 @@ async def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(start: Start
     assert (error.status, error.retry_after, len(peer.requests)) == (429, 2, 1)
 
 
-async def test_no_call_outlasts_its_deadline_by_more_than_a_tenth_of_a_second(
+async def test_call_exceeds_its_deadline_by_at_most_100_ms(
     start: Start,
 ) -> None:
-    """Promise 31: the slowest of thirty calls to a peer that hangs, retries included."""
+    """Promise 31: the slowest of thirty calls to a hanging peer, retries included."""
     _, client = await start(lambda _: Hang(), read_timeout=0.15)
 
     async def seconds() -> float:
@@ -279,8 +279,8 @@ async def test_no_call_outlasts_its_deadline_by_more_than_a_tenth_of_a_second(
     assert 0.3 < slowest <= 0.5
 
 
-async def test_a_peer_that_drips_its_answer_is_cut_off_at_the_deadline(start: Start) -> None:
-    """Promise 31: the client's other timeouts are for each read, not for the whole."""
+async def test_slow_response_is_cut_off_at_the_total_timeout(start: Start) -> None:
+    """Promise 31: the read timeout applies to each read, the deadline to the whole call."""
     _, client = await start(lambda _: Hang(), total_timeout=0.2, read_timeout=30)
     began = time.monotonic()
     error = await failure(client.request("POST", "/a", deadline=Deadline.after(60)))
@@ -288,7 +288,7 @@ async def test_a_peer_that_drips_its_answer_is_cut_off_at_the_deadline(start: St
     assert (error.reason, error.attempts) == (Reason.TIMEOUT, 1)
 
 
-async def test_after_the_deadline_nothing_is_sent(start: Start) -> None:
+async def test_no_request_is_sent_after_the_deadline(start: Start) -> None:
     peer, client = await start(lambda _: Answer())
     error = await failure(client.request("PATCH", "/a", deadline=Deadline.after(-1)))
     assert (error.reason, error.maybe_executed, error.attempts) == (Reason.TIMEOUT, False, 0)
@@ -306,7 +306,7 @@ async def test_after_the_deadline_nothing_is_sent(start: Start) -> None:
         ),
     ],
 )
-async def test_an_answer_that_is_no_http_is_a_failure_of_the_peer(
+async def test_invalid_http_response_is_a_failure_of_the_peer(
     start: Start, content: bytes, reason: Reason
 ) -> None:
     _, client = await start(lambda _: Raw(content), breaker=BreakerPolicy(1))
@@ -315,7 +315,7 @@ async def test_an_answer_that_is_no_http_is_a_failure_of_the_peer(
     assert client.circuit == "open"
 
 
-async def test_a_header_of_ours_that_cannot_be_sent_is_not_held_against_the_peer(
+async def test_invalid_request_header_is_no_failure_of_the_peer(
     start: Start,
 ) -> None:
     peer, client = await start(lambda _: Answer(), breaker=BreakerPolicy(1))
@@ -324,7 +324,7 @@ async def test_a_header_of_ours_that_cannot_be_sent_is_not_held_against_the_peer
     assert (client.circuit, peer.requests) == ("closed", [])
 
 
-async def test_calls_and_retries_are_measured_by_closed_sets_of_labels(
+async def test_metrics_of_calls_and_retries_have_labels_of_closed_sets(
     start: Start, registry: CollectorRegistry
 ) -> None:
     """Promise 58."""

@@ -1,4 +1,4 @@
-"""A peer with several addresses: taken in turn, and past the ones that are not there."""
+"""A peer with several addresses: round robin, and failover from unreachable addresses."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from chassis.http_client.client import (
 QUICK_RETRIES = RetryPolicy(attempts=3, backoff=0.001)
 POLICY = ClientPolicy(retry=QUICK_RETRIES, breaker=BreakerPolicy(10_000, rate_calls=10_000))
 NO_BUDGET = BudgetPolicy(retries_per_call=0, retries_per_second=0, reserve=0)
-NOBODY = "http://127.0.0.1:1"
+UNREACHABLE = "http://127.0.0.1:1"
 KEY = {"Idempotency-Key": "order-1"}
 
 
@@ -54,7 +54,7 @@ def well(_: object) -> Answer:
 
 
 async def test_peer_is_called_within_a_second_of_its_restart() -> None:
-    """The circuit that refused connections have opened must not outlast the peer's return."""
+    """A circuit opened by refused connections must close soon after the peer's restart."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     async with client_of(
@@ -71,7 +71,7 @@ async def test_peer_is_called_within_a_second_of_its_restart() -> None:
                 await asyncio.sleep(0.02)
 
 
-async def test_calls_go_to_each_replica_in_turn() -> None:
+async def test_calls_use_replicas_round_robin() -> None:
     async with two(well, well) as (one, other, client):
         for number in range(6):
             await client.request("GET", f"/items/{number}", params={"q": "ü"})
@@ -79,30 +79,30 @@ async def test_calls_go_to_each_replica_in_turn() -> None:
         assert len(other.requests) == 3
 
 
-async def test_an_attempt_after_a_failed_one_goes_to_the_other_replica() -> None:
-    """However many calls are under way at once: each has a turn of its own."""
+async def test_retry_goes_to_the_other_replica() -> None:
+    """This also holds for concurrent calls, each of which chooses its own first replica."""
     async with two(lambda _: Drop(), well) as (one, other, client):
         replies = await asyncio.gather(*(client.request("GET", "/a") for _ in range(10)))
         assert sorted(reply.attempts for reply in replies) == [1] * 5 + [2] * 5
         assert (len(one.requests), len(other.requests)) == (5, 10)
 
 
-async def test_what_may_have_run_at_one_replica_is_not_sent_to_the_other() -> None:
+async def test_request_that_may_have_run_is_not_sent_to_another_replica() -> None:
     """Promise 33."""
     async with two(lambda _: Drop(), well) as (one, other, client):
         with pytest.raises(UpstreamUnavailable) as raised:
             await client.request("POST", "/a", json={})
         assert raised.value.maybe_executed
         assert (len(one.requests), other.requests) == (1, [])
-        await client.request("POST", "/a", json={})  # begins at the other one
+        await client.request("POST", "/a", json={})  # starts with the other replica
         reply = await client.request("POST", "/a", json={}, headers=KEY)
         assert (reply.attempts, reply.unanswered_attempts) == (2, 1)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_one_that_refuses_connections_is_passed_over_without_a_retry(method: str) -> None:
-    """Nothing was sent to it: neither budget nor backoff stands against asking the other, at once,
-    for whatever may not run twice as well."""
+async def test_replica_that_refuses_connections_is_skipped_without_a_retry(method: str) -> None:
+    """No request was sent, so the client uses the other address at once: without retry budget,
+    without backoff, and for unsafe methods too."""
     policy = replace(
         POLICY,
         budget=NO_BUDGET,
@@ -112,7 +112,10 @@ async def test_one_that_refuses_connections_is_passed_over_without_a_retry(metho
         read_timeout=5.0,
         total_timeout=15.0,
     )
-    async with scripted_peer(well) as peer, client_of(NOBODY, peer.url, policy=policy) as client:
+    async with (
+        scripted_peer(well) as peer,
+        client_of(UNREACHABLE, peer.url, policy=policy) as client,
+    ):
         calls = (client.request(method, "/a", json={"n": n}) for n in range(40))
         replies = await asyncio.gather(*calls)
         assert {(reply.attempts, reply.unanswered_attempts) for reply in replies} == {(1, 0)}
@@ -120,8 +123,8 @@ async def test_one_that_refuses_connections_is_passed_over_without_a_retry(metho
         assert client.circuit == "closed"
 
 
-async def test_when_all_refuse_the_attempts_are_as_many_as_of_one() -> None:
-    async with client_of(NOBODY, "http://127.0.0.1:2") as client:
+async def test_attempts_are_not_multiplied_by_the_replicas() -> None:
+    async with client_of(UNREACHABLE, "http://127.0.0.1:2") as client:
         with pytest.raises(UpstreamUnavailable) as raised:
             await client.request("POST", "/a", json={})
     error = raised.value

@@ -1,4 +1,4 @@
-"""The client under many calls at once: cancelled, refused, hanging, retried."""
+"""The client with many concurrent calls: cancelled, refused, hanging, retried."""
 
 import asyncio
 import gc
@@ -51,7 +51,7 @@ async def outcome(client: ResilientClient, deadline: Deadline | None = None) -> 
 
 
 async def all_of(client: ResilientClient, calls: int, at_once: int) -> Counter[str]:
-    """`calls` calls, `at_once` under way at any time; how many had which outcome."""
+    """Make `calls` calls with a concurrency of `at_once`; count them by outcome."""
     left = iter(range(calls))
 
     async def worker() -> list[str]:
@@ -64,8 +64,8 @@ async def all_of(client: ResilientClient, calls: int, at_once: int) -> Counter[s
 # anyio's connect_tcp loses a socket when it is cancelled after the connection was established; the
 # garbage collector closes it, with a warning.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-async def test_the_pool_survives_ten_thousand_cancelled_requests() -> None:
-    """Promises 35 and 36: httpx 0.28.1 answers none of five afterwards."""
+async def test_pool_survives_ten_thousand_cancelled_requests() -> None:
+    """Promises 35 and 36: httpx 0.28.1 completes none of five calls afterwards."""
     rng = random.Random(36)
 
     async with scripted_peer(
@@ -76,7 +76,7 @@ async def test_the_pool_survives_ten_thousand_cancelled_requests() -> None:
         async def one(number: int) -> None:
             headers = {"x-hang": "1"} if number % 20 == 0 else {}
             call = asyncio.create_task(client.request("GET", "/a", headers=headers))
-            for _ in range(rng.randrange(12)):  # cancelled at every stage of its life
+            for _ in range(rng.randrange(12)):  # cancelled at every stage
                 await asyncio.sleep(0)
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
@@ -86,8 +86,8 @@ async def test_the_pool_survives_ten_thousand_cancelled_requests() -> None:
         assert client.circuit == "closed"
         assert [await outcome(client) for _ in range(5)] == ["200"] * 5
         await client.aclose()
-    assert len(peer.requests) > 500  # some had got through before they were cancelled
-    gc.collect()  # while the warning is ignored
+    assert len(peer.requests) > 500  # some reached the peer before the cancellation
+    gc.collect()  # here, because this test ignores the warning
 
 
 @pytest.mark.parametrize(("ratio", "amplification"), [(0.1, 1.2), (9.0, 3.0)])
@@ -108,7 +108,7 @@ async def test_retries_do_not_multiply_the_load_on_a_broken_peer(
         assert 1050 < len(peer.requests) <= 1000 * amplification
 
 
-async def test_with_the_default_policy_a_broken_peer_is_hardly_asked_at_all() -> None:
+async def test_default_policy_sends_few_requests_to_a_broken_peer() -> None:
     async with scripted_peer(lambda _: Answer(503)) as peer:
         client = client_of(peer, ClientPolicy())
         results = await all_of(client, 1000, at_once=20)
@@ -117,7 +117,7 @@ async def test_with_the_default_policy_a_broken_peer_is_hardly_asked_at_all() ->
     assert len(peer.requests) <= 3 * results["bad_answer"]
 
 
-async def test_a_thousand_404_leave_the_circuit_closed() -> None:
+async def test_thousand_404_leave_the_circuit_closed() -> None:
     """Promise 35."""
     async with scripted_peer(lambda _: Answer(404)) as peer:
         client = client_of(peer, ClientPolicy())
@@ -126,8 +126,8 @@ async def test_a_thousand_404_leave_the_circuit_closed() -> None:
         await client.aclose()
 
 
-async def test_a_404_among_errors_does_not_keep_the_circuit_closed() -> None:
-    """A peer whose database is gone may still refuse what it never looks up."""
+async def test_404_among_errors_does_not_keep_the_circuit_closed() -> None:
+    """A peer without its database may still return 404 without a query."""
     async with scripted_peer(lambda _: Answer(500)) as peer:
         client = client_of(peer, ClientPolicy())
         for _ in range(4):
@@ -138,8 +138,8 @@ async def test_a_404_among_errors_does_not_keep_the_circuit_closed() -> None:
         await client.aclose()
 
 
-async def test_of_a_hundred_callers_at_half_open_one_reaches_the_peer() -> None:
-    """Promise 34: opens after N failures, one probe, closes with its answer."""
+async def test_half_open_circuit_sends_one_of_a_hundred_calls() -> None:
+    """Promise 34: the circuit opens after N failures, sends one probe, closes with its response."""
     clock = Clock()
     policy = ClientPolicy(retry=ONCE)
     async with scripted_peer(lambda _: Answer(500)) as peer:
@@ -154,8 +154,8 @@ async def test_of_a_hundred_callers_at_half_open_one_reaches_the_peer() -> None:
         await client.aclose()
 
 
-async def test_an_open_circuit_answers_in_less_than_five_milliseconds() -> None:
-    """Promise 34; the answer says when to come back and that nothing ran."""
+async def test_open_circuit_refuses_within_five_milliseconds() -> None:
+    """Promise 34: the error has a Retry-After and says that no request was sent."""
     async with scripted_peer(lambda _: Answer(500)) as peer:
         client = client_of(peer, ClientPolicy(breaker=BreakerPolicy(failures_in_a_row=1)))
         await outcome(client)
@@ -171,8 +171,8 @@ async def test_an_open_circuit_answers_in_less_than_five_milliseconds() -> None:
     assert 0 < (refused.value.retry_after or 0) <= 5
 
 
-async def test_a_peer_that_hangs_opens_the_circuit() -> None:
-    """Promise 34: the deadline lies inside what the breaker guards."""
+async def test_hanging_peer_opens_the_circuit() -> None:
+    """Promise 34: the breaker counts an expired deadline as a failure."""
     async with scripted_peer(lambda _: Hang()) as peer:
         client = client_of(peer, ClientPolicy(total_timeout=0.1, read_timeout=60))
         results = [await outcome(client) for _ in range(6)]
@@ -180,8 +180,8 @@ async def test_a_peer_that_hangs_opens_the_circuit() -> None:
     assert results == ["timeout"] * 5 + ["circuit_open"]
 
 
-async def test_a_caller_who_left_hardly_any_time_does_not_open_the_circuit() -> None:
-    """One slow peer must not open the circuits of those that are called after it."""
+async def test_calls_with_a_very_short_deadline_do_not_open_the_circuit() -> None:
+    """A slow peer must not open the circuits of peers that are called later."""
     async with scripted_peer(lambda _: Hang()) as peer:
         client = client_of(peer, ClientPolicy())
         results = [await outcome(client, Deadline.after(0.02)) for _ in range(10)]
@@ -189,7 +189,7 @@ async def test_a_caller_who_left_hardly_any_time_does_not_open_the_circuit() -> 
     assert results == ["timeout"] * 10
 
 
-async def test_a_burst_beyond_our_own_connections_does_not_open_the_circuit() -> None:
+async def test_burst_beyond_the_connection_pool_does_not_open_the_circuit() -> None:
     async with scripted_peer(lambda _: Hang()) as peer:
         policy = ClientPolicy(retry=ONCE, max_connections=1, pool_timeout=0.05, total_timeout=0.4)
         client = client_of(peer, replace(policy, breaker=BreakerPolicy(failures_in_a_row=2)))
@@ -200,11 +200,11 @@ async def test_a_burst_beyond_our_own_connections_does_not_open_the_circuit() ->
         await client.aclose()
 
 
-async def test_a_hanging_peer_does_not_slow_calls_to_a_healthy_one() -> None:
+async def test_hanging_peer_does_not_slow_calls_to_a_healthy_one() -> None:
     """Promise 37: each peer has its own connections, budget and circuit."""
 
     async def median(client: ResilientClient) -> float:
-        """The best of three, for the machine has other work as well."""
+        """Return the best of three medians, because the machine may be busy."""
         medians = []
         for _ in range(3):
             took = []

@@ -1,4 +1,4 @@
-"""The key set: rotation, floods of unknown kids, a provider that is down, slow or confused."""
+"""The key set: rotation, many unknown kids, and an unavailable, slow or faulty provider."""
 
 import asyncio
 import secrets
@@ -23,7 +23,7 @@ OLD, NEW, STRANGER = SigningKey.new("old"), SigningKey.new("new"), SigningKey.ne
 
 
 class Clock:
-    """Seconds that pass only when a test says so."""
+    """A clock that only the test advances."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -68,7 +68,7 @@ async def realm() -> AsyncIterator[Realm]:
         await verifier.aclose()
 
 
-async def test_keys_are_fetched_with_the_first_token_and_once_for_all_who_wait(
+async def test_first_tokens_cause_one_shared_fetch_of_keys(
     realm: Realm,
 ) -> None:
     assert realm.fetches == 0
@@ -76,7 +76,7 @@ async def test_keys_are_fetched_with_the_first_token_and_once_for_all_who_wait(
     assert realm.fetches == 1
 
 
-async def test_a_caller_who_hangs_up_does_not_cut_off_the_fetch_of_the_others(
+async def test_cancelled_caller_does_not_cancel_the_shared_fetch(
     realm: Realm,
 ) -> None:
     first = asyncio.create_task(realm.accepts(token(OLD)))
@@ -89,7 +89,7 @@ async def test_a_caller_who_hangs_up_does_not_cut_off_the_fetch_of_the_others(
 
 
 async def test_ten_thousand_unknown_kids_cause_one_fetch_in_thirty_seconds(realm: Realm) -> None:
-    """Promise 41, and valid tokens are verified all the while."""
+    """Promise 41: valid tokens are verified during the flood."""
     good = token(OLD)
     assert await realm.accepts(good)
     rest = good.partition(".")[2]
@@ -110,7 +110,7 @@ async def test_ten_thousand_unknown_kids_cause_one_fetch_in_thirty_seconds(realm
     assert realm.fetches == 2
 
 
-async def test_a_new_key_is_known_after_thirty_seconds_at_most(realm: Realm) -> None:
+async def test_new_key_is_known_within_thirty_seconds(realm: Realm) -> None:
     """Promise 40."""
     assert await realm.accepts(token(OLD))
     realm.publish(key_set(NEW, OLD))
@@ -120,7 +120,7 @@ async def test_a_new_key_is_known_after_thirty_seconds_at_most(realm: Realm) -> 
     assert await realm.accepts(token(NEW))
 
 
-async def test_while_both_keys_are_published_no_valid_token_is_refused(realm: Realm) -> None:
+async def test_no_valid_token_is_refused_while_both_keys_are_published(realm: Realm) -> None:
     """Promise 40."""
     assert await realm.accepts(token(OLD))
     realm.publish(key_set(NEW, OLD))
@@ -130,8 +130,8 @@ async def test_while_both_keys_are_published_no_valid_token_is_refused(realm: Re
     assert await realm.accepts(token(NEW))
 
 
-async def test_a_key_that_was_taken_back_is_refused_after_its_time_to_live(realm: Realm) -> None:
-    """Promise 40: a token that was verified before, too, and however quiet it was meanwhile."""
+async def test_withdrawn_key_is_refused_after_its_time_to_live(realm: Realm) -> None:
+    """Promise 40: this includes a cached token, even without requests in between."""
     seen = token(OLD)
     assert await realm.accepts(seen)
     realm.publish(key_set(NEW))
@@ -145,8 +145,8 @@ async def test_a_key_that_was_taken_back_is_refused_after_its_time_to_live(realm
     assert realm.fetches == 2
 
 
-async def test_keys_in_use_are_renewed_before_anybody_has_to_wait_for_them(realm: Realm) -> None:
-    """Promise 40: a fetch that takes its time delays no valid token."""
+async def test_keys_in_use_are_refreshed_in_the_background(realm: Realm) -> None:
+    """Promise 40: a slow fetch delays no valid token."""
     assert await realm.accepts(token(OLD))
     realm.publish(Hang())
     realm.clock.now += 270
@@ -157,7 +157,7 @@ async def test_keys_in_use_are_renewed_before_anybody_has_to_wait_for_them(realm
 
 
 def entry(key: SigningKey, **changes: object) -> dict[str, object]:
-    """The key's entry in a key set; a change to None takes a member away."""
+    """Return the key's entry in a key set; None in `changes` removes a member."""
     changed = key.jwk() | changes
     return {name: value for name, value in changed.items() if value is not None}
 
@@ -255,10 +255,10 @@ async def test_two_good_keys_with_one_kid_both_verify(realm: Realm) -> None:
         Answer(302, b"", (("location", "http://127.0.0.1:1/"),)),
     ],
 )
-async def test_the_last_good_keys_are_kept_while_the_provider_gives_none(
+async def test_last_valid_keys_are_used_while_the_provider_has_none(
     realm: Realm, answer: Answer
 ) -> None:
-    """Promise 42: until their maximum age; readiness says so."""
+    """Promise 42: up to their maximum age; readiness reports it."""
     assert await realm.accepts(token(OLD))
     realm.publish(answer)
     for _ in range(11):
@@ -275,13 +275,13 @@ async def test_the_last_good_keys_are_kept_while_the_provider_gives_none(
     await realm.verifier.probe()
 
 
-async def test_readiness_tells_within_seconds_that_the_provider_is_away_and_that_it_is_back(
+async def test_readiness_reports_outage_and_return_of_the_provider_within_seconds(
     realm: Realm,
 ) -> None:
-    """Promise 59; tokens with unknown keys still cause no more fetches than before."""
+    """Promise 59: readiness checks do not increase the fetches for unknown keys."""
     assert await realm.accepts(token(OLD))
     realm.publish(Answer(500))
-    await realm.verifier.probe()  # it was asked just now
+    await realm.verifier.probe()  # cached: the last fetch is recent
     realm.clock.now += 2
     with pytest.raises(KeysUnavailable):
         await realm.verifier.probe()
@@ -294,8 +294,8 @@ async def test_readiness_tells_within_seconds_that_the_provider_is_away_and_that
     assert realm.fetches == fetches
 
 
-async def test_a_token_seen_before_is_refused_too_when_the_keys_are_too_old(realm: Realm) -> None:
-    """Promise 42: the maximum age holds for what is cached."""
+async def test_cached_token_is_refused_when_the_keys_are_too_old(realm: Realm) -> None:
+    """Promise 42: the maximum age of keys applies to cached tokens too."""
     seen = token(OLD)
     assert await realm.accepts(seen)
     realm.publish(Answer(500))
@@ -304,10 +304,10 @@ async def test_a_token_seen_before_is_refused_too_when_the_keys_are_too_old(real
         await realm.verifier.verify(seen)
 
 
-async def test_a_provider_that_hangs_delays_valid_tokens_once_at_most(
+async def test_hanging_provider_delays_valid_tokens_at_most_once(
     realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise 42: after a quiet time the first caller waits for it, until the fetch is given up."""
+    """Promise 42: after an idle time the first caller waits until the fetch times out."""
     monkeypatch.setattr("chassis.security.jwks.FETCH_TIMEOUT", 0.2)
     assert await realm.accepts(token(OLD))
     realm.publish(Hang())
@@ -322,7 +322,7 @@ async def test_a_provider_that_hangs_delays_valid_tokens_once_at_most(
         assert time.monotonic() - began < 0.1
 
 
-async def test_a_service_that_starts_before_the_provider_asks_again_soon(realm: Realm) -> None:
+async def test_service_started_before_the_provider_retries_soon(realm: Realm) -> None:
     realm.publish(Answer(503))
     for _ in range(10):
         with pytest.raises(UnverifiableToken):
@@ -333,7 +333,7 @@ async def test_a_service_that_starts_before_the_provider_asks_again_soon(realm: 
     assert await realm.accepts(token(OLD))
 
 
-async def test_a_verified_token_is_not_verified_again_until_it_expires(
+async def test_verified_token_is_cached_until_it_expires(
     realm: Realm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = 0
@@ -349,7 +349,7 @@ async def test_a_verified_token_is_not_verified_again_until_it_expires(
     for _ in range(10):
         assert await realm.accepts(seen)
     assert decoded == 1
-    realm.today.now += 91  # its minute and the leeway
+    realm.today.now += 91  # one minute of validity and the leeway
     assert not await realm.accepts(seen)
     realm.today.now -= 91
     monkeypatch.setattr("chassis.security.token_verifier._CACHED_TOKENS", 3)
@@ -357,4 +357,4 @@ async def test_a_verified_token_is_not_verified_again_until_it_expires(
     others = [token(OLD, claims(jti=str(number))) for number in range(6)]
     for presented in [*others, others[-1], others[0]]:
         assert await realm.accepts(presented)
-    assert decoded == 7  # the last was still known, the first had made room
+    assert decoded == 7  # the last was cached, the first evicted

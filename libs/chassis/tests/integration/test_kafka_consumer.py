@@ -1,4 +1,4 @@
-"""One consumer group on a real broker. Joining takes seconds, so all tests share one membership.
+"""One consumer group on a real broker. Joining takes seconds, so all tests share one group.
 
 Each test has a topic of its own.
 """
@@ -38,7 +38,7 @@ DAY = 24 * 3600
 
 @dataclass
 class Bench:
-    """The running group; `handlers` may be exchanged by a test for its own topic."""
+    """The running group; a test may replace the handler of its topic in `handlers`."""
 
     bootstrap: str
     producer: EventProducer
@@ -56,7 +56,7 @@ class Bench:
         self.handled[name].append(event.number)
 
     async def prepare(self) -> None:
-        await asyncio.sleep(0.3)  # long enough that a message which did not wait would be early
+        await asyncio.sleep(0.3)  # a handler that does not wait would run before this ends
         self.prepared += 1
 
     def sample(self, metric: str, name: str, **labels: str) -> float:
@@ -98,7 +98,7 @@ async def bench(kafka_bootstrap: str) -> AsyncIterator[Bench]:
 
 
 async def write_history(bootstrap: str, topic: str) -> None:
-    """Ten messages of yesterday, ten of an hour ago."""
+    """Write ten messages of yesterday and ten of an hour ago."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
     await producer.start()
     now = time.time()
@@ -114,10 +114,10 @@ def headers_of(record: Any) -> dict[str, str]:
     return {name: value.decode() for name, value in record.headers}
 
 
-async def test_one_unreadable_message_among_1000_becomes_a_dead_letter_and_blocks_nobody(
+async def test_one_invalid_message_of_1000_becomes_a_dead_letter_and_blocks_no_other(
     bench: Bench,
 ) -> None:
-    """Promise 25: 999 handled, 1 in the dead-letter topic with its place and reason, lag 0."""
+    """Promise 25: 999 handled, one dead letter with offset and reason, lag 0."""
     topic = bench.topics["poison"]
     await send_numbers(bench.producer, topic, range(500))
     await bench.producer.send(topic, "key-7", b"{not JSON", {"own": "kept"})
@@ -163,10 +163,10 @@ async def test_messages_of_one_key_stay_in_order_while_partitions_overlap(bench:
     await send_numbers(bench.producer, bench.topics["order"], range(600))
     await until(lambda: len(bench.handled["order"]) == 600)
     assert all(numbers == sorted(numbers) for numbers in by_key.values())
-    assert most == 3, "the three partitions run beside each other"
+    assert most == 3, "the three partitions run concurrently"
 
 
-async def test_a_failure_that_heals_is_tried_again_and_leaves_no_dead_letter(bench: Bench) -> None:
+async def test_transient_failure_is_retried_without_a_dead_letter(bench: Bench) -> None:
     tries: dict[int, int] = defaultdict(int)
 
     async def handle(event: HappenedAsRead) -> None:
@@ -177,15 +177,15 @@ async def test_a_failure_that_heals_is_tried_again_and_leaves_no_dead_letter(ben
     bench.handlers["heals"] = handle
     await send_numbers(bench.producer, bench.topics["heals"], range(20), keys=1)
     await until(lambda: len(bench.handled["heals"]) == 20)
-    assert bench.handled["heals"] == list(range(20)), "the next of its key waited for it"
+    assert bench.handled["heals"] == list(range(20)), "the next message of the key waited for it"
     assert tries[5] == 4
     assert bench.outcomes("heals", "dead_lettered") == 0
 
 
-async def test_a_failure_that_stays_becomes_a_dead_letter_without_personal_data(
+async def test_permanent_failure_becomes_a_dead_letter_without_personal_data(
     bench: Bench,
 ) -> None:
-    """Promise 57, for dead letters: the error's text, which quotes the customer, stays out."""
+    """Promise 57 for dead letters: they omit the error's text, which quotes the customer."""
 
     async def handle(event: HappenedAsRead) -> None:
         if event.number == 3:
@@ -201,7 +201,7 @@ async def test_a_failure_that_stays_becomes_a_dead_letter_without_personal_data(
     await until(lambda: sorted(bench.handled["fails"]) == [0, 1, 2, 4, 5])
 
 
-async def test_a_refused_message_is_a_dead_letter_at_the_first_try(bench: Bench) -> None:
+async def test_refused_message_is_a_dead_letter_after_one_attempt(bench: Bench) -> None:
     async def handle(event: HappenedAsRead) -> None:
         if event.number == 1:
             raise Refused("recipient refused (550)")
@@ -214,7 +214,7 @@ async def test_a_refused_message_is_a_dead_letter_at_the_first_try(bench: Bench)
     await until(lambda: sorted(bench.handled["refused"]) == [0, 2])
 
 
-async def test_while_a_dependency_is_down_its_partition_waits_and_the_others_go_on(
+async def test_unavailable_dependency_pauses_only_its_partition(
     bench: Bench,
 ) -> None:
     back = asyncio.Event()
@@ -228,7 +228,7 @@ async def test_while_a_dependency_is_down_its_partition_waits_and_the_others_go_
 
     bench.handlers["waits"] = handle
     await send_numbers(bench.producer, bench.topics["waits"], range(90))
-    await until(lambda: tries > 20, what="more tries than any bounded retry has")
+    await until(lambda: tries > 20, what="more attempts than a bounded retry")
     await until(lambda: len(bench.handled["waits"]) > 30, what="other partitions go on")
     assert not {0, 30, 60} & set(bench.handled["waits"])
     back.set()
@@ -237,7 +237,7 @@ async def test_while_a_dependency_is_down_its_partition_waits_and_the_others_go_
     assert bench.outcomes("waits", "dead_lettered") == 0
 
 
-async def test_a_replayed_message_is_handled_by_the_group_it_names_and_skipped_by_others(
+async def test_replayed_message_is_handled_only_by_its_group(
     bench: Bench,
 ) -> None:
     topic = bench.topics["replay"]
@@ -249,7 +249,7 @@ async def test_a_replayed_message_is_handled_by_the_group_it_names_and_skipped_b
     assert bench.outcomes("replay", "skipped_replay") == 1
 
 
-async def test_the_trace_of_the_sender_goes_on_in_the_handler(bench: Bench) -> None:
+async def test_handler_continues_the_trace_of_the_sender(bench: Bench) -> None:
     seen: list[str | None] = []
 
     async def handle(event: HappenedAsRead) -> None:
@@ -263,13 +263,13 @@ async def test_the_trace_of_the_sender_goes_on_in_the_handler(bench: Bench) -> N
     assert seen == ["ab" * 16]
 
 
-async def test_a_group_that_begins_skips_and_counts_what_is_older_than_a_day(bench: Bench) -> None:
+async def test_new_group_skips_and_counts_messages_older_than_a_day(bench: Bench) -> None:
     await until(lambda: len(bench.handled["history"]) == 10)
     assert bench.handled["history"] == list(range(10, 20))
     assert bench.outcomes("history", "skipped_old") == 10
 
 
-async def test_it_is_ready_once_it_consumes(bench: Bench) -> None:
+async def test_consumer_is_ready_once_it_consumes(bench: Bench) -> None:
     assert bench.consumer is not None
     await until(lambda: bench.prepared > 0)
     await bench.consumer.probe()

@@ -1,4 +1,4 @@
-"""Consumers that are killed or stopped in the midst of their work, each a process of its own."""
+"""Consumer processes that are killed or stopped while they handle messages."""
 
 import asyncio
 import os
@@ -17,12 +17,12 @@ from chassis.kafka.producer import EventProducer
 
 WORKER = Path(__file__).with_name("kafka_worker.py")
 GROUPS = int(os.environ.get("CRASH_GROUPS", "7"))
-"""Groups in each of the three processes: 21 crashed consumers unless told otherwise."""
+"""Groups in each of the three processes: 21 crashed consumers by default."""
 UNCOMMITTED = 20  # messages of a partition that may be handled before they are committed
 
 
 class Worker:
-    """One life after the other of the same consumer groups, and the effects that they had."""
+    """Successive processes of the same consumer groups, and their effects."""
 
     def __init__(self, bootstrap: str, topic: str, file: Path, groups: list[str]) -> None:
         self.arguments = [bootstrap, topic, str(file), ",".join(groups)]
@@ -35,7 +35,7 @@ class Worker:
         self.process = subprocess.Popen(command)
 
     def effects(self) -> Counter[tuple[str, int]]:
-        """How often each group handled each number."""
+        """Count how often each group handled each number."""
         lines = self.file.read_text().splitlines() if self.file.exists() else []
         pairs = (line.split() for line in lines)
         return Counter((group, int(number)) for group, number in pairs)
@@ -76,7 +76,7 @@ def workers() -> Iterator[list[Worker]]:
 async def test_no_event_is_lost_by_a_crash_at_any_point(
     kafka_bootstrap: str, producer: EventProducer, workers: list[Worker], tmp_path: Path
 ) -> None:
-    """Promise 23: killed before the handler, after its effect, before the commit; 0 lost."""
+    """Promise 23: killed before the handler, after its effect or before the commit; none lost."""
     (topic,) = fresh_topics(kafka_bootstrap, "crash")
     await send_numbers(producer, topic, range(100))
     for point in ("before_handle", "after_effect", "before_commit"):
@@ -88,7 +88,7 @@ async def test_no_event_is_lost_by_a_crash_at_any_point(
         await until(worker.ended, 60, "killed itself")
         assert worker.process is not None
         assert worker.process.returncode == -signal.SIGKILL
-        assert not worker.complete(100), "it was killed in the midst of its work"
+        assert not worker.complete(100), "the process was killed before it had finished"
         worker.start()
     await send_numbers(producer, topic, range(100, 120))
     for worker in workers:
@@ -96,13 +96,13 @@ async def test_no_event_is_lost_by_a_crash_at_any_point(
         effects = worker.effects()
         repeated = sum(effects.values()) - len(effects)
         most = 3 * GROUPS * UNCOMMITTED  # three partitions
-        assert repeated <= most, "at most what was handled while more was waiting"
+        assert repeated <= most, "at most the uncommitted messages are repeated"
 
 
-async def test_neither_a_graceful_stop_nor_a_rebalance_under_load_doubles_anything(
+async def test_graceful_stop_and_rebalance_under_load_repeat_no_message(
     kafka_bootstrap: str, producer: EventProducer, workers: list[Worker], tmp_path: Path
 ) -> None:
-    """Promise 30: SIGTERM under load; exit within 10 s, what was in hand is finished, 0 doubled."""
+    """Promise 30: after SIGTERM under load messages in progress finish within 10 s; no repeats."""
     (topic,) = fresh_topics(kafka_bootstrap, "graceful")
     first, second = (Worker(kafka_bootstrap, topic, tmp_path / name, [topic]) for name in "12")
     workers += [first, second]

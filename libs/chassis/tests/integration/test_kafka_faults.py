@@ -1,4 +1,4 @@
-"""A broker that stops answering, and one that was not there yet."""
+"""A paused broker, and a broker that is unavailable at the start."""
 
 import asyncio
 import time
@@ -47,7 +47,7 @@ async def producer(kafka_bootstrap: str) -> AsyncIterator[EventProducer]:
 
 @dataclass
 class Party:
-    """A group with a producer of its own, and the numbers that it handled."""
+    """A group with its own producer, and the numbers that it handled."""
 
     producer: EventProducer
     consumer: EventConsumer
@@ -76,10 +76,10 @@ def party(bootstrap: str, topic: str, name: str) -> Party:
     return Party(producer, consumer, numbers)
 
 
-async def test_a_broker_paused_for_20_s_loses_nothing_whoever_starts_or_stops_meanwhile(
+async def test_broker_pause_of_20_s_loses_no_event_of_starting_or_stopping_consumers(
     kafka_server: Any, kafka_bootstrap: str
 ) -> None:
-    """Issue 3: everything arrives after, in order for each key; nobody has to be restarted."""
+    """Issue 3: afterwards every event arrives in order per key, without a restart of a process."""
     (topic,) = fresh_topics(kafka_bootstrap, "paused")
     old, late, leaving = (
         party(kafka_bootstrap, topic, name) for name in ("old", "late", "leaving")
@@ -96,7 +96,7 @@ async def test_a_broker_paused_for_20_s_loses_nothing_whoever_starts_or_stops_me
             for sender, numbers in ((old, range(30, 90)), (late, range(90, 120)))
         ]
         await late.start()
-        assert time.monotonic() - began < 1, "starting waits for nobody"
+        assert time.monotonic() - began < 1, "start does not wait for the broker"
         await answers_no_probe(old, late)
         await leaving.stop()
         assert time.monotonic() - began < 9, "aiokafka's own stop() waits for the broker"
@@ -108,7 +108,7 @@ async def test_a_broker_paused_for_20_s_loses_nothing_whoever_starts_or_stops_me
         await until(partial(has_all, reader.numbers, 120))
         assert in_order_for_each_key([number for number in reader.numbers if number < 90])
         await reader.probe()
-    await until(leaving.gone, what="who left has left by itself")
+    await until(leaving.gone, what="the stopped consumer has ended")
     await asyncio.gather(old.stop(), late.stop())
 
 
@@ -127,16 +127,16 @@ def has_all(numbers: list[int], count: int) -> bool:
 
 
 def in_order_for_each_key(numbers: list[int]) -> bool:
-    """Repeats aside: a send whose answer was lost may have arrived twice."""
+    """Return if the order is right, except for repeats of sends whose acknowledgement was lost."""
     once = list(dict.fromkeys(numbers))
     lanes = [[number for number in once if number % 30 == key] for key in range(30)]
     return all(lane == sorted(lane) for lane in lanes)
 
 
-async def test_a_message_whose_dead_letter_is_refused_comes_again(
+async def test_message_with_a_refused_dead_letter_is_delivered_again(
     kafka_bootstrap: str, producer: EventProducer
 ) -> None:
-    """Promise 26: no dead letter, no commit; the next member gets the message, 0 lost."""
+    """Promise 26: without its dead letter a message is not committed; the next member gets it."""
     (topic,) = fresh_topics(kafka_bootstrap, "unburied")
     refused = 0
 
@@ -152,9 +152,9 @@ async def test_a_message_whose_dead_letter_is_refused_comes_again(
     await producer.send(topic, "k", Happened(number=1).to_bytes(), {})
     first = new_consumer(kafka_bootstrap, topic, {topic: handle}, producer, publish=refuse)
     first.start()
-    await until(lambda: refused > 3, what="it keeps trying")
+    await until(lambda: refused > 3, what="the consumer keeps retrying")
     await first.stop()
-    assert numbers == [], "the message behind it, of the same key, waits"
+    assert numbers == [], "the next message of the same key waits"
 
     second = new_consumer(kafka_bootstrap, topic, {topic: handle}, producer)
     second.start()
@@ -164,20 +164,20 @@ async def test_a_message_whose_dead_letter_is_refused_comes_again(
     await second.stop()
 
 
-async def test_a_run_of_failures_stops_the_group_and_turns_readiness_red(
+async def test_consecutive_failures_stop_the_group_and_fail_readiness(
     kafka_bootstrap: str, producer: EventProducer
 ) -> None:
     (topic,) = fresh_topics(kafka_bootstrap, "broken")
 
     async def broken(event: HappenedAsRead) -> None:
-        raise RuntimeError("a bug that every message meets")
+        raise RuntimeError("a bug in every message")
 
     await send_numbers(producer, topic, range(100))
     consumer = new_consumer(kafka_bootstrap, topic, {topic: broken}, producer)
     consumer.start()
     await until(lambda: halted(consumer.probe), what="halted")
     letters = await read_topic(kafka_bootstrap, f"{topic}.dlq", 20)
-    assert len(letters) == 20, "and no more of the 100"
+    assert len(letters) == 20, "only 20 of the 100"
     await consumer.stop()
 
 
@@ -193,7 +193,7 @@ def halted(probe: Callable[[], Any]) -> bool:
     return False
 
 
-async def test_what_no_broker_takes_is_unsendable_and_the_next_record_goes(
+async def test_invalid_record_is_unsendable_and_the_next_one_is_sent(
     kafka_bootstrap: str, producer: EventProducer
 ) -> None:
     (topic,) = fresh_topics(kafka_bootstrap, "large")
@@ -202,7 +202,7 @@ async def test_what_no_broker_takes_is_unsendable_and_the_next_record_goes(
     await producer.send(topic, "k", b"x" * 900_000, {})
 
 
-async def test_without_a_broker_start_returns_at_once_and_stop_is_bounded() -> None:
+async def test_start_returns_at_once_and_stop_in_time_without_a_broker() -> None:
     producer = new_producer(f"127.0.0.1:{free_port()}")
     _, handle = recorder()
     consumer = new_consumer("127.0.0.1:1", "nobody", {"nothing": handle}, producer)

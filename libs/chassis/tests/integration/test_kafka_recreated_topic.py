@@ -19,7 +19,7 @@ from chassis.kafka.producer import EventProducer
 
 
 async def send_until_acknowledged(producer: EventProducer, topic: str, number: int) -> None:
-    """As the outbox relay does."""
+    """Retry like the outbox relay."""
     while True:
         try:
             return await send_numbers(producer, topic, [number])
@@ -29,7 +29,7 @@ async def send_until_acknowledged(producer: EventProducer, topic: str, number: i
 
 @pytest.mark.parametrize("gone_for", [0, 12])
 async def test_recreated_topic_is_consumed_within_30_s(kafka_bootstrap: str, gone_for: int) -> None:
-    """Promise 67. The pause outlasts `METADATA_MAX_AGE_MS`: the consumer sees the topic gone."""
+    """Promise 67. The longer pause exceeds `METADATA_MAX_AGE_MS`: the consumer drops the topic."""
     (topic,) = fresh_topics(kafka_bootstrap, "recreated")
     handled: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The outbox and its relay on a real PostgreSQL; what is sent is kept, or refused, in memory."""
+"""The outbox and its relay on a real PostgreSQL with an in-memory broker."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ class Numbered(Event):
 
 
 class Broker:
-    """Takes records in memory. `down` refuses them all, `slow` keeps each one waiting."""
+    """Store records in memory. `down` refuses them, `slow` delays each record."""
 
     def __init__(self) -> None:
         self.records: list[tuple[str, str, dict[str, Any], Mapping[str, str]]] = []
@@ -117,7 +117,7 @@ async def drained(sql: Any) -> None:
     await until(empty)
 
 
-async def test_an_event_is_published_if_and_only_if_its_transaction_commits(
+async def test_event_is_published_if_and_only_if_its_transaction_commits(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
     start()
@@ -134,17 +134,17 @@ async def _add_and_fail(database: Database) -> None:
         raise RuntimeError("changed my mind")
 
 
-async def test_a_notification_wakes_the_relay_long_before_its_poll(
+async def test_notification_wakes_the_relay_before_its_poll(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
-    """Promise 22, the delay: with a poll of ten minutes the event still goes out at once."""
+    """Promise 22: with a poll interval of ten minutes the event is still sent at once."""
     _, registry = start(poll=600.0)
     await until(lambda: registry.get_sample_value("outbox_leading") == 1)
     await add(database, "a", 1)
     await until(lambda: broker.numbers("a") == [1], seconds=1.0)
 
 
-async def test_the_trace_of_the_writer_travels_with_the_event(
+async def test_event_carries_the_trace_of_its_writer(
     database: Database, broker: Broker, start: Any
 ) -> None:
     start()
@@ -156,10 +156,10 @@ async def test_the_trace_of_the_writer_travels_with_the_event(
     assert written in broker.records[0][3]["traceparent"]
 
 
-async def test_promise_18_a_transaction_that_commits_late_is_not_skipped(
+async def test_promise_18_late_commit_is_not_skipped(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
-    """Promise 18: row 1 is written first and committed last; a cursor on the id would lose it."""
+    """Promise 18: row 1 is inserted first and committed last; a cursor on the id would skip it."""
     start()
     async with database.transaction() as connection:
         await add_event(connection, topic="t", key="first", event=Numbered(n=1))
@@ -169,10 +169,10 @@ async def test_promise_18_a_transaction_that_commits_late_is_not_skipped(
     await until(lambda: broker.numbers("first") == [1])
 
 
-async def test_promise_19_with_three_relays_each_aggregate_keeps_its_order(
+async def test_promise_19_three_relays_keep_the_order_per_aggregate(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
-    """Promise 19: 3 relays, 20 aggregates of 30 events; the leader is cut off again and again."""
+    """Promise 19: 3 relays, 20 aggregates of 30 events; the leader is disconnected repeatedly."""
     for _ in range(3):
         start()
     cutting = True
@@ -198,13 +198,13 @@ async def test_promise_19_with_three_relays_each_aggregate_keeps_its_order(
     await drained(sql)
     for key in keys:
         first_seen = list(dict.fromkeys(broker.numbers(key)))
-        assert first_seen == list(range(30)), "duplicates may come, changes of order may not"
+        assert first_seen == list(range(30)), "duplicates are allowed, reordering is not"
 
 
-async def test_of_three_relays_one_publishes_and_each_event_is_sent_once(
+async def test_only_one_of_three_relays_publishes_each_event(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
-    """Promise 19, while nothing breaks: without the lock all three would send every event."""
+    """Promise 19 without faults: without the lock all three would send every event."""
     registries = [start()[1] for _ in range(3)]
     for number in range(50):
         await add(database, f"k{number % 5}", number)
@@ -213,10 +213,10 @@ async def test_of_three_relays_one_publishes_and_each_event_is_sent_once(
     assert len(broker.records) == 50
 
 
-async def test_promise_17_a_broker_that_is_away_costs_nothing_but_time(
+async def test_promise_17_broker_outage_only_delays_events(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
-    """Promise 17, the outbox's side: the backlog drains when the broker is back."""
+    """Promise 17 at the outbox: the backlog drains when the broker returns."""
     start()
     broker.down = True
     for number in range(300):
@@ -227,10 +227,10 @@ async def test_promise_17_a_broker_that_is_away_costs_nothing_but_time(
     assert len(broker.records) == 300
 
 
-async def test_promise_20_a_row_that_cannot_be_sent_blocks_nobody_but_its_aggregate(
+async def test_promise_20_unsendable_row_blocks_only_its_aggregate(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
-    """Promise 20: it is parked with the reason, counted, and the others go out within a second."""
+    """Promise 20: the row is parked with its reason and counted; others are sent within 1 s."""
     broker.unsendable.add("bad")
     for number in range(3):
         await add(database, "bad", number)
@@ -245,10 +245,10 @@ async def test_promise_20_a_row_that_cannot_be_sent_blocks_nobody_but_its_aggreg
     assert [tuple(row) for row in parked] == [("bad", "too large")]
 
 
-async def test_a_slow_row_does_not_lose_the_lock_however_long_it_takes(
+async def test_slow_row_does_not_lose_the_lock(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
-    """The session has an idle limit, so that a paused relay is replaced; a busy one stays."""
+    """The idle timeout of the session replaces a paused relay, but not a busy one."""
     await sql.execute("SELECT 1")
     broker.gate.clear()
     start()
@@ -270,7 +270,7 @@ async def test_a_slow_row_does_not_lose_the_lock_however_long_it_takes(
     assert broker.numbers("a") == [1]
 
 
-async def test_when_the_active_relay_dies_another_takes_over_within_ten_seconds(
+async def test_standby_replaces_a_killed_relay_within_ten_seconds(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
     first, _ = start()
@@ -281,10 +281,10 @@ async def test_when_the_active_relay_dies_another_takes_over_within_ten_seconds(
     await until(lambda: broker.numbers("a") == [1], seconds=10.0)
 
 
-async def test_when_the_active_relay_stands_still_another_takes_over(
+async def test_standby_replaces_a_paused_relay(
     postgres_url: str, database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
-    """SIGSTOP keeps the process and its connection; the server ends a session that is idle."""
+    """SIGSTOP keeps the process and its connection; the server closes the idle session."""
     worker = Path(__file__).with_name("relay_worker.py")
     stopped = await asyncio.create_subprocess_exec(sys.executable, worker, postgres_url)
     try:
@@ -314,7 +314,7 @@ async def _leads_and_rests(sql: Any) -> bool:
     return bool(await sql.fetchval(query) == 1)
 
 
-async def test_promise_22_the_age_of_the_oldest_event_is_shown(
+async def test_promise_22_age_of_the_oldest_event_is_a_metric(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
     """Promise 22."""
@@ -328,7 +328,7 @@ async def test_promise_22_the_age_of_the_oldest_event_is_shown(
     await until(lambda: registry.get_sample_value("outbox_pending") == 0)
 
 
-async def test_stopping_marks_what_was_sent_and_leaves_the_rest(
+async def test_stop_marks_sent_rows_and_leaves_the_others(
     database: Database, sql: Any, broker: Broker, start: Any
 ) -> None:
     broker.gate.clear()

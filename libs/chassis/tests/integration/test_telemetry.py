@@ -1,4 +1,4 @@
-"""Export of spans over OTLP/HTTP: to a receiver that takes them, and to broken collectors."""
+"""Export of spans over OTLP/HTTP, to a working receiver and to broken collectors."""
 
 import asyncio
 import gc
@@ -40,7 +40,7 @@ PARENT = f"00-{'ab' * 16}-{'cd' * 8}-01"
 
 @pytest.fixture(autouse=True, scope="module")
 def _imported_exporter() -> None:
-    """A process imports it with its first batch, which takes longer than these tests' batches."""
+    """Import the exporter's modules first: the import takes longer than the tests' batches."""
     importlib.import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
     importlib.import_module("requests")
 
@@ -62,7 +62,7 @@ def served(handler: type[Handler]) -> Iterator[str]:
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, Store]]:
-    """The address of the fleet's own receiver of spans, and its store."""
+    """Return the URL of the fleet's span receiver, and its store."""
 
     class Here(Handler):
         store = Store(1_000)
@@ -171,14 +171,14 @@ async def test_promise_56_broken_collector_delays_neither_a_request_nor_the_shut
         tracer.start_span("work").end()
         slowest = max(slowest, time.perf_counter() - began)
         await asyncio.sleep(0)
-    assert slowest < 1.0, "the exporter waits up to 5 s for its collector; a request does not"
+    assert slowest < 1.0, "a request does not wait for the collector, the exporter waits up to 5 s"
     ending = time.perf_counter()
     await shut_down(processor)
     assert time.perf_counter() - ending < 1.0
 
 
 async def test_broken_collector_is_logged_once(broken_collector: str) -> None:
-    """The exporter logs each attempt: several lines a second, but for the handler's filter."""
+    """Without the handler's filter the exporter would log several lines per second."""
 
     class Lines(logging.Handler):
         lines: list[str]
@@ -209,7 +209,7 @@ async def test_broken_collector_is_logged_once(broken_collector: str) -> None:
 
 
 def small_service() -> RequestMiddleware:
-    """A service that does for each request what a real one does."""
+    """An app with the middleware and spans of a real service."""
     app = FastAPI(telemetry=NO_NATIVE_TELEMETRY)
 
     @app.get("/things/{thing_id}")
@@ -225,7 +225,7 @@ def cheaper_half(turns: list[float]) -> float:
 
 
 async def cpu_of(app: RequestMiddleware, requests: int) -> float:
-    """CPU seconds of this process, its threads included, for so many requests."""
+    """Return the CPU seconds of this process, with threads, for a number of requests."""
     scope: Scope = {
         "type": "http",
         "method": "GET",
@@ -265,7 +265,7 @@ async def test_promise_56_broken_collector_costs_at_most_a_tenth_of_a_bare_reque
     processor = batch_processor(broken_collector, CollectorRegistry())
     exporting.add_span_processor(processor)
     turns: dict[TracerProvider, list[float]] = {without: [], exporting: []}
-    gc.disable()  # a collection may fall into any turn
+    gc.disable()  # a collection would distort a single measurement
     try:
         for _ in range(360):
             for provider, seconds in turns.items():

@@ -1,4 +1,4 @@
-"""Which tokens are good, which are forged, against a real key-set endpoint."""
+"""Valid and forged tokens, with a real key-set endpoint."""
 
 import time
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ async def verified(verifier: TokenVerifier, **changed: Any) -> Identity:
     return await verifier.verify(token(FORGER.key, claims(**changed)))
 
 
-async def test_a_token_says_who_calls(verifier: TokenVerifier) -> None:
+async def test_valid_token_yields_the_identity(verifier: TokenVerifier) -> None:
     exp = int(time.time()) + 60
     identity = await verified(verifier, exp=exp, email="Alice@Example.COM")
     assert identity == Identity(
@@ -47,13 +47,13 @@ async def test_a_token_says_who_calls(verifier: TokenVerifier) -> None:
     )
 
 
-async def test_a_token_for_several_audiences_is_good(verifier: TokenVerifier) -> None:
-    """As Keycloak makes it for users with the realm's default roles."""
+async def test_token_with_several_audiences_is_accepted(verifier: TokenVerifier) -> None:
+    """Keycloak issues such tokens to users with the realm's default roles."""
     identity = await verified(verifier, aud=["account", "ecommerce-api"])
     assert identity.roles == {"customer"}
 
 
-async def test_clocks_may_differ_by_the_leeway(verifier: TokenVerifier) -> None:
+async def test_clock_skew_within_the_leeway_is_accepted(verifier: TokenVerifier) -> None:
     now = int(time.time())
     await verified(verifier, exp=now - 25)
     await verified(verifier, iat=now + 25, nbf=now + 25)
@@ -72,7 +72,7 @@ async def test_clocks_may_differ_by_the_leeway(verifier: TokenVerifier) -> None:
         ({"email": "boss\u212a@example.com"}, "boss\u212a@example.com"),  # lower() makes it a k
     ],
 )
-async def test_only_a_verified_address_counts(
+async def test_only_a_verified_address_is_used(
     verifier: TokenVerifier, changed: dict[str, Any], email: str | None
 ) -> None:
     assert (await verified(verifier, **changed)).email == email
@@ -81,7 +81,7 @@ async def test_only_a_verified_address_counts(
 @pytest.mark.parametrize(
     "access", [None, [], "admin", {}, {"roles": "admin"}, {"roles": [["admin"], 7, None]}]
 )
-async def test_roles_of_another_shape_are_no_roles(verifier: TokenVerifier, access: Any) -> None:
+async def test_malformed_roles_are_ignored(verifier: TokenVerifier, access: Any) -> None:
     assert (await verified(verifier, realm_access=access)).roles == frozenset()
 
 
@@ -95,7 +95,7 @@ async def test_roles_of_another_shape_are_no_roles(verifier: TokenVerifier, acce
 async def test_header_type_of_an_access_token_is_accepted(
     verifier: TokenVerifier, typ: str | None
 ) -> None:
-    """RFC 9068 says at+jwt, RFC 7519 JWT; both are media types, which have no case."""
+    """RFC 9068 specifies at+jwt, RFC 7519 JWT; both are case-insensitive media types."""
     identity = await verifier.verify(token(FORGER.key, typ=typ))
     assert identity.email == "alice@example.com"
 
@@ -110,7 +110,7 @@ async def test_header_type_does_not_replace_the_other_checks(
 
 
 def with_roles(number: int) -> str:
-    """A token with this many realm roles, some 36 bytes each."""
+    """Return a token with this number of realm roles of about 36 bytes."""
     names = [f"realm-role-{n:04d}-of-many" for n in range(number)]
     return token(FORGER.key, claims(realm_access={"roles": ["customer", *names]}))
 
@@ -119,7 +119,7 @@ def with_roles(number: int) -> str:
 async def test_token_with_many_roles_is_accepted(verifier: TokenVerifier, number: int) -> None:
     presented = with_roles(number)
     assert 7_000 < len(presented) <= 32_768
-    for _ in range(2):  # a token that is cached, too
+    for _ in range(2):  # uncached, then cached
         assert len((await verifier.verify(presented)).roles) == number + 1
 
 
@@ -133,8 +133,8 @@ async def test_token_over_the_limit_is_refused_with_its_limit(verifier: TokenVer
 
 
 @pytest.mark.parametrize("forged", [t for _, t in FORGED], ids=[name for name, _ in FORGED])
-async def test_a_forged_token_is_refused(verifier: TokenVerifier, forged: str) -> None:
-    """Promise 39: every one of them, with a plain reason, in less than 5 ms."""
+async def test_forged_token_is_refused(verifier: TokenVerifier, forged: str) -> None:
+    """Promise 39: each one is refused with a reason in less than 5 ms."""
     took = []
     for _ in range(3):
         began = time.perf_counter()
@@ -148,17 +148,17 @@ async def test_a_forged_token_is_refused(verifier: TokenVerifier, forged: str) -
 
 
 @pytest.mark.parametrize("presented", FORGER.presented(), ids=lambda presented: presented.name)
-async def test_what_a_forger_sends_is_refused_as_the_header_that_carries_it(
+async def test_forged_authorization_header_is_refused(
     verifier: TokenVerifier, presented: Presented
 ) -> None:
-    """Promise 39: as a service takes it from the wire; the reason names nothing of the token."""
+    """Promise 39: headers in raw form; the reason contains no part of the token."""
     with pytest.raises(InvalidToken) as refused:
         await verifier.verify(str(bearer_token([h.decode("latin-1") for h in presented.headers])))
     assert presented.leaked_into(refused.value.reason) == set()
 
 
-async def test_what_is_remembered_as_good_is_the_whole_token(verifier: TokenVerifier) -> None:
-    """Signature and header too: what differs anywhere is verified for itself."""
+async def test_token_cache_key_is_the_whole_token(verifier: TokenVerifier) -> None:
+    """The cache key includes header and signature: a token with any difference is verified."""
     good = token(FORGER.key)
     await verifier.verify(good)
     head, payload, signature = good.split(".")
@@ -176,7 +176,7 @@ async def test_what_is_remembered_as_good_is_the_whole_token(verifier: TokenVeri
     await verifier.verify(good)
 
 
-def test_the_table_is_as_long_as_promised() -> None:
-    """Promise 39: about forty kinds."""
+def test_table_has_enough_forged_tokens() -> None:
+    """Promise 39 requires about forty kinds of forged tokens."""
     names = [presented.name for presented in FORGER.presented()]
     assert len(set(names)) == len(names) > 150

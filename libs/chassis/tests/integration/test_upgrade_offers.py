@@ -61,7 +61,7 @@ async def port() -> AsyncIterator[int]:
 
 
 async def exchange(port: int, *parts: bytes) -> bytes:
-    """Send each part as a segment of its own; return all that comes until the server closes."""
+    """Send each part as a separate segment; return all bytes until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(10):
@@ -77,7 +77,7 @@ async def exchange(port: int, *parts: bytes) -> bytes:
 
 
 def answers(raw: bytes) -> list[object]:
-    """The echoed requests in `raw`; a response other than 200 stands as its status line."""
+    """Return the echoed requests in `raw`, and the status line of each response other than 200."""
     found: list[object] = []
     while raw:
         head, _, raw = raw.partition(b"\r\n\r\n")
@@ -140,7 +140,7 @@ class TestEachOffer:
         expected = [["http", "POST", "/a", f"{n}"] for n in range(200)]
         assert answers(await exchange(port, requests)) == expected
 
-    async def test_expect_100_continue_beside_an_offer_is_answered(
+    async def test_expect_100_continue_with_an_offer_is_answered(
         self, port: int, offer: bytes
     ) -> None:
         head = post(offer + b"Expect: 100-continue\r\n").removesuffix(BODY)
@@ -161,7 +161,7 @@ async def test_connect_is_refused_once_and_ends_the_connection(port: int, target
     assert answers(await exchange(port, request, HIDDEN)) == ["http/1.1 400 bad request"]
 
 
-async def test_doubtful_framing_beside_an_offer_is_400(port: int) -> None:
+async def test_ambiguous_framing_with_an_offer_is_400(port: int) -> None:
     both = b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n"
     request = b"POST /a HTTP/1.1\r\nHost: a\r\n" + both + OFFERS["h2c"] + b"\r\n0\r\n\r\n" + HIDDEN
     assert answers(await exchange(port, request)) == ["http/1.1 400 bad request"]

@@ -18,7 +18,7 @@ TRACE_ID = "ab" * 16
 
 
 class Lines(logging.Handler):
-    """The lines of a service's log, parsed."""
+    """Return the parsed lines of a service's log."""
 
     def __init__(self) -> None:
         super().__init__()

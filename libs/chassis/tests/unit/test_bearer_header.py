@@ -1,4 +1,4 @@
-"""The Authorization header and the settings, without keys."""
+"""Parsing of the Authorization header, and settings; no keys needed."""
 
 import pytest
 
@@ -11,12 +11,12 @@ from chassis.security.token_verifier import (
 )
 
 
-def test_without_a_header_there_is_no_token() -> None:
+def test_missing_header_yields_no_token() -> None:
     assert bearer_token([]) is None
 
 
 @pytest.mark.parametrize("value", ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c"])
-def test_the_scheme_is_read_in_any_case(value: str) -> None:
+def test_scheme_is_case_insensitive(value: str) -> None:
     assert bearer_token([value]) == "a.b.c"
 
 
@@ -33,7 +33,7 @@ def test_the_scheme_is_read_in_any_case(value: str) -> None:
         ["BearerX a.b.c"],
     ],
 )
-def test_a_header_that_is_not_one_bearer_token_is_refused(values: list[str]) -> None:
+def test_header_without_exactly_one_bearer_token_is_refused(values: list[str]) -> None:
     """Promise 39: several Authorization headers are a 401."""
     with pytest.raises(InvalidToken) as refused:
         bearer_token(values)
@@ -47,7 +47,7 @@ def test_a_header_that_is_not_one_bearer_token_is_refused(values: list[str]) -> 
         *("Bearer ä.b.c", "Bearer a.b.c=", "Bearer a.b", "Bearer a.b.c.d", "Bearer \ud800.b.c"),
     ],
 )
-async def test_what_is_no_token_is_refused_before_anybody_is_asked_for_keys(value: str) -> None:
+async def test_malformed_token_is_refused_without_fetching_keys(value: str) -> None:
     verifier = TokenVerifier(AuthSettings(oidc_jwks_url="http://127.0.0.1:1/certs"))
     with pytest.raises(InvalidToken, match="base64url") as refused:
         await verifier.verify(bearer_token([value]) or "")
@@ -65,6 +65,6 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.oidc_audience == "ecommerce-api"
 
 
-def test_no_list_of_clients_means_any_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_list_of_clients_allows_any_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OIDC_ALLOWED_CLIENTS", "")
     assert AuthSettings().oidc_allowed_clients == frozenset()

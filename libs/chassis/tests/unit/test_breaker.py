@@ -1,4 +1,4 @@
-"""The circuit breaker, on a clock of the test's own."""
+"""The circuit breaker with a fake clock."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ class Clock:
 
 
 class Circuit:
-    """A breaker with the calls that tests make through it."""
+    """A breaker with helper calls for tests."""
 
     def __init__(self, policy: BreakerPolicy | None = None, target: str = "peer") -> None:
         self.clock = Clock()
@@ -79,7 +79,7 @@ def circuit() -> Circuit:
     return Circuit()
 
 
-def test_it_opens_after_five_failures_in_a_row_each_with_its_own_error(circuit: Circuit) -> None:
+def test_circuit_opens_after_five_consecutive_failures(circuit: Circuit) -> None:
     """Promise 34."""
     circuit.fail(4)
     assert circuit.breaker.state == "closed"
@@ -87,26 +87,26 @@ def test_it_opens_after_five_failures_in_a_row_each_with_its_own_error(circuit: 
     assert circuit.breaker.state == "open"
 
 
-def test_a_success_interrupts_a_row_of_failures(circuit: Circuit) -> None:
+def test_success_resets_the_count_of_consecutive_failures(circuit: Circuit) -> None:
     circuit.fail(4)
     circuit.succeed()
     circuit.fail(4)
     assert circuit.breaker.state == "closed"
 
 
-def test_it_opens_when_half_of_twenty_calls_fail_though_never_five_in_a_row(
+def test_circuit_opens_at_half_failures_of_twenty_calls(
     circuit: Circuit,
 ) -> None:
     """Promise 34: a rate of 66 % in the pattern F, F, S never opens pybreaker alone."""
     for _ in range(6):
         circuit.fail(2)
         circuit.succeed()
-    assert circuit.breaker.state == "closed"  # 18 calls say nothing yet
+    assert circuit.breaker.state == "closed"  # 18 calls are too few
     circuit.fail(2)
     assert circuit.breaker.state == "open"
 
 
-def test_a_rate_below_one_half_keeps_it_closed(circuit: Circuit) -> None:
+def test_failure_rate_below_half_keeps_the_circuit_closed(circuit: Circuit) -> None:
     for _ in range(100):
         circuit.fail()
         circuit.succeed()
@@ -124,8 +124,8 @@ def test_failures_older_than_the_window_do_not_count(circuit: Circuit) -> None:
     assert circuit.breaker.state == "closed"
 
 
-def test_while_open_it_refuses_at_once_and_says_for_how_long(circuit: Circuit) -> None:
-    """Promise 34: the open state answers in less than 5 ms."""
+def test_open_circuit_refuses_at_once_with_retry_after(circuit: Circuit) -> None:
+    """Promise 34: an open circuit refuses in less than 5 ms."""
     circuit.open()
     circuit.clock.now += 2
     began = time.perf_counter()
@@ -135,8 +135,8 @@ def test_while_open_it_refuses_at_once_and_says_for_how_long(circuit: Circuit) -
     assert refused.value.retry_after == pytest.approx(3)
 
 
-async def test_of_a_hundred_callers_at_half_open_one_is_the_probe(circuit: Circuit) -> None:
-    """Promise 34: pybreaker alone lets ten of ten through."""
+async def test_half_open_circuit_admits_one_of_a_hundred_callers(circuit: Circuit) -> None:
+    """Promise 34: pybreaker alone admits ten of ten callers."""
     circuit.half_open()
     entered, refused, answer = 0, 0, asyncio.Event()
 
@@ -158,7 +158,7 @@ async def test_of_a_hundred_callers_at_half_open_one_is_the_probe(circuit: Circu
     assert circuit.breaker.state == "closed"
 
 
-def test_a_probe_that_fails_opens_it_for_the_whole_time_again(circuit: Circuit) -> None:
+def test_failed_probe_opens_the_circuit_for_the_whole_reset_time(circuit: Circuit) -> None:
     circuit.half_open()
     circuit.fail()
     circuit.clock.now += 4.9
@@ -185,7 +185,7 @@ def test_circuit_opened_by_refused_connections_probes_after_half_a_second(
     assert circuit.breaker.state == "closed"
 
 
-def test_circuit_whose_last_failure_is_no_refused_connection_stays_open_for_whole_time(
+def test_circuit_opened_by_another_failure_stays_open_for_the_whole_reset_time(
     circuit: Circuit,
 ) -> None:
     circuit.fail(4, Refused)
@@ -195,8 +195,10 @@ def test_circuit_whose_last_failure_is_no_refused_connection_stays_open_for_whol
         pytest.fail("entered")
 
 
-async def test_a_cancelled_probe_closes_nothing_and_lets_the_next_one_go(circuit: Circuit) -> None:
-    """Promise 35: plain pybreaker closes on it."""
+async def test_cancelled_probe_does_not_close_the_circuit_and_admits_the_next(
+    circuit: Circuit,
+) -> None:
+    """Promise 35: pybreaker alone closes the circuit."""
     circuit.half_open()
     await circuit.cancel()
     assert circuit.breaker.state == "half-open"
@@ -204,7 +206,7 @@ async def test_a_cancelled_probe_closes_nothing_and_lets_the_next_one_go(circuit
     assert circuit.breaker.state == "open"
 
 
-async def test_a_probe_that_hangs_fails_at_the_deadline_inside_the_guard(circuit: Circuit) -> None:
+async def test_hanging_probe_fails_at_the_deadline(circuit: Circuit) -> None:
     circuit.half_open()
     with pytest.raises(TimeoutError), circuit.breaker.guard():
         async with Deadline.after(0.01).enforce():
@@ -212,13 +214,13 @@ async def test_a_probe_that_hangs_fails_at_the_deadline_inside_the_guard(circuit
     assert circuit.breaker.state == "open"
 
 
-def test_any_answer_to_the_probe_shows_that_the_peer_is_back(circuit: Circuit) -> None:
+def test_any_response_to_the_probe_closes_the_circuit(circuit: Circuit) -> None:
     circuit.half_open()
     circuit.refuse()
     assert circuit.breaker.state == "closed"
 
 
-async def test_a_thousand_refusals_and_a_thousand_cancels_leave_it_closed(circuit: Circuit) -> None:
+async def test_thousand_4xx_and_cancellations_leave_the_circuit_closed(circuit: Circuit) -> None:
     """Promise 35."""
     for _ in range(1000):
         circuit.refuse()
@@ -226,7 +228,7 @@ async def test_a_thousand_refusals_and_a_thousand_cancels_leave_it_closed(circui
     assert circuit.breaker.state == "closed"
 
 
-async def test_refusals_and_cancels_do_not_interrupt_a_row_of_failures(circuit: Circuit) -> None:
+async def test_4xx_and_cancellations_do_not_reset_the_count_of_failures(circuit: Circuit) -> None:
     circuit.fail(4)
     circuit.refuse()
     await circuit.cancel()
@@ -234,7 +236,7 @@ async def test_refusals_and_cancels_do_not_interrupt_a_row_of_failures(circuit: 
     assert circuit.breaker.state == "open"
 
 
-def test_an_error_that_is_not_the_peers_does_not_count(circuit: Circuit) -> None:
+def test_error_not_caused_by_the_peer_does_not_count(circuit: Circuit) -> None:
     for _ in range(50):
         with pytest.raises(KeyError), circuit.breaker.guard():
             raise KeyError
@@ -242,7 +244,7 @@ def test_an_error_that_is_not_the_peers_does_not_count(circuit: Circuit) -> None
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.FAILURE])
-def test_a_call_from_before_the_circuit_moved_has_no_outcome(
+def test_outcome_of_a_call_from_before_a_state_change_is_ignored(
     circuit: Circuit, outcome: Outcome
 ) -> None:
     with circuit.breaker.guard() as old:
@@ -254,7 +256,7 @@ def test_a_call_from_before_the_circuit_moved_has_no_outcome(
     assert circuit.breaker.state == "half-open"
 
 
-def test_the_window_begins_anew_when_it_closes(circuit: Circuit) -> None:
+def test_closing_the_circuit_clears_the_window(circuit: Circuit) -> None:
     for _ in range(6):
         circuit.fail(2)
         circuit.succeed()
@@ -265,7 +267,7 @@ def test_the_window_begins_anew_when_it_closes(circuit: Circuit) -> None:
     assert circuit.breaker.state == "closed"
 
 
-def test_state_and_refusals_are_metrics_of_the_registry_that_was_given(circuit: Circuit) -> None:
+def test_state_and_refusals_are_metrics_of_the_given_registry(circuit: Circuit) -> None:
     def value(name: str) -> float | None:
         return circuit.registry.get_sample_value(name, {"target": "peer"})
 

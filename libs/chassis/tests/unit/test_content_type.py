@@ -1,4 +1,4 @@
-"""Which request bodies are read as JSON; the others are a 415 that says what to send instead."""
+"""Accepted Content-Types of request bodies; others return a 415 that names the accepted type."""
 
 import gzip
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def client() -> Iterator[TestClient]:
 def refused(
     client: TestClient, content: bytes, headers: dict[str, str]
 ) -> tuple[str, dict[str, str]]:
-    """The detail and the headers of the 415."""
+    """Return the detail and the headers of the 415."""
     response = client.post("/things", content=content, headers=headers)
     assert response.status_code == 415, response.text
     assert response.headers["content-type"] == "application/problem+json"
@@ -121,10 +121,8 @@ def test_body_in_another_charset_is_415(client: TestClient, charset: str) -> Non
         *("application/merge-patch+json", "application/vnd.api+json", "application/json;"),
     ],
 )
-def test_json_is_read_whatever_its_media_type_looks_like(
-    client: TestClient, media_type: str
-) -> None:
-    for content in (BODY, b"\xef\xbb\xbf" + BODY):  # with a byte order mark, too
+def test_json_media_type_is_accepted_in_any_form(client: TestClient, media_type: str) -> None:
+    for content in (BODY, b"\xef\xbb\xbf" + BODY):  # also with a byte order mark
         response = client.post("/things", content=content, headers={"content-type": media_type})
         assert (response.status_code, response.text) == (200, '{"name":"a"}')
 
@@ -143,7 +141,7 @@ def test_route_without_a_body_ignores_one(client: TestClient) -> None:
     assert client.patch("/things/close", content=b"a=1", headers=headers).status_code == 200
 
 
-def test_openapi_declares_415_where_there_is_a_body(client: TestClient) -> None:
+def test_openapi_declares_415_for_operations_with_a_body(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     declared = paths["/things"]["post"]["responses"]["415"]
     assert declared["content"]["application/problem+json"]["examples"]

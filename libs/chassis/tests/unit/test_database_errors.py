@@ -1,4 +1,4 @@
-"""Which errors of the PostgreSQL driver say that the database is unavailable."""
+"""Classification of PostgreSQL driver errors as database unavailable."""
 
 import asyncpg
 import pytest

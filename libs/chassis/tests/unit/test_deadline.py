@@ -1,4 +1,4 @@
-"""Deadlines, on a clock of the test's own."""
+"""Deadlines with a fake clock."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ class Clock:
         return self.now
 
 
-def test_what_remains_counts_down_and_is_never_negative() -> None:
+def test_remaining_time_counts_down_to_zero() -> None:
     clock = Clock()
     deadline = Deadline.after(3, clock)
     assert deadline.remaining() == 3
@@ -28,14 +28,14 @@ def test_what_remains_counts_down_and_is_never_negative() -> None:
     assert deadline.expired
 
 
-def test_the_sooner_of_two_deadlines_counts() -> None:
+def test_earlier_of_two_deadlines_applies() -> None:
     clock = Clock()
     deadline = Deadline.after(3, clock)
     assert deadline.sooner_of(1).remaining() == 1
     assert deadline.sooner_of(9).remaining() == 3
 
 
-async def test_a_block_is_not_entered_after_the_deadline() -> None:
+async def test_block_is_not_entered_after_the_deadline() -> None:
     entered = False
     with pytest.raises(TimeoutError):
         async with Deadline.after(-1).enforce():
@@ -43,7 +43,7 @@ async def test_a_block_is_not_entered_after_the_deadline() -> None:
     assert not entered
 
 
-async def test_a_block_that_hangs_is_cut_off_at_the_deadline() -> None:
+async def test_hanging_block_is_cancelled_at_the_deadline() -> None:
     """Promise 31: the total time is bounded."""
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -52,7 +52,7 @@ async def test_a_block_that_hangs_is_cut_off_at_the_deadline() -> None:
     assert 0.09 < time.monotonic() - began < 0.2
 
 
-async def test_cancelling_a_block_is_not_taken_for_its_deadline() -> None:
+async def test_cancellation_of_a_block_is_not_a_timeout() -> None:
     async def block() -> None:
         async with Deadline.after(60).enforce():
             await asyncio.Event().wait()

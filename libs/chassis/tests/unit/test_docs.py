@@ -1,4 +1,4 @@
-"""The page at /docs: complete, without foreign hosts, and cached by the browser."""
+"""The page at /docs: complete, without external hosts, cacheable."""
 
 import base64
 import hashlib
@@ -29,7 +29,7 @@ def client() -> Iterator[TestClient]:
 
 
 class _Fetched(HTMLParser):
-    """The addresses that a browser fetches for a page, and its inline scripts."""
+    """Collect the URLs that a browser loads for a page, and its inline scripts."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

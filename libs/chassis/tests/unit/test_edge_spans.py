@@ -33,7 +33,7 @@ def parent_of(span: ReadableSpan) -> str:
 
 
 def error_of(span: ReadableSpan) -> object:
-    """The span's `error.type`, or None if it did not fail."""
+    """Return the span's `error.type`, or None without a failure."""
     error = (span.attributes or {}).get("error.type")
     assert (span.status.status_code is StatusCode.ERROR) is (error is not None)
     return error

@@ -1,4 +1,4 @@
-"""E-mail addresses in one form."""
+"""Canonical form of e-mail addresses."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_internationalised_domain_becomes_ascii(text: str, ascii_form: str) -> N
         ("a" * 65 + "@example.com", "such as alice@"),
     ],
 )
-def test_text_that_is_no_address_is_refused_with_a_sentence(text: str, reason: str) -> None:
+def test_invalid_address_is_refused_with_a_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         ascii_address(text)
 

@@ -1,4 +1,4 @@
-"""A failpoint kills the process that reaches it, once, and only where one was asked for."""
+"""An armed failpoint kills one process that reaches it; an unarmed one does nothing."""
 
 import os
 import signal
@@ -23,28 +23,28 @@ def run(tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
     return run
 
 
-def test_without_the_variable_a_place_is_passed(
+def test_failpoint_without_the_variable_does_nothing(
     run: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
     (tmp_path / "thing.done").write_text("kill")
     assert run(FAILPOINTS="").communicate()[0] == "alive\n"
 
 
-def test_in_production_a_place_is_passed(
+def test_failpoint_in_production_does_nothing(
     run: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
     (tmp_path / "thing.done").write_text("kill")
     assert run(ENVIRONMENT="production").communicate()[0] == "alive\n"
 
 
-def test_a_place_that_nobody_armed_is_passed(
+def test_unarmed_failpoint_does_nothing(
     run: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
     (tmp_path / "another.place").write_text("kill")
     assert run().communicate()[0] == "alive\n"
 
 
-def test_of_three_that_reach_an_armed_place_one_dies(
+def test_armed_failpoint_kills_one_of_three_processes(
     run: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
     (tmp_path / "thing.done").write_text("kill\n")
@@ -56,7 +56,7 @@ def test_of_three_that_reach_an_armed_place_one_dies(
     assert not (tmp_path / "thing.done").exists()
 
 
-def test_one_that_is_stopped_there_goes_on_when_it_is_told_to(
+def test_process_stopped_at_a_failpoint_continues_after_sigcont(
     run: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
     (tmp_path / "thing.done").write_text("stop")

@@ -39,11 +39,11 @@ def test_text_without_a_visible_character_is_refused(kind: Any) -> None:
     assert [text for text in VISIBLE if not accepts(kind, text)] == []
 
 
-def test_empty_text_is_accepted_where_visible_text_is_not_required() -> None:
+def test_empty_text_is_accepted_if_visible_text_is_not_required() -> None:
     assert [accepts(kind, "") for kind in TYPES] == [True, False, True, False]
 
 
-def test_published_patterns_use_what_every_regular_expression_engine_has() -> None:
+def test_published_patterns_use_only_portable_regular_expressions() -> None:
     for kind in TYPES:
         pattern = TypeAdapter(kind).json_schema()["pattern"]
         assert "\\p" not in pattern
@@ -101,11 +101,11 @@ def test_whole_number_with_a_zero_fraction_is_an_integer(value: str, number: int
         *(2.5, float("inf"), float("nan"), Decimal("2.0000000000000000000000001")),
     ],
 )
-def test_value_that_is_no_whole_number_in_range_is_refused(value: object) -> None:
+def test_value_outside_the_range_of_integers_is_refused(value: object) -> None:
     assert not accepts(Quantity, value)
 
 
-def test_schema_of_a_quantity_says_integer_with_its_bounds() -> None:
+def test_schema_of_a_quantity_is_an_integer_with_bounds() -> None:
     schema = TypeAdapter(Annotated[Quantity, Field(examples=[2])]).json_schema()
     assert schema == {
         "type": "integer",

@@ -12,7 +12,7 @@ from chassis.app.middleware import RequestMiddleware
 
 
 class Node:
-    """An object that refers to itself."""
+    """An object with a reference to itself."""
 
     def __init__(self, gone: list[str]) -> None:
         self._gone = gone
@@ -30,7 +30,7 @@ def _restore() -> Iterator[None]:
     gc.set_threshold(*before)
 
 
-def test_objects_of_the_start_are_not_collected_and_later_ones_are() -> None:
+def test_objects_of_the_start_are_frozen_and_later_ones_collected() -> None:
     gone: list[str] = []
     kept = Node(gone)
     tune_garbage_collection()
@@ -38,7 +38,7 @@ def test_objects_of_the_start_are_not_collected_and_later_ones_are() -> None:
     del kept
     Node(gone)
     gc.collect()
-    assert gone == ["node"]  # the later one
+    assert gone == ["node"]  # only the later object
     gc.unfreeze()
     gc.collect()
     assert gone == ["node", "node"]
@@ -64,7 +64,7 @@ async def test_collector_is_tuned_when_the_start_is_complete() -> None:
     assert gc.get_freeze_count() > before
 
 
-def test_a_few_thousand_objects_start_no_collection() -> None:
+def test_few_thousand_objects_start_no_collection() -> None:
     tune_garbage_collection()
     counts = []
     gc.callbacks.append(lambda phase, _: counts.append(phase))

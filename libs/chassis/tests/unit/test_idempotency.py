@@ -1,4 +1,4 @@
-"""Two requests under one Idempotency-Key: which are the same, across releases too."""
+"""Equality of two requests with one Idempotency-Key, within and across releases."""
 
 from decimal import Decimal
 from typing import Any
@@ -18,7 +18,7 @@ class Line(BaseModel):
 
 
 class Order(BaseModel):
-    """A request of yesterday's release."""
+    """A request of the previous release."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,14 +41,14 @@ class OrderWithNote(Order):
 SENT: dict[str, Any] = {"name": "José", "lines": [{"product": "p", "price": Decimal("10.50")}]}
 
 
-def test_text_of_a_release_without_the_new_fields_is_the_same_request() -> None:
+def test_request_stored_before_new_fields_is_the_same_request() -> None:
     old = Order.model_validate(SENT)
     new = OrderWithNote.model_validate(SENT)
     assert is_same_request(old.model_dump_json(), new)
     assert is_same_request(request_text(old), new)
 
 
-def test_text_stored_by_a_newer_release_is_what_the_older_one_stores() -> None:
+def test_newer_release_stores_the_same_text_as_the_older() -> None:
     """Releases before this module compare the stored text itself."""
     assert (
         request_text(OrderWithNote.model_validate(SENT))
@@ -68,11 +68,11 @@ def test_explicit_null_or_default_is_the_same_as_an_absent_field(more: dict[str,
     "stored",
     [
         '{"lines": [{"price": 10.5, "product": "p"}], "name": "José"}',  # order, white space
-        '{"name":"José","lines":[{"product":"p","price":10.50}]}',  # another spelling of a number
+        '{"name":"José","lines":[{"product":"p","price":10.50}]}',  # equal number
         '{"name":"Jose\\u0301","lines":[{"product":"p","price":10.5}]}',  # escaped, decomposed
     ],
 )
-def test_another_spelling_of_the_same_json_is_the_same_request(stored: str) -> None:
+def test_equivalent_json_is_the_same_request(stored: str) -> None:
     assert is_same_request(stored, Order.model_validate(SENT))
 
 
@@ -87,5 +87,5 @@ def test_another_spelling_of_the_same_json_is_the_same_request(stored: str) -> N
         '{"name":"José","lines":[{"product":"p","price":10.5}],"from_a_newer_release":1}',
     ],
 )
-def test_another_value_is_another_request(stored: str) -> None:
+def test_different_value_is_a_different_request(stored: str) -> None:
     assert not is_same_request(stored, OrderWithNote.model_validate(SENT))

@@ -36,7 +36,7 @@ def test_readable_batch_is_not_undecodable() -> None:
     assert ranges(batch(0, 3), position=1) == []
 
 
-def test_incomplete_batch_is_passed_by_one_offset() -> None:
+def test_incomplete_batch_is_skipped_by_one_offset() -> None:
     assert ranges(batch(4, 2)[:-1], position=4) == [(4, 5)]
     assert ranges(b"\0" * 5, position=4) == [(4, 5)]
 

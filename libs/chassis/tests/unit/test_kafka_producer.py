@@ -1,4 +1,4 @@
-"""The producer's own rules, on a fake of aiokafka's; the real broker is in tests/integration."""
+"""EventProducer on a fake of AIOKafkaProducer; tests/integration has the real broker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from chassis.kafka.producer import EventProducer
 
 
 class FakeAiokafka:
-    """Stands for every AIOKafkaProducer that is made; each start and send does as `script` says."""
+    """Fake AIOKafkaProducer; `starts` and `sends` are the errors of its next starts and sends."""
 
     made: list["FakeAiokafka"]
     starts: list[Exception]
@@ -38,7 +38,7 @@ class FakeAiokafka:
             raise self.starts.pop(0)
 
     async def send(self, topic: str, value: bytes, key: bytes, headers: Any) -> Any:
-        await asyncio.sleep(0)  # as the real one, it lets others run in between
+        await asyncio.sleep(0)  # like the real producer, yield to other tasks
         future = asyncio.get_running_loop().create_future()
         if self.sends:
             future.set_exception(self.sends.pop(0))
@@ -76,7 +76,7 @@ async def send(producer: EventProducer, value: bytes = b"1") -> None:
     await producer.send("topic", "key", value, {"traceparent": "00-..."})
 
 
-async def test_a_record_is_sent_with_all_acknowledgements_and_its_headers(
+async def test_record_is_sent_with_acks_all_and_its_headers(
     fake: type[FakeAiokafka], producer: EventProducer
 ) -> None:
     await send(producer)
@@ -85,7 +85,7 @@ async def test_a_record_is_sent_with_all_acknowledgements_and_its_headers(
     assert fake.made[0].options["enable_idempotence"] is True
 
 
-async def test_sends_wait_while_the_broker_is_not_there_yet(fake: type[FakeAiokafka]) -> None:
+async def test_sends_wait_until_the_broker_is_available(fake: type[FakeAiokafka]) -> None:
     fake.starts += [KafkaConnectionError(), OSError()]
     producer = EventProducer("nowhere:1", "test", idempotence=True, registry=CollectorRegistry())
     await producer.start()
@@ -100,10 +100,10 @@ async def test_sends_wait_while_the_broker_is_not_there_yet(fake: type[FakeAioka
 @pytest.mark.parametrize(
     "fatal", [OutOfOrderSequenceNumber(), KafkaError("Unexpected error during batch delivery")]
 )
-async def test_a_fatal_error_replaces_the_producer_once(
+async def test_fatal_error_replaces_the_producer_once(
     fake: type[FakeAiokafka], producer: EventProducer, fatal: KafkaError
 ) -> None:
-    """aiokafka #1017: such a producer fails every record from then on."""
+    """aiokafka #1017: after such an error the producer fails every record."""
     await send(producer)
     fake.sends += [fatal, fatal]
     failures = await asyncio.gather(send(producer), send(producer), return_exceptions=True)
@@ -114,7 +114,7 @@ async def test_a_fatal_error_replaces_the_producer_once(
     assert fake.made[1].sent[0][2] == b"2"
 
 
-async def test_a_transient_failure_keeps_the_producer(
+async def test_transient_failure_keeps_the_producer(
     fake: type[FakeAiokafka], producer: EventProducer
 ) -> None:
     fake.sends += [NodeNotReadyError()]
@@ -124,7 +124,7 @@ async def test_a_transient_failure_keeps_the_producer(
     assert len(fake.made) == 1
 
 
-async def test_what_no_broker_takes_is_unsendable(
+async def test_invalid_record_is_unsendable(
     fake: type[FakeAiokafka], producer: EventProducer
 ) -> None:
     fake.sends += [MessageSizeTooLargeError()]
@@ -134,7 +134,7 @@ async def test_what_no_broker_takes_is_unsendable(
         await producer.send("topic", "\ud800", b"1", {})
 
 
-async def test_stop_is_bounded_and_releases_who_waits(fake: type[FakeAiokafka]) -> None:
+async def test_stop_is_bounded_and_releases_waiting_senders(fake: type[FakeAiokafka]) -> None:
     fake.stop_hangs = True
     fake.starts += [KafkaConnectionError()] * 1_000
     producer = EventProducer("nowhere:1", "test", idempotence=True, registry=CollectorRegistry())
@@ -147,6 +147,6 @@ async def test_stop_is_bounded_and_releases_who_waits(fake: type[FakeAiokafka]) 
             await waiting
 
 
-def test_a_handler_that_publishes_may_let_the_failure_pass() -> None:
-    """To a consumer, a broker that does not acknowledge is a dependency that is down."""
+def test_publish_failure_in_a_handler_is_dependency_down() -> None:
+    """For a consumer, a broker that does not acknowledge is an unavailable dependency."""
     assert issubclass(BrokerUnavailable, DependencyDown)

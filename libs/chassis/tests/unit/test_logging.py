@@ -43,11 +43,11 @@ def test_exception_is_in_its_line() -> None:
 
 
 @pytest.mark.parametrize("value", ["half a pair: \ud800", float("nan"), object(), b"\xff", {1: 2}])
-def test_line_is_written_whatever_the_value_of_a_field(value: object) -> None:
+def test_line_is_written_for_any_value_of_a_field(value: object) -> None:
     assert "value" in line(record("odd", value=value))
 
 
-def test_one_record_a_minute_of_a_limited_logger_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limited_logger_writes_one_record_per_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
     monkeypatch.setattr(chassis_logging.time, "monotonic", lambda: now)
     limit = RateLimit("opentelemetry")

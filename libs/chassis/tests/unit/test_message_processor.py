@@ -155,11 +155,11 @@ def on_retry_topic(entry: Any) -> SimpleNamespace:
     return record(value, topic=topic, key=key, offset=7, headers=tuple(headers.items()))
 
 
-async def test_the_offset_is_committed_after_the_message_was_handled(scene: Scene) -> None:
+async def test_offset_is_committed_after_the_message_was_handled(scene: Scene) -> None:
     assert await scene.run(record()) == ["handled", "committed 41"]
 
 
-async def test_a_dead_letter_is_acknowledged_before_its_offset_is_committed(scene: Scene) -> None:
+async def test_dead_letter_is_acknowledged_before_its_offset_is_committed(scene: Scene) -> None:
     """Promise 26: without its dead letter a message is not committed."""
     scene.publish_errors = [BrokerUnavailable("away"), BrokerUnavailable("away")]
     log = await scene.run(record(b"nonsense"))
@@ -187,14 +187,14 @@ async def test_invalid_event_is_a_dead_letter_with_its_reason(
     assert committed == "committed 41"
 
 
-async def test_a_reason_names_fields_and_never_quotes_them(scene: Scene) -> None:
+async def test_reason_names_fields_without_their_values(scene: Scene) -> None:
     """Promise 57."""
     value = record().value.replace(b'"alice@example.com"', b'["alice@example.com"]')
     letter, _ = await scene.run(record(value))
     assert letter[3]["x-error"] == b"customer_email: string_type"
 
 
-async def test_a_message_without_key_and_value_still_gets_its_dead_letter(scene: Scene) -> None:
+async def test_message_without_key_and_value_becomes_a_dead_letter(scene: Scene) -> None:
     tombstone = record(key=None)
     tombstone.value = None
     letter, _ = await scene.run(tombstone)
@@ -202,10 +202,10 @@ async def test_a_message_without_key_and_value_still_gets_its_dead_letter(scene:
     assert letter[3]["x-error"] == b"no value"
 
 
-async def test_a_dead_letter_that_is_too_large_keeps_the_place_and_drops_the_value(
+async def test_oversized_dead_letter_keeps_the_offset_and_drops_the_value(
     scene: Scene,
 ) -> None:
-    """Or a message of the largest size would block its partition."""
+    """Otherwise a message of the maximum size would block its partition."""
     scene.publish_errors = [Unsendable("MessageSizeTooLargeError")]
     log = await scene.run(record(b"x" * 1_000))
     assert log[1][2] == b""
@@ -221,7 +221,7 @@ async def test_second_dead_letter_replaces_the_headers_of_the_first(scene: Scene
     assert letter[3]["mine"] == b"1"
 
 
-async def test_failures_are_bounded_and_waiting_for_a_dependency_is_not(scene: Scene) -> None:
+async def test_failures_are_bounded_and_waits_for_a_dependency_are_not(scene: Scene) -> None:
     scene.handler = [DependencyDown("mail server") for _ in range(50)] + [OSError(), OSError()]
     log = await scene.run(record())
     assert log == ["failed"] * 52 + ["handled", "committed 41"]
@@ -246,14 +246,14 @@ async def test_consecutive_failures_halt_the_consumer(
     assert scene.halts == 1
 
 
-async def test_a_success_ends_a_run_of_failures(scene: Scene) -> None:
+async def test_success_resets_the_count_of_failures(scene: Scene) -> None:
     scene.handler = [*[OSError()] * 6, None, *[OSError()] * 6]
     await scene.run(*(record(offset=offset) for offset in range(5)))
     assert scene.halts == 0
 
 
-async def test_unreadable_and_refused_messages_never_stop_the_others(scene: Scene) -> None:
-    """Or one client could stop all mails with invalid events or unknown addresses."""
+async def test_invalid_and_refused_messages_never_stop_the_others(scene: Scene) -> None:
+    """Otherwise one client could stop all mails with invalid events or unknown addresses."""
     scene.handler = [Refused("recipient refused")] * 20
     await scene.run(*(record(offset=offset) for offset in range(20)))
     await scene.run(*(record(b"nonsense", offset=offset) for offset in range(20)))
@@ -269,7 +269,7 @@ async def test_worker_ends_without_an_error_when_its_partition_was_revoked(
 
 
 async def test_old_messages_are_not_committed_before_the_first_new_message(scene: Scene) -> None:
-    """A crash among old messages must find no offset, or the rest would count as new."""
+    """After a crash among old messages, a committed offset would make the rest count as new."""
     old = [record(offset=number, timestamp=999) for number in range(3)]
     assert await scene.run(*old, skip_before=1_000) == []
     log = await scene.run(*old, record(offset=3, timestamp=1_000), skip_before=1_000)
@@ -364,7 +364,7 @@ def test_describe_returns_the_place_of_an_error_without_its_text() -> None:
     assert "alice" not in text
 
 
-def test_waits_are_spread_evenly() -> None:
+def test_retry_waits_have_full_jitter() -> None:
     """Promise 27: full jitter; no bucket of 100 ms has more than three times the mean."""
     policy = RetryPolicy(backoff=0.2, backoff_max=5.0)
     buckets = [0] * 50
@@ -374,7 +374,7 @@ def test_waits_are_spread_evenly() -> None:
     assert min(buckets) > 0
 
 
-def test_waits_grow_up_to_their_limit() -> None:
+def test_retry_waits_grow_up_to_their_limit() -> None:
     policy = RetryPolicy(backoff=0.2, backoff_max=5.0)
     assert all(policy.delay(1) <= 0.2 for _ in range(1_000))
     assert all(policy.delay(10_000) <= 5.0 for _ in range(1_000))
@@ -394,7 +394,7 @@ async def test_commit_without_a_response_ends_the_worker_with_a_timeout(scene: S
         worker.check()
 
 
-async def test_a_deferred_message_moves_to_the_retry_topic_before_its_offset_is_committed(
+async def test_deferred_message_is_on_the_retry_topic_before_its_offset_is_committed(
     retrying: Scene,
 ) -> None:
     retrying.handler = [RetryLater("450")]
@@ -425,7 +425,7 @@ async def test_deferred_message_climbs_and_becomes_a_dead_letter_of_its_first_to
     assert HEADER not in letter[3], "a replay starts without retry state"
 
 
-async def test_a_deferred_message_waits_until_it_is_due(retrying: Scene) -> None:
+async def test_deferred_message_waits_until_it_is_due(retrying: Scene) -> None:
     retrying.handler = [RetryLater("450")]
     entry = (await retrying.run(record()))[1]
     state = RetryState.model_validate_json(entry[3][HEADER])
@@ -440,7 +440,7 @@ async def test_a_deferred_message_waits_until_it_is_due(retrying: Scene) -> None
     assert retrying.log == [], "closing ends the wait and commits nothing"
 
 
-async def test_a_message_that_is_deferred_for_too_long_is_a_dead_letter_with_its_reason() -> None:
+async def test_message_deferred_for_too_long_is_a_dead_letter_with_its_reason() -> None:
     scene = Scene(first_delay=0.001, max_age=timedelta(0))
     scene.handler = [RetryLater("450 4.2.2")] * 2
     message = on_retry_topic((await scene.run(record()))[1])
@@ -449,7 +449,7 @@ async def test_a_message_that_is_deferred_for_too_long_is_a_dead_letter_with_its
     assert letter[3]["x-error"] == b"450 4.2.2"
 
 
-async def test_a_message_that_waits_for_the_server_neither_climbs_nor_expires() -> None:
+async def test_message_waiting_for_the_server_neither_climbs_nor_expires() -> None:
     scene = Scene(first_delay=0.001, max_age=timedelta(0))
     message = record()
     for _ in range(20):
@@ -474,7 +474,7 @@ async def test_failures_with_an_unknown_effect_are_bounded_and_delay_no_other_me
     assert retrying.halts == 0
 
 
-async def test_a_foreign_message_on_a_retry_topic_is_skipped(retrying: Scene) -> None:
+async def test_foreign_message_on_a_retry_topic_is_skipped(retrying: Scene) -> None:
     for headers in ((), ((HEADER, b"{}"),), ((HEADER, b"\xff"),)):
         log = await retrying.run(record(topic="retry-1", headers=headers))
         assert log == ["committed 41"]

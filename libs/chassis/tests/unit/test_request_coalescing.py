@@ -1,4 +1,4 @@
-"""Answers that are shared: by whom, and that they are never older than the request."""
+"""Coalesced queries and batches: a result is never older than the request that receives it."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ from chassis.request_coalescing import BatchLoader, QueryCoalescer
 
 
 class Store:
-    """A store whose answers come when the test lets them; each tells how it is at that moment."""
+    """A store that reads its state when a query arrives and replies once `open` is set."""
 
     def __init__(self) -> None:
         self.asked: list[object] = []
@@ -50,7 +50,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_one_question_for_all_who_ask_at_once(store: Store) -> None:
+async def test_concurrent_requests_share_one_query(store: Store) -> None:
     coalescer = QueryCoalescer(store.ask)
     store.open.set()
     answers = await asyncio.gather(*(coalescer.get("page", 5) for _ in range(50)))
@@ -58,11 +58,11 @@ async def test_one_question_for_all_who_ask_at_once(store: Store) -> None:
     assert store.asked == ["page"]
 
 
-async def test_who_comes_later_is_told_what_was_written_before_they_came(store: Store) -> None:
+async def test_late_request_sees_a_write_before_it(store: Store) -> None:
     coalescer = QueryCoalescer(store.ask)
     early = begin(coalescer.get("page", 5))
     await until(lambda: store.asked)
-    store.state = "new"  # somebody's edit is acknowledged, and they look at the page
+    store.state = "new"  # an edit is acknowledged before the late requests
     late = [begin(coalescer.get("page", 5)) for _ in range(10)]
     await settled()
     assert store.asked == ["page"]
@@ -72,7 +72,7 @@ async def test_who_comes_later_is_told_what_was_written_before_they_came(store: 
     assert store.asked == ["page", "page"]
 
 
-async def test_different_questions_do_not_wait_for_each_other(store: Store) -> None:
+async def test_different_keys_do_not_wait_for_each_other(store: Store) -> None:
     coalescer = QueryCoalescer(store.ask)
     both = [begin(coalescer.get(key, 5)) for key in ("page 1", "page 2")]
     await until(lambda: len(store.asked) == 2)
@@ -80,7 +80,7 @@ async def test_different_questions_do_not_wait_for_each_other(store: Store) -> N
     assert await asyncio.gather(*both) == ["page 1 old", "page 2 old"]
 
 
-async def test_who_goes_away_takes_nothing_from_the_others(store: Store) -> None:
+async def test_cancelled_request_does_not_cancel_the_shared_query(store: Store) -> None:
     coalescer = QueryCoalescer(store.ask)
     first, second = begin(coalescer.get("page", 5)), begin(coalescer.get("page", 5))
     await until(lambda: store.asked)
@@ -90,7 +90,7 @@ async def test_who_goes_away_takes_nothing_from_the_others(store: Store) -> None
     assert await second == "page old"
 
 
-async def test_a_failure_is_everybodys_and_the_next_question_is_put_anew() -> None:
+async def test_failure_is_shared_and_not_cached() -> None:
     away = True
 
     async def ask(_: str) -> str:
@@ -107,7 +107,7 @@ async def test_a_failure_is_everybodys_and_the_next_question_is_put_anew() -> No
     assert await coalescer.get("page", 5) == "there"
 
 
-async def test_a_wait_is_bounded_that_for_others_included(store: Store) -> None:
+async def test_timeout_includes_the_wait_for_a_running_query(store: Store) -> None:
     coalescer, loader = QueryCoalescer(store.ask), BatchLoader(store.ask_many, max_keys=10)
     asking = [begin(coalescer.get("page", 0.05)), begin(loader.load(["lamp"], 0.05))]
     await until(lambda: len(store.asked) == 2)
@@ -116,7 +116,7 @@ async def test_a_wait_is_bounded_that_for_others_included(store: Store) -> None:
     assert [type(each) for each in found] == [TimeoutError] * 4
 
 
-async def test_one_question_about_all_keys_that_are_waited_for(store: Store) -> None:
+async def test_concurrent_keys_share_one_batch(store: Store) -> None:
     loader = BatchLoader(store.ask_many, max_keys=10)
     store.open.set()
     lamp, both = await asyncio.gather(
@@ -127,7 +127,7 @@ async def test_one_question_about_all_keys_that_are_waited_for(store: Store) -> 
     assert store.asked == [["chair", "lamp", "unknown"]]
 
 
-async def test_keys_that_come_later_are_asked_about_later(store: Store) -> None:
+async def test_late_keys_are_loaded_in_a_later_batch(store: Store) -> None:
     loader = BatchLoader(store.ask_many, max_keys=10)
     early = begin(loader.load(["lamp"], 5))
     await until(lambda: store.asked)
@@ -141,34 +141,34 @@ async def test_keys_that_come_later_are_asked_about_later(store: Store) -> None:
     assert store.asked == [["lamp"], ["chair", "lamp"]]
 
 
-async def test_a_slow_answer_does_not_keep_everybody(store: Store) -> None:
+async def test_slow_batch_does_not_block_later_batches(store: Store) -> None:
     loader = BatchLoader(store.ask_many, max_keys=10)
     slow = begin(loader.load(["lamp"], 5))
     await until(lambda: store.asked)
     others = [begin(loader.load([key], 5)) for key in ("chair", "desk")]
-    await until(lambda: len(store.asked) == 2)  # though the first is not answered
+    await until(lambda: len(store.asked) == 2)  # while the first has no result
     assert not slow.done()
     assert store.asked == [["lamp"], ["chair", "desk"]]
     store.open.set()
     await asyncio.gather(slow, *others)
 
 
-async def test_a_question_has_so_many_keys_at_most(store: Store) -> None:
+async def test_batch_has_at_most_max_keys(store: Store) -> None:
     loader = BatchLoader(store.ask_many, max_keys=3)
     store.open.set()
     told = await asyncio.gather(
         loader.load(["a", "b"], 5),
         loader.load(["b", "c"], 5),
         loader.load(["d"], 5),
-        loader.load(["e", "f", "g", "h"], 5),  # a caller with more keys
+        loader.load(["e", "f", "g", "h"], 5),  # more keys than the limit
     )
     assert store.asked == [["a", "b", "c"], ["d"], ["e", "f", "g", "h"]]
     assert [sorted(each) for each in told] == [["a", "b", "c"]] * 2 + [["d"], ["e", "f", "g", "h"]]
 
 
-async def test_a_failure_that_nobody_waited_for_is_not_reported(store: Store) -> None:
+async def test_failure_without_waiting_callers_is_not_reported(store: Store) -> None:
     reported: list[object] = []
-    gc.collect()  # what other tests have left behind
+    gc.collect()  # objects of other tests
     asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what))
 
     async def fail(_: str) -> str:
@@ -180,7 +180,7 @@ async def test_a_failure_that_nobody_waited_for_is_not_reported(store: Store) ->
     await settled()
     asking.cancel()
     await settled()
-    del asking  # which refers to the question
+    del asking  # it refers to the query
     store.open.set()
     await settled()
     gc.collect()

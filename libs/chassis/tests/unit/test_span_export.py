@@ -33,22 +33,22 @@ def is_sampled(provider: TracerProvider, traceparent: str | None) -> bool:
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0])
-def test_service_samples_what_its_caller_samples(ratio: float) -> None:
+def test_service_follows_the_sampling_decision_of_its_caller(ratio: float) -> None:
     provider = provider_with(ratio, trust_parent=True)
     assert is_sampled(provider, f"00-{HIGHEST_ID}-{'cd' * 8}-01")
     assert not is_sampled(provider, f"00-{LOWEST_ID}-{'cd' * 8}-00")
 
 
 @pytest.mark.parametrize("trust_parent", [True, False])
-def test_ratio_decides_where_a_trace_begins(trust_parent: bool) -> None:
+def test_ratio_decides_for_new_traces(trust_parent: bool) -> None:
     provider = provider_with(0.25, trust_parent=trust_parent)
     assert 0.2 < sum(is_sampled(provider, None) for _ in range(5_000)) / 5_000 < 0.3
 
 
 @pytest.mark.parametrize("flags", ["00", "01"])
 @pytest.mark.parametrize("trace_id", [LOWEST_ID, HIGHEST_ID])
-def test_gateway_samples_by_its_ratio_whatever_the_caller_sends(trace_id: str, flags: str) -> None:
-    """The caller chooses the flag and the trace id, and forces or prevents no recording."""
+def test_gateway_samples_by_its_ratio_independent_of_the_caller(trace_id: str, flags: str) -> None:
+    """The caller's flag and trace id neither force nor prevent recording."""
     provider = provider_with(0.25, trust_parent=False)
     parent = f"00-{trace_id}-{'cd' * 8}-{flags}"
     assert 0.2 < sum(is_sampled(provider, parent) for _ in range(5_000)) / 5_000 < 0.3
@@ -87,7 +87,7 @@ def test_attributes_outside_the_allow_list_events_and_descriptions_are_not_expor
     assert registry.get_sample_value("spans_exported_total") == 1
 
 
-def test_spans_that_the_collector_does_not_take_are_counted() -> None:
+def test_spans_refused_by_the_collector_are_counted() -> None:
     class Refusing(SpanExporter):
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             return SpanExportResult.FAILURE

@@ -1,4 +1,4 @@
-"""Case and accents in many scripts; the catalogue's search and the assistant compare this way."""
+"""Folding of case and accents in many scripts, used by search and by the assistant."""
 
 # ruff: noqa: RUF001  (letters that look like others are the subject)
 
@@ -60,7 +60,7 @@ def test_accents_of_latin_greek_and_cyrillic_are_removed(text: str, folded: str)
         "漢字 灯",
     ],
 )
-def test_marks_of_other_scripts_stay(text: str) -> None:
+def test_marks_of_other_scripts_are_kept(text: str) -> None:
     assert fold_letters(text) == unicodedata.normalize("NFC", text)
 
 
@@ -75,7 +75,7 @@ def test_marks_of_other_scripts_stay(text: str) -> None:
         ("e\u0301", "É"),
     ],
 )
-def test_two_spellings_of_one_text_are_equal(one: str, other: str) -> None:
+def test_equivalent_spellings_are_equal(one: str, other: str) -> None:
     assert fold_letters(one) == fold_letters(other)
 
 
@@ -84,7 +84,7 @@ def test_kana_with_and_without_voicing_mark_differ(one: str, other: str) -> None
     assert fold_letters(one) != fold_letters(other)
 
 
-def test_folding_twice_is_folding_once_for_every_character_that_folds() -> None:
+def test_folding_is_idempotent_for_every_character() -> None:
     every = map(chr, range(sys.maxunicode + 1))
     folding = [char for char in every if _has_case_or_decomposition(char)]
     assert len(folding) > 5_000

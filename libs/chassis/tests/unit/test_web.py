@@ -1,4 +1,4 @@
-"""Problems, health, metrics and the request middleware, through a small app of the test's own."""
+"""Problem documents, health, metrics and request middleware in a small app."""
 
 import gc
 import json
@@ -127,21 +127,19 @@ NASTY_BODIES = [
 
 
 @pytest.mark.parametrize("content", NASTY_BODIES)
-def test_promise_53_no_body_whatever_causes_a_5xx(client: TestClient, content: bytes) -> None:
-    """Promise 53: stock FastAPI answers several of these with 500."""
+def test_promise_53_no_body_causes_a_5xx(client: TestClient, content: bytes) -> None:
+    """Promise 53: FastAPI without the chassis returns 500 for several of these."""
     detail = assert_problem(post(client, content), 422)["detail"]
     assert all(item.keys() == {"loc", "msg", "type"} for item in detail)
 
 
-def test_a_refused_value_is_not_echoed(client: TestClient) -> None:
+def test_refused_value_is_not_echoed(client: TestClient) -> None:
     response = post(client, '{"name":"alice-the-secret-name-of-somebody","price":1}')
     assert "alice" not in response.text
 
 
 @pytest.mark.parametrize(("sent", "back"), [("20", 20.0), ("19.9", 19.9), ("1e2", 100.0)])
-def test_promise_55_money_comes_back_as_the_number_it_was(
-    client: TestClient, sent: str, back: float
-) -> None:
+def test_promise_55_money_survives_a_round_trip(client: TestClient, sent: str, back: float) -> None:
     """Promise 55."""
     assert post(client, f'{{"name":"a","price":{sent}}}').json()["price"] == back
 
@@ -161,7 +159,7 @@ def test_promise_54_every_kind_of_error_is_a_problem(client: TestClient) -> None
 
 @pytest.mark.parametrize(("path", "limit"), [("/things", 16_384), ("/things/larger", 100_000)])
 def test_body_over_the_limit_of_its_route_is_413(client: TestClient, path: str, limit: int) -> None:
-    """With an announced length and in chunks; one byte less is read, and is not JSON."""
+    """With Content-Length and chunked. A body of exactly the limit is read and is invalid JSON."""
 
     def pieces(size: int) -> Iterator[bytes]:
         yield from (b"x" * 100 for _ in range(size // 100))
@@ -197,10 +195,10 @@ LARGE = [
 
 
 @pytest.mark.parametrize("content", LARGE, ids=lambda content: repr(content[20:50]))
-def test_promise_63_a_422_lists_at_most_20_errors_in_a_few_kilobytes(
+def test_promise_63_422_lists_at_most_20_errors_in_a_few_kilobytes(
     client: TestClient, content: bytes
 ) -> None:
-    """Promise 63: what comes from the client is cut in each of them."""
+    """Promise 63: text of the client is truncated in each error."""
     response = client.post(
         "/things/larger", content=content, headers={"content-type": "application/json"}
     )
@@ -210,7 +208,7 @@ def test_promise_63_a_422_lists_at_most_20_errors_in_a_few_kilobytes(
     assert all(item.keys() == {"loc", "msg", "type"} for item in detail)
 
 
-def test_a_422_says_how_many_more_errors_there_are(client: TestClient) -> None:
+def test_422_names_the_number_of_omitted_errors(client: TestClient) -> None:
     unknown = {f"unknown{n}": 1 for n in range(50)}
     detail = assert_problem(post(client, json.dumps({"name": "a", "price": 1} | unknown)), 422)
     assert [item["type"] for item in detail["detail"]] == ["extra_forbidden"] * 20 + ["more_errors"]
@@ -221,8 +219,8 @@ def test_a_422_says_how_many_more_errors_there_are(client: TestClient) -> None:
     }
 
 
-def test_a_list_is_validated_up_to_its_first_error(client: TestClient) -> None:
-    """One error for a list, however many of its elements are wrong."""
+def test_list_is_validated_up_to_its_first_error(client: TestClient) -> None:
+    """A list yields one error, independent of the number of invalid elements."""
     detail = assert_problem(post(client, '{"name":"a","price":1,"parts":["a","b","c"]}'), 422)
     assert [item["loc"] for item in detail["detail"]] == [["body", "parts", 0]]
 
@@ -261,7 +259,7 @@ def test_text_full_of_commas_and_brackets_counts_as_one_value(client: TestClient
 def test_refused_body_is_released_without_the_garbage_collector(
     client: TestClient, content: bytes
 ) -> None:
-    """The collector runs rarely in a service; errors hold the body that they are about."""
+    """The garbage collector runs rarely, and errors refer to the body."""
     post(client, content)
     gc.collect()
     gc.disable()
@@ -274,13 +272,13 @@ def test_refused_body_is_released_without_the_garbage_collector(
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
-def test_json_in_another_encoding_than_utf_8_is_refused(client: TestClient, encoding: str) -> None:
+def test_json_not_in_utf_8_is_refused(client: TestClient, encoding: str) -> None:
     """RFC 8259, section 8.1."""
     assert_problem(post(client, '{"name":"a","price":1}'.encode(encoding)), 422)
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "é", "\x7f"])
-def test_promise_14_a_malformed_idempotency_key_is_400(client: TestClient, key: str) -> None:
+def test_promise_14_malformed_idempotency_key_is_400(client: TestClient, key: str) -> None:
     """Promise 14."""
     response = client.post(
         "/things",
@@ -290,18 +288,18 @@ def test_promise_14_a_malformed_idempotency_key_is_400(client: TestClient, key: 
     assert_problem(response, 400)
 
 
-def test_a_trace_is_continued(client: TestClient) -> None:
+def test_trace_of_the_caller_is_continued(client: TestClient) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     response = client.get("/things/1", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-03"})
     assert response.headers["x-trace-id"] == trace
 
 
 @pytest.mark.parametrize("bad", ["", "00-x", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"])
-def test_a_malformed_trace_is_replaced(client: TestClient, bad: str) -> None:
+def test_malformed_trace_is_replaced(client: TestClient, bad: str) -> None:
     assert len(client.get("/things/1", headers={"traceparent": bad}).headers["x-trace-id"]) == 32
 
 
-def test_metrics_name_templates_not_paths(client: TestClient) -> None:
+def test_metrics_have_route_templates_instead_of_paths(client: TestClient) -> None:
     for number in range(50):
         client.get(f"/things/{number}")
         client.get(f"/nowhere/{number}")
@@ -311,7 +309,7 @@ def test_metrics_name_templates_not_paths(client: TestClient) -> None:
     assert "/nowhere" not in text
 
 
-def test_the_openapi_document_declares_problems_instead_of_fastapis_errors(
+def test_openapi_declares_problems_instead_of_fastapi_errors(
     client: TestClient,
 ) -> None:
     document = client.get("/openapi.json").json()
@@ -333,7 +331,9 @@ async def _broken() -> None:
 @pytest.mark.parametrize(
     ("critical", "status", "word"), [(True, 503, "DOWN"), (False, 200, "DEGRADED")]
 )
-def test_readiness_is_503_only_for_what_is_critical(critical: bool, status: int, word: str) -> None:
+def test_readiness_is_503_only_for_a_critical_dependency(
+    critical: bool, status: int, word: str
+) -> None:
     table = (Dependency("database", _broken, critical=critical), Dependency("broker", _fine))
     with TestClient(build_app(table)) as client:
         ready = client.get("/health/ready")
@@ -343,14 +343,14 @@ def test_readiness_is_503_only_for_what_is_critical(critical: bool, status: int,
         assert client.get("/health").json() == {"status": "UP", "service": "things"}
 
 
-def test_a_cursor_survives_the_round_trip_and_nothing_else_does() -> None:
+def test_only_an_encoded_cursor_is_decoded() -> None:
     assert decode_cursor(encode_cursor("2026-01-01", "ü"), 2) == ["2026-01-01", "ü"]
     for bad in ["", "x", "%%%", "é", encode_cursor("a"), encode_cursor("a", "b")[:-3], "bnVsbA"]:
         with pytest.raises(InvalidCursor):
             decode_cursor(bad, 2)
 
 
-def test_the_link_header_keeps_the_pages_other_parameters(client: TestClient) -> None:
+def test_link_header_keeps_other_query_parameters(client: TestClient) -> None:
     link = client.get("/things/a%20b", params={"q": "x y", "cursor": "old"}).headers["link"]
     assert link.startswith("</things/a%20b?q=x+y&cursor=")
     assert link.endswith('>; rel="next"')

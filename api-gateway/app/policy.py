@@ -58,6 +58,8 @@ TABLE: tuple[Operation, ...] = (
         ("GET", "/api/products", Access.PUBLIC),
         ("GET", "/api/products/search", Access.PUBLIC),
         ("GET", "/api/products/images/{slug}.svg", Access.PUBLIC),
+        ("POST", "/api/products/import", Access.ADMIN, 8_388_608),
+        ("GET", "/api/products/export", Access.ADMIN),
         ("GET", "/api/products/{product_id}", Access.PUBLIC),
         ("POST", "/api/products", Access.ADMIN, 131_072),
         ("POST", "/api/products/prices", Access.ADMIN, 131_072),  # between services

@@ -87,7 +87,7 @@ async def run(shop: Shop, path: Path, rows: int = 2) -> tuple[Counts, list[Any]]
     importer = Importer(
         "http://gateway", "http://inventory", lambda: "t", httpx2.MockTransport(shop)
     )
-    importer._pause = 0.001
+    importer.pause_seconds = 0.001
     importer.limit.rows = rows
     refused: list[Any] = []
     return await importer.run(path, refused.append), refused

@@ -102,7 +102,7 @@ class Importer:
         self._inventory = inventory
         self._token = token
         self._transport = transport
-        self._pause = 0.5
+        self.pause_seconds = 0.5
         self.counts = Counts()
         self.limit = Limit()
 
@@ -170,7 +170,7 @@ class Importer:
         import httpx2
 
         for attempt in range(_ATTEMPTS):
-            pause = min(30.0, self._pause * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
+            pause = min(30.0, self.pause_seconds * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
             try:
                 answer = await client.request(method, url, **request)
             except httpx2.TransportError as error:

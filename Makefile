@@ -10,7 +10,7 @@ FLEET = $(PY) -m fleet
 
 ##@ Run
 
-.PHONY: demo up down reset status logs traces dlq seed token doctor
+.PHONY: demo up down reset status logs traces dlq seed import export token doctor
 demo: setup  ## Start all parts, place an order, show its mail; runs until Ctrl-C (once=1: stops then)
 	@$(FLEET) demo $(if $(once),--once)
 
@@ -37,6 +37,12 @@ dlq: tools  ## List open dead letters; a="replay order-placed --yes" replays the
 
 seed: tools  ## Create 40 demo products and their stock; idempotent
 	@$(FLEET) seed
+
+import: tools  ## Import a catalogue and its stock: FILE=catalogue.csv (also .json, .ndjson; WooCommerce, Shopify)
+	@$(FLEET) import "$(or $(FILE),$(error Name the file: make import FILE=catalogue.csv))"
+
+export: tools  ## Write all products to FILE=catalogue.ndjson
+	@$(FLEET) export "$(or $(FILE),$(error Name the file: make export FILE=catalogue.ndjson))"
 
 token:  ## Print an access token of u=alice, bob or admin (p=... if the password is not the name)
 	$(BOOTSTRAP) .venv >&2

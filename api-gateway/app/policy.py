@@ -61,6 +61,8 @@ TABLE: tuple[Operation, ...] = (
         ("GET", "/api/products/facets", Access.PUBLIC),
         ("GET", "/api/products/changes", Access.PUBLIC),
         ("GET", "/api/products/images/{slug}.svg", Access.PUBLIC),
+        ("POST", "/api/products/import", Access.ADMIN, 8_388_608),
+        ("GET", "/api/products/export", Access.ADMIN),
         ("GET", "/api/products/{product_id}", Access.PUBLIC),
         ("POST", "/api/products", Access.ADMIN, 131_072),
         ("POST", "/api/products/prices", Access.ADMIN, 131_072),  # between services

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from fleet.errors import FleetError
 from fleet.launcher import control, start_stop
@@ -40,10 +41,8 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
             return status(fleet)
         case "logs":
             _logs(fleet, options)
-        case "seed":
-            from fleet.tools.seed import seed
-
-            seed(fleet)
+        case "seed" | "import" | "export":
+            return _catalogue(fleet, options)
         case "token":
             answer = fleet.identity.log_in(options.user, options.password or options.user)
             say(answer["access_token"])
@@ -66,6 +65,18 @@ def _run(fleet: Fleet, options: argparse.Namespace) -> int:
         case command:
             getattr(control, command)(fleet, options.name)
     return 0
+
+
+def _catalogue(fleet: Fleet, options: argparse.Namespace) -> int:
+    """Fill or export the catalogue. Return the exit status."""
+    if options.command == "seed":
+        from fleet.tools.seed import seed
+
+        seed(fleet)
+        return 0
+    from fleet.tools import import_catalogue
+
+    return import_catalogue.run(fleet, options.command, options.file)
 
 
 def _logs(fleet: Fleet, options: argparse.Namespace) -> None:
@@ -110,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
         whole.add_argument("name", nargs="?", default="", help="not allowed for this command")
     commands.add_parser("status", help="show all processes and the dependencies of each service")
     commands.add_parser("seed", help="create the demo products and their stock")
+    for command, text in (
+        ("import", "import a catalogue file and its stock: .csv, .json, .ndjson"),
+        ("export", "write all products to a file, as NDJSON"),
+    ):
+        catalogue = commands.add_parser(command, help=text)
+        catalogue.add_argument("file", type=Path, help="path of the file")
     demo = commands.add_parser("demo", help="start all parts, place an order, show its mail")
     demo.add_argument("--once", action="store_true", help="stop after the mail, not at Ctrl-C")
     token = commands.add_parser("token", help="print an access token of a demo user")

@@ -17,3 +17,8 @@ class Settings(ServiceSettings):
     mongodb_timeout_ms: int = Field(
         default=2_500, gt=0, description="deadline of one operation, including server selection"
     )
+    shop_currency: str = Field(
+        default="USD",
+        pattern="^[A-Z]{3}$",
+        description="ISO 4217 code of all prices; an import refuses a price in another currency",
+    )

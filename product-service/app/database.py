@@ -34,6 +34,8 @@ INDEXES = [
     IndexModel([("search.category", ASCENDING), ("price", ASCENDING), ("_id", ASCENDING)]),
     IndexModel([("search.category", ASCENDING), ("search.name", ASCENDING), ("_id", ASCENDING)]),
     IndexModel([("changed_at", ASCENDING), ("_id", ASCENDING)]),
+    # An import relies on it: two imports of one row cannot create two products.
+    IndexModel([("external_id", ASCENDING)], unique=True, sparse=True),
 ]
 TOMBSTONE_INDEXES = [
     IndexModel([("changed_at", ASCENDING), ("_id", ASCENDING)]),

@@ -11,6 +11,7 @@ from app.models.page import PageRequest, PageStart
 from app.models.product import ID_FORM, product_id_of
 from app.models.search_query import SearchFilter
 from app.schemas.product import SortOrder
+from app.services.import_service import ImportService
 from app.services.product_service import ProductService
 from chassis.app.pagination import encode_cursor
 from chassis.field_types import MoneyParameter, VisibleText
@@ -18,6 +19,11 @@ from chassis.field_types import MoneyParameter, VisibleText
 
 async def product_service(request: Request) -> ProductService:
     service: ProductService = request.app.state.products
+    return service
+
+
+async def import_service(request: Request) -> ImportService:
+    service: ImportService = request.app.state.imports
     return service
 
 
@@ -83,6 +89,7 @@ async def _catalogue_query(
     return PageRequest(chosen, sort, page, page_size, after)
 
 
+Imports = Annotated[ImportService, Depends(import_service)]
 Products = Annotated[ProductService, Depends(product_service)]
 ProductId = Annotated[ObjectId, Depends(_product_id)]
 CatalogueQuery = Annotated[PageRequest, Depends(_catalogue_query)]

@@ -24,5 +24,15 @@ class InvalidImageName(Problem):
     example = "An image's name is 1 to 80 lower-case letters, digits and hyphens."
 
 
+class FileTooLarge(Problem):
+    status = 413
+    example = "The file has more than 10,000 rows: send it in parts."
+
+
+class UnsupportedFileType(Problem):
+    status = 415
+    example = "The body must be text/csv, application/x-ndjson or application/json, in UTF-8."
+
+
 class CatalogueUnavailable(ServiceUnavailable):
     example = "The catalogue's database does not answer; try again shortly."

@@ -5,11 +5,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from app.catalogue_files.readers import MAX_FILE_BYTES
 from app.config import Settings
 from app.database import Database
 from app.repositories.product_repository import MongoProductRepository, refold
-from app.routes import image_routes, product_routes
+from app.routes import image_routes, import_routes, product_routes
 from app.search.index import SearchIndex
+from app.services.import_service import ImportService
 from app.services.index_updater import IndexUpdater
 from app.services.product_service import ProductService
 from chassis.app.factory import add_routes, service_app
@@ -45,6 +47,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             updater.start()
             app.state.database, app.state.index_updater = database, updater
             app.state.products = ProductService(repository, index, updater)
+            app.state.imports = ImportService(
+                repository, index, settings.shop_currency, database.indexed
+            )
             yield
 
     app = service_app(
@@ -54,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Product service",
         description="Create, read, list, search, update and delete the products of the shop.",
         openapi_tags=TAGS,
+        larger_bodies={import_routes.IMPORT_PATH: MAX_FILE_BYTES},
     )
     dependencies = (
         Dependency("database", lambda: app.state.database.ping(), critical=True),
@@ -61,7 +67,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         Dependency("search index", lambda: app.state.index_updater.probe()),
     )
     operations = health_router(settings.service_name, dependencies), metrics_router(registry)
-    add_routes(app, product_routes.router, image_routes.router, *operations)
+    # The addresses of imports before those of products, which have an id at the same place.
+    routers = import_routes.router, product_routes.router, image_routes.router
+    add_routes(app, *routers, *operations)
     return app
 
 

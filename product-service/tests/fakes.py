@@ -89,6 +89,27 @@ class FakeProductRepository:
             if (product := self._products.get(product_id)) is not None:
                 yield product
 
+    async def following(self, product_id: ObjectId | None, limit: int) -> list[Product]:
+        await asyncio.sleep(0)
+        ids = [one for one in sorted(self._products) if product_id is None or one > product_id]
+        return [self._products[one] for one in ids[:limit]]
+
+    async def imported(self, external_ids: Collection[str]) -> dict[str, Product]:
+        await asyncio.sleep(0)
+        known = {one.external_id or str(one.id): one for one in self._products.values()}
+        return {one: known[one] for one in external_ids if one in known}
+
+    async def write_many(self, products: Collection[Product]) -> set[ObjectId]:
+        return {one.id for one in products if not await self._write(one)}
+
+    async def _write(self, product: Product) -> bool:
+        if product.revision > 1:
+            return await self.replace(product)
+        if product.external_id in {one.external_id for one in self._products.values()}:
+            return False
+        await self.add(product)
+        return True
+
     async def latest(self) -> Position:
         await asyncio.sleep(0)
         return max(self._changes.values(), default=Position())

@@ -1,1 +1,1 @@
-"""Commands that use a running fleet: demo, dev, doctor, dead letters, logs, seed, traces."""
+"""Commands that use a running fleet: demo, dev, doctor, dead letters, catalogue files, logs, ..."""

@@ -72,7 +72,11 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A revision of a product; `revision` is used for optimistic locking."""
+    """A revision of a product; `revision` is used for optimistic locking.
+
+    Attributes:
+        external_id: the id in the file that the product was imported from; unique.
+    """
 
     id: ObjectId = field(default_factory=ObjectId)
     name: str
@@ -85,6 +89,7 @@ class Product:
     created_at: datetime
     updated_at: datetime
     revision: int = 1
+    external_id: str | None = None
 
     @property
     def entity_tag(self) -> str:

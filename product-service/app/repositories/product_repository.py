@@ -8,13 +8,15 @@ from typing import Any, Protocol
 
 import pymongo
 from bson import Decimal128, ObjectId
+from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError
 
 from app.database import PRODUCTS, TOMBSTONES, Document, answering
 from app.models.changes import Change, ChangePage, Position, RecentChanges
 from app.models.page import PageRequest, PageStart
-from app.models.product import ListPrice, Product
+from app.models.product import ListPrice, Product, product_id_of
 from app.models.search_query import SearchFilter, fold
 from chassis.field_types import CENT
 from chassis.request_coalescing import BatchLoader, QueryCoalescer
@@ -26,6 +28,7 @@ are recomputed (`refold`)."""
 _BATCH_SIZE = 1_000  # products per query
 _FULL_READ_SECONDS = 300  # deadline for reading all products
 _WITHOUT_SEARCH = {"search": False, "changed_at": False}
+_DUPLICATE_KEY = 11_000
 _PRICE_AND_NAME = {"price": True, "name": True}
 _STORED_FIELDS = frozenset(one.name for one in fields(Product)) - {"id", "price"}
 _SORT_FIELDS = {"price": "price", "name": "search.name", "created_at": "created_at"}
@@ -60,6 +63,22 @@ class ProductRepository(Protocol):
 
     def all(self) -> AsyncIterator[Product]:
         """Read all products, in the order of their ids."""
+
+    async def following(self, product_id: ObjectId | None, limit: int) -> list[Product]:
+        """Return the products after an id, in the order of their ids. None means the first."""
+
+    async def imported(self, external_ids: Collection[str]) -> dict[str, Product]:
+        """Return the products with these external ids.
+
+        The external id of a product that was not imported is its own id.
+        """
+
+    async def write_many(self, products: Collection[Product]) -> set[ObjectId]:
+        """Store new products and next revisions. Return the ids of those that are not stored.
+
+        A new product is not stored if its external id is taken, and a next revision if the stored
+        one is not its predecessor. Each product is stored as a whole or not at all.
+        """
 
     async def latest(self) -> Position:
         """Return a position before all changes from now on."""
@@ -184,6 +203,42 @@ class MongoProductRepository:
         with answering(), pymongo.timeout(_FULL_READ_SECONDS):
             async for document in cursor:
                 yield _to_product(document)
+
+    async def following(self, product_id: ObjectId | None, limit: int) -> list[Product]:
+        chosen = {} if product_id is None else {"_id": {"$gt": product_id}}
+        cursor = self._products.find(chosen, _WITHOUT_SEARCH).sort("_id", 1).limit(limit)
+        with answering():
+            return [_to_product(document) for document in await cursor.to_list()]
+
+    async def imported(self, external_ids: Collection[str]) -> dict[str, Product]:
+        wanted = {"external_id": {"$in": list(external_ids)}}
+        with answering():
+            documents = await self._products.find(wanted, _WITHOUT_SEARCH).to_list()
+            found = {document["external_id"]: _to_product(document) for document in documents}
+            ids = [product_id_of(one) for one in external_ids if one not in found]
+            if others := [one for one in ids if one is not None]:
+                for product_id, document in (await self._read(others)).items():
+                    if "external_id" not in document:
+                        found[str(product_id)] = _to_product(document)
+        return found
+
+    async def write_many(self, products: Collection[Product]) -> set[ObjectId]:
+        operations = [_write(product) for product in products]
+        with answering():
+            try:
+                result = await self._products.bulk_write(operations, ordered=False)
+                if result.matched_count + result.upserted_count == len(products):
+                    return set()
+            except BulkWriteError as error:
+                if any(one["code"] != _DUPLICATE_KEY for one in error.details["writeErrors"]):
+                    raise
+            # The counts do not say which: compare with what is stored.
+            stored = await self._read([product.id for product in products])
+        return {
+            product.id
+            for product in products
+            if product.id not in stored or _to_product(stored[product.id]) != product
+        }
 
     async def latest(self) -> Position:
         with answering():
@@ -335,7 +390,10 @@ def _narrowed(conditions: Document, beyond: str, value: Any) -> Document:
 
 
 def _to_document(product: Product) -> Document:
+    # Absent, not null: the index of external ids is sparse.
+    external = {} if product.external_id is None else {"external_id": product.external_id}
     return {
+        **external,
         "_id": product.id,
         "revision": product.revision,
         "name": product.name,
@@ -349,6 +407,16 @@ def _to_document(product: Product) -> Document:
         "updated_at": product.updated_at,
         "search": _search(product),
     }
+
+
+def _write(product: Product) -> UpdateOne:
+    """Return the operation that stores a new product or a next revision."""
+    document = _to_document(product)
+    product_id = document.pop("_id")
+    if product.revision == 1:
+        return UpdateOne({"_id": product_id}, {"$setOnInsert": document, **_STAMP}, upsert=True)
+    guard = {"_id": product_id, "revision": product.revision - 1}
+    return UpdateOne(guard, {"$set": document, **_STAMP})
 
 
 def _search(product: Product) -> Document:

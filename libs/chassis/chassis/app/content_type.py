@@ -18,6 +18,27 @@ def require_json(headers: Iterable[tuple[bytes, bytes]]) -> None:
     Raises:
         UnsupportedMediaType: the body is compressed, of another media type or another charset.
     """
+    media_types, has_body = _media_types(headers)
+    if has_body and media_types != [_PLAIN_JSON]:
+        _require_json_type(media_types[0].decode("latin-1") if media_types else "")
+
+
+def media_type_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the media type of a text in UTF-8, in lower case; an empty text if none is given.
+
+    Raises:
+        UnsupportedMediaType: the body is compressed, or of another charset.
+    """
+    media_types, _ = _media_types(headers)
+    media_type = Message()
+    media_type["Content-Type"] = media_types[0].decode("latin-1") if media_types else ""
+    if media_type.get_content_charset("utf-8") not in _READ_AS_UTF_8:
+        raise UnsupportedMediaType("The body must be in UTF-8.")
+    return media_type.get_content_type() if media_types else ""
+
+
+def _media_types(headers: Iterable[tuple[bytes, bytes]]) -> tuple[list[bytes], bool]:
+    """Return the media types of an uncompressed body, and whether there is a body."""
     media_types: list[bytes] = []
     encodings: list[bytes] = []
     has_body = False
@@ -28,15 +49,12 @@ def require_json(headers: Iterable[tuple[bytes, bytes]]) -> None:
             encodings += value.split(b",")
         elif (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
             has_body = True
-    if not has_body:
-        return
-    if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
+    if has_body and any(each.strip().lower() not in (b"", b"identity") for each in encodings):
         raise UnsupportedMediaType(
             "The body must not be compressed: send it without Content-Encoding.",
             headers={"Accept-Encoding": "identity"},
         )
-    if media_types != [_PLAIN_JSON]:
-        _require_json_type(media_types[0].decode("latin-1") if media_types else "")
+    return media_types, has_body
 
 
 def _require_json_type(value: str) -> None:

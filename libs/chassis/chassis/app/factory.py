@@ -1,5 +1,6 @@
 """Build the FastAPI app of a service."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -18,11 +19,18 @@ NO_NATIVE_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
 
 
 def service_app(
-    settings: ServiceSettings, registry: CollectorRegistry, lifespan: Lifespan[Any], **about: Any
+    settings: ServiceSettings,
+    registry: CollectorRegistry,
+    lifespan: Lifespan[Any],
+    *,
+    larger_bodies: Mapping[str, int] | None = None,
+    **about: Any,
 ) -> FastAPI:
     """Return an app with the request middleware, problem documents, and the page at `/docs`.
 
     Args:
+        larger_bodies: by path, the bytes of a body that may be larger than
+            `settings.max_body_bytes`.
         about: further arguments of `FastAPI`.
     """
     app = FastAPI(
@@ -34,7 +42,12 @@ def service_app(
         telemetry=NO_NATIVE_TELEMETRY,
     )
     app.add_middleware(HeadMiddleware)  # the last one added is the outermost
-    app.add_middleware(RequestMiddleware, registry=registry, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        RequestMiddleware,
+        registry=registry,
+        max_body_bytes=settings.max_body_bytes,
+        larger_bodies=larger_bodies,
+    )
     install_problem_handlers(app, DATABASE_PROBLEMS)
     install_docs(app)
     return app

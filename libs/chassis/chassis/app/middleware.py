@@ -7,6 +7,7 @@ records each finished request: access log, latency metric and server span.
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from opentelemetry.semconv.attributes.http_attributes import (
     HTTP_REQUEST_METHOD,
@@ -54,6 +55,7 @@ class RequestMiddleware:
 
     Args:
         max_body_bytes: larger bodies get 413; None where the app limits bodies itself.
+        larger_bodies: the limit of some paths instead.
     """
 
     def __init__(
@@ -62,9 +64,11 @@ class RequestMiddleware:
         *,
         registry: CollectorRegistry,
         max_body_bytes: int | None = 1_000_000,
+        larger_bodies: Mapping[str, int] | None = None,
     ) -> None:
         self._app = app
         self._max_body = max_body_bytes
+        self._larger_bodies = larger_bodies or {}
         self._duration = request_histogram(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +102,8 @@ class RequestMiddleware:
                     _log_access(method, route, status, seconds)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (limit := self._max_body) is not None:
+        limit = self._larger_bodies.get(scope["path"], self._max_body)
+        if limit is not None:
             announced = announced_length(scope)
             if announced is not None and announced > limit:
                 response = problem_response(413, too_large(limit), instance=instance_of(scope))

@@ -1,0 +1,1 @@
+"""Read products from catalogue files: CSV, NDJSON and JSON, of this shop and of others."""

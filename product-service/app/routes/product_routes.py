@@ -183,9 +183,9 @@ async def search(
     """Search name, tags, category and description, ignoring case and accents. Best match first.
 
     Order: exact name, names that begin with the words of `q`, names with all words, products with
-    all words in any field. If no product has all words, products with some of them. A word also finds its
-    singular or plural, longer words that contain it, and, if the catalogue does not have it, words
-    with one spelling error (from 4 letters) or two (from 8).
+    all words in any field. If no product has all words, products with some of them. A word also
+    finds its singular or plural, longer words that contain it, and, if the catalogue does not have
+    it, words with one spelling error (from 4 letters) or two (from 8).
     """
     wanted = replace(chosen, in_stock=in_stock)
     found = await products.search(q, wanted, sort, page, limit)

@@ -54,7 +54,7 @@ class InvertedIndex:
             for word in found:
                 slots = postings[word]
                 (position,) = np.flatnonzero(np.frombuffer(slots, dtype=np.uint32) == slot)
-                slots[int(position)] = slots[-1]  # the order of a posting list has no meaning
+                slots[int(position)] = slots[-1]  # a posting list is not sorted
                 slots.pop()
                 if not slots:
                     del postings[word]
@@ -63,7 +63,7 @@ class InvertedIndex:
                 self.vocabulary.remove(word)
 
     def slots(self, field: int, word: str) -> Slots:
-        """Return the documents that contain a word in a field, in no particular order.
+        """Return the documents that contain a word in a field, unsorted.
 
         The array is a view that must be released before the index is changed.
         """

@@ -28,6 +28,8 @@ CALLS = {
     ("/api/products", "get"): {"200", "422", "503"},
     ("/api/products/prices", "post"): {"200", "415", "422", "503"},
     ("/api/products/search", "get"): {"200", "422", "503"},
+    ("/api/products/import", "post"): {"200", "413", "415", "422", "503"},
+    ("/api/products/export", "get"): {"200", "422", "503"},
     ("/api/products/{product_id}", "get"): {"200", "304", "400", "404", "412", "422", "503"},
     ("/api/products/{product_id}", "put"): {"200", "400", "404", "412", "415", "422", "503"},
     ("/api/products/{product_id}", "delete"): {"200", "400", "404", "412", "422", "503"},

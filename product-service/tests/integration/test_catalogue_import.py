@@ -305,7 +305,9 @@ async def test_import_killed_in_the_middle_and_repeated_has_each_row_once(
         async with httpx2.AsyncClient(base_url=url) as client:
             await until(lambda: is_ready(client), seconds=60)
             report = await send(client, rows(total))
-            assert counts(report) == (total - len(before), 0, len(before), 0)
+            # The database may have finished the write that was under way.
+            assert report["created"] + report["unchanged"] == total
+            assert len(before) <= report["unchanged"] < total
             assert counts(await send(client, rows(total))) == (0, 0, total, 0)
     after: dict[str, ObjectId] = {one["external_id"]: one["_id"] async for one in products.find()}
     assert await products.count_documents({}) == len(after) == total

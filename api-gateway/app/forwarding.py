@@ -1,7 +1,7 @@
 """Forward an accepted request to its upstream and stream the response back.
 
-This is the platform's most frequent code path: no request or response objects, and one pass over
-each list of headers.
+This is the gateway's hot path: it builds no request or response objects, and iterates over each
+list of headers once.
 """
 
 import logging

@@ -92,7 +92,7 @@ async def _required_key(key: IdempotencyKey) -> str:
 
 
 def next_cursor(product_id: str) -> str:
-    """The cursor of the page that begins behind this product."""
+    """The cursor of the page that begins after this product."""
     return encode_cursor(_CURSOR, product_id)
 
 
@@ -118,4 +118,4 @@ KeyedProductId = Annotated[str, Depends(_before_the_key)]
 PathMovementKey = Annotated[str, Depends(_movement_key)]
 RequiredKey = Annotated[str, Depends(_required_key)]
 PageStart = Annotated[str | None, Depends(_page_start)]
-"""The product id behind which the page begins, or None for the first page."""
+"""The product id after which the page begins, or None for the first page."""

@@ -1,4 +1,4 @@
-"""Errors of mail delivery. Their texts go into logs and dead letters: no addresses."""
+"""Errors of mail delivery. Their messages are logged, so they contain no addresses."""
 
 from chassis.kafka.errors import DependencyDown, Refused, RetryLater
 

@@ -79,7 +79,7 @@ class Sender:
 
     @classmethod
     def of(cls, text: str) -> "Sender":
-        """Parse a form such as `Demo Shop <shop@example.com>`."""
+        """Parse an address with or without a name, such as `Demo Shop <shop@example.com>`."""
         name, address = parseaddr(text)
         return cls(address, formataddr((one_line(name), address)))
 

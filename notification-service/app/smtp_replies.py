@@ -46,7 +46,7 @@ def classify(stage: Stage, code: int, text: str) -> Outcome:
         text: the reply after the code; it begins with the enhanced code, if the server sends one.
     """
     if stage not in (Stage.RCPT, Stage.DATA):
-        return Outcome.SERVER  # no reply before RCPT is about one mail
+        return Outcome.SERVER  # before RCPT, a refusal concerns the server
     if code in (421, 454, 530, 534, 535, 538):
         return Outcome.SERVER  # closing, throttled, not authenticated: by definition of the code
     match = _ENHANCED.match(text)

@@ -87,7 +87,7 @@ class Target(Protocol):
 
     @property
     def mailbox(self) -> Mailbox:
-        """The mail server, and its scripted faults if the surface has them."""
+        """The mail server, with scripted faults if the target supports them."""
 
     async def up(self) -> None:
         """Start everything."""

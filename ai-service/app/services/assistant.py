@@ -1,4 +1,4 @@
-"""Chat and suggestions: retrieve products, then word the answer with a model or a template."""
+"""Chat and suggestions: retrieve products, then generate the reply by a model or a template."""
 
 import logging
 import re

@@ -100,7 +100,7 @@ class LedgerRepository:
         return MovementKey(**row._mapping)
 
     async def settle(self, key: str, *, state: str, answer: str) -> None:
-        """Store the response of a key, for a repeat."""
+        """Store the response of a key, so that a retry with this key can replay it."""
         values = {"movement_key": key, "new_state": state, "told": answer}
         await self._connection.execute(_SETTLE, values)
 

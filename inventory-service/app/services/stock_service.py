@@ -203,7 +203,7 @@ async def _replay(
 async def _store_answer(
     connection: AsyncConnection, key: str | None, state: str, items: Iterable[InventoryItem]
 ) -> Answer:
-    """Build the response, and store it for a repeat with this key."""
+    """Build the response, and store it under the key for replays."""
     body = _ITEMS.dump_json([Item.model_validate(item) for item in items]).decode()
     if key is not None:
         await LedgerRepository(connection).settle(key, state=state, answer=body)

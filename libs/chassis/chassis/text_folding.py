@@ -57,7 +57,7 @@ def _decompose(char: str) -> str:
 
 @cache
 def _has_accents(char: str) -> bool:
-    """Return True for a letter of a script whose marks are accents."""
+    """Return True for a letter of Latin, Greek or Cyrillic, whose marks are accents."""
     return unicodedata.name(char, "").startswith(_ACCENTED_SCRIPTS)
 
 

@@ -1,4 +1,4 @@
-"""A service as a program of the fleet: interpreter, migrations, health checks."""
+"""Run a service as a process of the fleet: interpreter, migrations, health checks."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
 
 
 def start_timeout() -> float:
-    """Return how many seconds a program may take until it is ready."""
+    """Return how many seconds a program may take to become ready."""
     text = os.environ.get(START_TIMEOUT) or str(DEFAULT_START_TIMEOUT_SECONDS)
     try:
         seconds = float(text)

@@ -58,7 +58,7 @@ def _hmac(secret: bytes, algorithm: str = "sha256") -> Callable[[bytes], bytes]:
 
 @dataclass
 class Forger:
-    """A forger with the provider's public keys, one valid token, and foreign keys.
+    """Creates forged tokens from a valid one, the provider's keys and keys of another issuer.
 
     `azp` is forged too: configure the verifier with the client `storefront` only.
     """

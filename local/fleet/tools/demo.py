@@ -27,7 +27,7 @@ _AUTHORIZATION = '-H "Authorization: Bearer $TOKEN"'
 def demo(fleet: Fleet, *, once: bool) -> None:
     """Place an order and show its mail, then keep running until Ctrl-C unless ``once``.
 
-    Stops at the end all parts that it has started, also after a failure.
+    Stops every part that it has started, also after a failure.
     """
     with _end_on_signal() as ended:
         before = [part.name for part in fleet.parts if part.runner.alive()]

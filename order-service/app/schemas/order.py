@@ -1,4 +1,4 @@
-"""What callers send and get. Field names and limits are the contract's."""
+"""Request and response models. The contract defines their field names and limits."""
 
 from collections import Counter
 from datetime import datetime

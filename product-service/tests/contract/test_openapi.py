@@ -32,6 +32,8 @@ CALLS = {
     ("/api/products/suggest", "get"): _LIST,
     ("/api/products/facets", "get"): _LIST,
     ("/api/products/changes", "get"): {"200", "400", "422", "503"},
+    ("/api/products/import", "post"): {"200", "413", "415", "422", "503"},
+    ("/api/products/export", "get"): {"200", "422", "503"},
     ("/api/products/{product_id}", "get"): {"200", "304", "400", "404", "412", "422", "503"},
     ("/api/products/{product_id}", "put"): {"200", "400", "404", "412", "415", "422", "503"},
     ("/api/products/{product_id}", "delete"): {"200", "400", "404", "412", "422", "503"},

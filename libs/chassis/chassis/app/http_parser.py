@@ -52,7 +52,7 @@ class RequestParser:
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self._protocol)
-        # As uvicorn does: data behind a request with `Connection: close` is no error.
+        # As uvicorn does: data after a request with `Connection: close` is ignored.
         parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return parser
 

@@ -1,7 +1,7 @@
 """Client of another service, on httpx2 (docs/adr/0034).
 
-A call is wrapped, from the outside in, by the circuit breaker (one call is one outcome), the
-deadline (so that a hanging peer is a failure), the retries and one attempt.
+Layers of a call, the outermost first: circuit breaker (one outcome for each call), deadline (a
+hanging peer counts as a failure), retries, a single attempt.
 """
 
 import json as json_text

@@ -5,7 +5,7 @@ aiokafka raises from `getmany` when a batch has a wrong checksum, an unknown cod
 same batch again. `Poller` fetches the batch once more and reads both from its header, with
 aiokafka's own protocol classes: the documented API has no access to a raw batch.
 
-Offsets of a topic that was deleted and created again start from 0. Kafka answers a fetch behind the
+Offsets of a topic that was deleted and created again start from 0. Kafka answers a fetch past the
 end with an error, and aiokafka resets the position. The embedded broker answers with no messages.
 """
 
@@ -34,7 +34,7 @@ _READ_UNCOMMITTED = 0
 _WAIT_MILLISECONDS = 1_000  # for a slow broker; the messages asked for are known to be there
 _LOOKUP_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
-_BEHIND_END_SECONDS = 5.0
+_PAST_END_SECONDS = 5.0
 _HEADER = Struct(">qi")  # base offset and length, the same in every format
 
 
@@ -45,7 +45,7 @@ class UndecodableBatch:
     topic: str
     partition: int
     offset: int  # of its first unread message
-    next_offset: int  # of the first message behind it
+    next_offset: int  # of the first message after it
     timestamp: int  # milliseconds since 1970, of its latest message; 0 if unknown
     size: int  # bytes
     reason: str  # the class of the decoder's error, whose text may quote the data
@@ -72,7 +72,7 @@ class Poller:
         self._consumer = consumer
         self._bootstrap_servers = bootstrap_servers
         self._looked_at = time.monotonic()
-        self._behind_end: dict[Any, float] = {}
+        self._past_end: dict[Any, float] = {}
 
     async def poll(self, timeout_ms: int, max_records: int) -> Mapping[Any, Sequence[Record]]:
         """Return the next messages of a partition, or the undecodable batches in their place.
@@ -84,7 +84,7 @@ class Poller:
         Raises:
             Exception: what `getmany` raises, unless an undecodable batch is the cause.
         """
-        await self._reset_positions_behind_end()
+        await self._reset_positions_past_end()
         try:
             # When getmany raises, it loses what it has read before in the same call. With a limit
             # of one message it has read nothing, and every position is exact.
@@ -98,23 +98,23 @@ class Poller:
                 found[partition] = [*first[partition], *more.get(partition, ())]
         return found
 
-    async def _reset_positions_behind_end(self) -> None:
-        """Read a partition from its beginning when its position stays behind the end."""
+    async def _reset_positions_past_end(self) -> None:
+        """Read a partition from its beginning if its position stays past the high watermark."""
         now = time.monotonic()
         if now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now
-        behind_end: dict[Any, float] = {}
+        past_end: dict[Any, float] = {}
         for partition in self._consumer.assignment():
             highwater = self._consumer.highwater(partition)
             if highwater is None or await self._consumer.position(partition) <= highwater:
                 continue
             # A new leader may report a lower high watermark for a moment.
-            behind_end[partition] = self._behind_end.get(partition, now)
-            if now - behind_end[partition] >= _BEHIND_END_SECONDS:
-                log.warning("position behind the end of the partition", extra=_fields(partition))
+            past_end[partition] = self._past_end.get(partition, now)
+            if now - past_end[partition] >= _PAST_END_SECONDS:
+                log.warning("position past the end of the partition", extra=_fields(partition))
                 await self._consumer.seek_to_beginning(partition)
-        self._behind_end = behind_end
+        self._past_end = past_end
 
     async def _read_undecodable(self, error: Exception) -> Mapping[Any, Sequence[Record]]:
         """Return the undecodable batches that come next and move on; raise `error` for none."""

@@ -102,7 +102,7 @@ class ConsumerGroup:
         halt: called after too many consecutive failures. They indicate a fault of this service, and
             going on would move the whole topic to the dead letters.
         retries: the topics where failed messages wait. With them a failure never delays the
-            messages behind it, and `halt` is not called.
+            messages after it, and `halt` is not called.
         failures_in_a_row: dead letters of failed messages since the last success.
     """
 

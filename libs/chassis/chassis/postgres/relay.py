@@ -260,7 +260,7 @@ class OutboxRelay:
             stop.cancel()
 
     async def _send_lane(self, rows: list[Row[Any]], done: _Round) -> None:
-        """Send the rows of one key one after the other; the first failure ends the lane."""
+        """Send the rows of one key in sequence; stop at the first failure."""
         for row in rows:
             headers = {"traceparent": row.traceparent} if row.traceparent else {}
             try:

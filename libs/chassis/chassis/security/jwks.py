@@ -178,7 +178,7 @@ def _may_verify(entry: dict[str, Any]) -> bool:
 
 
 def _usable(numbers: SigningKeys) -> dict[str, tuple[Any, ...]]:
-    """Construct the keys, and leave out those that are no keys or too small or large."""
+    """Construct the keys. Skip malformed keys and those outside the permitted size."""
     made = {kid: [_construct(*pair) for pair in pairs] for kid, pairs in numbers.items()}
     kept = {kid: tuple(key for key in keys if key is not None) for kid, keys in made.items()}
     return {kid: keys for kid, keys in kept.items() if keys}

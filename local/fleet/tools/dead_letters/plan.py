@@ -1,4 +1,4 @@
-"""Select the dead letters of a replay or drop before it starts."""
+"""Select the dead letters that a replay or drop will process."""
 
 from __future__ import annotations
 

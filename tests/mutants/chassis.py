@@ -19,7 +19,7 @@ def _mutant(name: str, promises: tuple[int, ...], test: str, *edits: Edit) -> Mu
 
 CHASSIS = [
     _mutant(
-        "relay-goes-on-from-the-last-id",
+        "relay-continues-after-the-last-id",
         (18,),
         f"{_OUTBOX}::test_promise_18_late_commit_is_not_skipped",
         Edit(
@@ -46,7 +46,7 @@ CHASSIS = [
         ),
     ),
     _mutant(
-        "parked-row-lets-its-followers-pass",
+        "parked-row-does-not-block-its-aggregate",
         (19, 20),
         f"{_OUTBOX}::test_promise_20_unsendable_row_blocks_only_its_aggregate",
         Edit(
@@ -114,7 +114,7 @@ CHASSIS = [
         ),
     ),
     _mutant(
-        "half-open-lets-everybody-through",
+        "half-open-admits-every-call",
         (34,),
         "tests/unit/test_breaker.py::test_half_open_circuit_admits_one_of_a_hundred_callers",
         Edit(
@@ -127,10 +127,10 @@ CHASSIS = [
         ),
     ),
     _mutant(
-        "token-for-somebody-else",
+        "audience-is-not-verified",
         (39,),
         _FORGED,
-        # jose checks whatever is required, so that the second edit alone would change nothing.
+        # jose verifies each required claim, so the second edit alone would have no effect.
         Edit(_AUTH, '("exp", "iat", "iss", "aud", "sub")', '("exp", "iat", "iss", "sub")'),
         Edit(
             _AUTH,
@@ -139,7 +139,7 @@ CHASSIS = [
         ),
     ),
     _mutant(
-        "id-token-is-good-enough",
+        "id-token-is-accepted",
         (39,),
         _FORGED,
         Edit(_AUTH, 'if claims.get("typ") != "Bearer":', 'if claims.get("typ") == "Refresh":'),

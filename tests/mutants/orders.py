@@ -46,7 +46,7 @@ ORDERS = [
         _NO_EVENT,
     ),
     _mutant(
-        "confirms-what-is-pending-no-more",
+        "confirms-an-order-that-is-not-pending",
         (6, 13),
         f"{_PLACE}::test_order_paused_past_its_lease_is_not_confirmed",
         Edit(
@@ -79,7 +79,7 @@ ORDERS = [
         ),
     ),
     _mutant(
-        "key-that-is-taken-does-not-matter",
+        "order-is-stored-despite-a-taken-key",
         (10,),
         f"{_KEYS}::test_promise_10_fifty_requests_with_one_key_make_one_order",
         Edit(_ORDERS, "order.select_from(claim.cte(", "order.add_cte(claim.cte("),
@@ -110,7 +110,7 @@ ORDERS = [
         ),
     ),
     _mutant(
-        "lost-reply-owes-no-stock",
+        "lost-reply-leaves-no-stock-debt",
         (6,),
         f"{_PLACE}::test_promise_6_stock_is_returned_when_every_reply_is_lost",
         Edit(
@@ -137,7 +137,7 @@ ORDERS = [
         Edit(_SERVICE, "order_id, for_update=True)", "order_id)"),
     ),
     _mutant(
-        "anybody-reads-an-order",
+        "any-customer-reads-an-order",
         (48,),
         f"{_OWN}::test_promise_48_customer_cannot_access_an_order_of_another",
         Edit(
@@ -147,7 +147,7 @@ ORDERS = [
         ),
     ),
     _mutant(
-        "anybody-cancels-an-order",
+        "any-customer-cancels-an-order",
         (48,),
         f"{_OWN}::test_promise_48_customer_cannot_access_an_order_of_another",
         Edit(
@@ -158,7 +158,7 @@ ORDERS = [
         ),
     ),
     _mutant(
-        "commit-after-the-answer",
+        "commit-after-the-response",
         (16,),
         f"{_PLACE}::test_failed_commit_of_a_status_change_does_not_return_200",
         Edit(_DATABASE, 'Depends(_transaction, scope="function")', "Depends(_transaction)"),
@@ -175,7 +175,7 @@ ORDERS = [
         ),
     ),
     _mutant(
-        "customer-names-the-price",
+        "client-price-is-not-checked",
         (8,),
         "tests/integration/test_prices.py"
         "::test_promise_8_wrong_price_is_409_with_the_current_price",

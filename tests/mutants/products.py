@@ -6,7 +6,7 @@ _PRODUCTS = "product-service/app/repositories/product_repository.py"
 
 PRODUCTS = [
     Mutant(
-        "product-is-replaced-whatever-its-revision",
+        "product-is-replaced-without-a-revision-check",
         (66,),
         "product-service",
         "tests/integration/test_conditional_requests.py"

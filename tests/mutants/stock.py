@@ -83,7 +83,7 @@ STOCK = [
         ),
     ),
     Mutant(
-        "one-short-product-and-the-rest-is-taken",
+        "short-product-does-not-stop-the-reduction",
         (4,),
         "inventory-service",
         f"{_MOVEMENTS}::test_promise_4_reduction_with_one_short_product_takes_nothing",

@@ -1,6 +1,7 @@
 """Promise 53: no input causes a 5xx.
 
-A table of hostile inputs, and a generator that checks responses against the OpenAPI document."""
+A table of hostile inputs, and a generator that checks responses against the OpenAPI document.
+"""
 
 import os
 from collections.abc import AsyncIterator

@@ -3,8 +3,8 @@
     python kafka_worker.py BOOTSTRAP TOPIC FILE GROUPS [FAILPOINT COUNT]
 
 Each effect is a line "group number" appended to FILE in one write, so it survives SIGKILL. With a
-failpoint (before_handle, after_effect, before_commit) the process kills itself there at the
-COUNT-th passage of any group.
+failpoint (before_handle, after_effect, before_commit) the process kills itself when any group
+reaches it for the COUNT-th time.
 """
 
 import asyncio

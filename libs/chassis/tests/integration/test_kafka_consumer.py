@@ -1,6 +1,6 @@
 """One consumer group on a real broker. Joining takes seconds, so all tests share one group.
 
-Each test has a topic of its own.
+Each test has its own topic.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Compressed batches, and batches that cannot be decoded.
 
-Apache Kafka refuses to store damaged batches (they come from its disk); the embedded broker takes
-them, so the tests that write one ask for `kafka_server`.
+Apache Kafka refuses to store damaged batches: in production they result from disk errors. The
+embedded broker accepts them, so the tests that write one use `kafka_server`.
 """
 
 from collections.abc import AsyncIterator

@@ -289,7 +289,7 @@ async def test_standby_replaces_a_paused_relay(
     stopped = await asyncio.create_subprocess_exec(sys.executable, worker, postgres_url)
     try:
         # Not between the two messages of one statement: asyncpg sends the first one without a Sync,
-        # so the session counts as busy until the second, and no limit of the server's ends it.
+        # so the session counts as busy until the second, and no server timeout ends it.
         await until(lambda: _leads_and_rests(sql))
         stopped.send_signal(signal.SIGSTOP)
         start()

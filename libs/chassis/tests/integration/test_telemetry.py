@@ -257,8 +257,8 @@ async def test_promise_56_broken_collector_costs_at_most_a_tenth_of_a_bare_reque
 
     Measured: 0.99 to 1.03 in eight runs on a busy machine.
 
-    Short turns with and without the exporter alternate. Other processes only ever add to a turn, so
-    the cheaper half of each is compared.
+    Short measurements with and without the exporter alternate. Other processes only increase a
+    measurement, so the cheaper halves are compared.
     """
     app = small_service()
     without, exporting = (tracer_provider(ServiceSettings(service_name="things")) for _ in range(2))

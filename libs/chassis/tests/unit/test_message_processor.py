@@ -71,7 +71,7 @@ async def until(condition: Callable[[], bool]) -> None:
 class Scene:
     """A group whose handler and broker have scripted results.
 
-    `log` lists what happened. The handler waits for `release` in its call number `block_at`.
+    `log` records the events in order. The handler waits for `release` in call number `block_at`.
     """
 
     def __init__(self, **retries: Any) -> None:

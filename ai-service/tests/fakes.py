@@ -132,10 +132,12 @@ class FakeCatalogue(HttpStandIn):
             return await send(writer, 400, b"{}")
         now = {row["id"]: copy.deepcopy(row) for row in self.rows}
         before = now if after == "now" else self._seen[int(after)]
-        changed = {one: row for one, row in now.items() if before.get(one) != row}
-        rows = (changed | dict.fromkeys(before.keys() - now.keys())).items()
-        page = dict(list(rows)[:2])
-        seen = {one: row for one, row in (before | page).items() if row is not None}
+        rows: dict[str, Row | None] = {
+            one: row for one, row in now.items() if before.get(one) != row
+        }
+        rows |= dict.fromkeys(before.keys() - now.keys())
+        page = dict(list(rows.items())[:2])
+        seen = {one: row for one, row in {**before, **page}.items() if row is not None}
         self._seen.append(seen)
         answer = {
             "changes": [{"product_id": one, "product": row} for one, row in page.items()],

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 from bson import ObjectId
 from fastapi import FastAPI

@@ -121,6 +121,22 @@ async def test_repeated_import_creates_nothing_and_sets_the_same_stock(
     assert shop.stock["id-A"] == 5
 
 
+async def test_stock_of_new_product_that_exists_already_is_set(shop: Shop, catalogue: Path) -> None:
+    """After a request whose answer was lost."""
+    shop.stock["id-A"] = 1
+    await run(shop, catalogue)
+    assert shop.stock["id-A"] == 5
+
+
+async def test_stock_that_an_interrupted_import_has_not_set_is_set_by_the_next(
+    shop: Shop, catalogue: Path
+) -> None:
+    await run(shop, catalogue)
+    shop.stock.clear()
+    await run(shop, catalogue)
+    assert shop.stock == {"id-A": 5, "id-D": 0, "id-E": 7}
+
+
 @pytest.mark.parametrize("host", ["gateway", "inventory"])
 async def test_request_with_lost_answer_is_sent_again(
     shop: Shop, catalogue: Path, host: str

@@ -33,7 +33,7 @@ _CSV_TEXT = (
     "sku,name,description,price,category,tags,stock\n"
     'LAMP-1,Walnut desk lamp,<p>A warm light.</p>,"1,049.90",Home,"lamp,walnut",25\n'
 )
-_TEXT = {"type": "string"}
+_TEXT: dict[str, Any] = {}  # JSON Schema describes no CSV and no NDJSON
 _FILE: dict[str, Any] = {
     "requestBody": {
         "required": True,

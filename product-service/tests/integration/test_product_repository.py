@@ -82,6 +82,42 @@ async def test_replace_succeeds_only_for_next_revision(repository: ProductReposi
     assert not await repository.replace(product().edited({"name": "Unknown"}, NOON))
 
 
+async def test_write_many_stores_what_has_not_changed_and_names_the_rest(
+    repository: ProductRepository,
+) -> None:
+    stored, edited = product("stored", external_id="a"), product("edited", external_id="b")
+    assert await repository.write_many([stored, edited]) == set()
+    assert await repository.replace(edited.edited({"name": "theirs"}, NOON))
+    new, taken = product("new", external_id="c"), product("taken", external_id="a")
+    next_one = stored.edited({"name": "next"}, NOON)
+    lost = edited.edited({"name": "ours"}, NOON)
+    gone = product("gone").edited({"name": "unknown"}, NOON)
+    writes = [new, taken, next_one, lost, gone]
+    assert await repository.write_many(writes) == {taken.id, lost.id, gone.id}
+    found = await repository.imported(["a", "b", "c", "d"])
+    assert {key: one.name for key, one in found.items()} == {
+        "a": "next", "b": "theirs", "c": "new"
+    }  # fmt: skip
+    assert len(await repository.following(None, 10)) == 3
+
+
+async def test_product_that_was_not_imported_has_its_id_as_external_id(
+    repository: ProductRepository,
+) -> None:
+    own, other = product("own"), product("other", external_id="x")
+    await add(repository, own, other)
+    found = await repository.imported([str(own.id), str(other.id), str(ObjectId()), "x"])
+    assert found == {str(own.id): own, "x": other}
+
+
+async def test_following_pages_have_each_product_once(repository: ProductRepository) -> None:
+    products = sorted((product() for _ in range(7)), key=lambda one: one.id)
+    await add(repository, *reversed(products))
+    first = await repository.following(None, 4)
+    assert first + await repository.following(first[-1].id, 4) == products
+    assert await repository.following(products[-1].id, 4) == []
+
+
 async def test_removed_product_leaves_tombstone(repository: ProductRepository) -> None:
     gone, alive = product("gone"), product("alive")
     await add(repository, gone, alive)

@@ -138,8 +138,17 @@ class _Words:
         texts = [_words(one) for one in catalogue]
         self.single = _frequent(texts, _RESULTS)
         kept = [sorted(words & set(self.single)) for words in texts]
-        pairs = _frequent(([" ".join(each) for each in combinations(one, 2)] for one in kept), 5)
+        pairs = _frequent(
+            ([" ".join(each) for each in combinations(one, 2)] for one in kept), _RESULTS
+        )
         self.texts = [*self.single, *pairs]
+        self.in_category = _frequent(
+            (
+                [f"q={word}&category={quote(one['category'])}" for word in words]
+                for one, words in zip(catalogue, kept, strict=True)
+            ),
+            _RESULTS,
+        )
 
     @property
     def misspelt(self) -> list[str]:
@@ -181,9 +190,7 @@ def _requests(words: _Words) -> dict[str, list[str]]:
         "search": [f"/search?{one}&limit={_RESULTS}" for one in texts],
         "search, misspelt": [f"/search?q={quote(one)}&limit={_RESULTS}" for one in words.misspelt],
         "search, category, by price": [
-            f"/search?{one}&{words_in}&sort=price&limit={_RESULTS}"
-            for one in texts[:10]
-            for words_in in categories
+            f"/search?{one}&sort=price&limit={_RESULTS}" for one in words.in_category
         ],
         "suggest": [
             f"/suggest?q={quote(one[:end])}" for one in words.texts for end in range(2, len(one))

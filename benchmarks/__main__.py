@@ -95,7 +95,7 @@ class _Run:
             if self._placing:
                 verdicts = self._with_orders(fleet)
             if "growth" in wanted:
-                self._do("growth", lambda: growth.growth(fleet, self._say))
+                self._do("growth", lambda: growth.growth(fleet, seconds, self._say))
         self._measured.add_order_ratio()
         return self._measured, verdicts
 

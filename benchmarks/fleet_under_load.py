@@ -124,15 +124,16 @@ class FleetUnderLoad:
             found[name] = (full.rss / 1e6, full.pss / 1e6)
         return found
 
-    @contextmanager
-    def paused(self, name: str) -> Iterator[None]:
-        """Suspend a part during the block."""
-        process = self._process(name)
-        process.suspend()
-        try:
-            yield
-        finally:
-            process.resume()
+    def rss(self, name: str) -> float:
+        """Return the RSS of a running part in MB."""
+        return self._process(name).memory_info().rss / 1e6
+
+    def stop(self, name: str) -> None:
+        start_stop.stop([self._fleet.part(name)])
+
+    def start(self, name: str) -> None:
+        """Start a part; return when it is ready."""
+        self._fleet.part(name).runner.start()
 
     def pid(self, name: str) -> int:
         return self._process(name).pid

@@ -1,20 +1,17 @@
-"""Latency of a page of orders and of a search in small and in large tables."""
+"""Cost of orders and of the catalogue in small and in large tables."""
 
 import asyncio
 import statistics
 from collections.abc import Callable
-from typing import Any
 
 import asyncpg
 import httpx2
-from pymongo import MongoClient
-from pymongo.database import Database
 
 from benchmarks.figure import Figure, Measured, Series
 from benchmarks.fleet_under_load import FleetUnderLoad
+from benchmarks.scenarios import catalogue_growth
 
 _ORDERS = (1_000, 100_000)
-_PRODUCTS = (100, 1_000, 10_000)
 _ASKED = 40  # requests for each figure
 _GROWN_EMAIL = "growth@example.com"
 
@@ -44,24 +41,15 @@ _PLANS = {
     """,
 }
 
-_SEARCHES: dict[str, dict[str, Any]] = {
-    "whole words of a name": {"search.words": "needle"},
-    "words that hold a part": {"search.terms": {"$in": ["needle", "needles"]}},
-}
 
+def growth(fleet: FleetUnderLoad, seconds: float, say: Callable[[str], None]) -> Measured:
+    """Measure direct requests to the services at each table size.
 
-def growth(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
-    """Measure median latencies of direct requests to the services at each table size.
-
-    Rows are inserted directly into the databases. Existing orders and products remain.
+    Rows are inserted directly into the databases. The products remain, so this is the last part.
     """
-    orders = asyncio.run(_orders(fleet, say))
-    products = _products(fleet, say)
-    return Measured.of(
-        [*orders.figures, *products.figures],
-        [*orders.series, *products.series],
-        [*orders.notes, *products.notes],
-    )
+    measured = asyncio.run(_orders(fleet, say))
+    measured.add(catalogue_growth.products(fleet, seconds, say))
+    return measured
 
 
 async def _orders(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
@@ -93,64 +81,6 @@ async def _orders(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured
         await connection.close()
     figures = [_ratio(name, points) for name, points in lines.items()]
     return Measured.of(figures, [Series("orders, ms by their number", "ms", lines)], notes)
-
-
-def _products(fleet: FleetUnderLoad, say: Callable[[str], None]) -> Measured:
-    url = fleet.url("product-service") + "/api/products"
-    asked = {
-        "a page of products": f"{url}?page_size=10",
-        "a search for one product": f"{url}/search?q=needle",
-        "a search for a part of a word": f"{url}/search?q=eedl",
-        "one product": f"{url}/{fleet.catalogue()[0]['id']}",
-    }
-    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
-    # ai-service reads the whole catalogue periodically, which blocks the embedded server.
-    with fleet.paused("ai-service"), httpx2.Client(timeout=30) as http:
-        http.post(url, json=_product("Needle"), timeout=30).raise_for_status()
-        database: Database[dict[str, Any]] = MongoClient(fleet.mongo)["product_db"]
-        sample = database["products"].find_one({"name": "Needle"})
-        assert sample is not None  # noqa: S101
-        there = 0
-        for size in _PRODUCTS:
-            say(f"{size:,} products")
-            made = [_grown(sample, number) for number in range(there, size)]
-            for start in range(0, len(made), 1000):
-                database["products"].insert_many(made[start : start + 1000])
-            there = size
-            for name, target in asked.items():
-                lines[name].append((size, _median(target, {})))
-        notes = [
-            f"a search among {there:,}, {field}: {_plan(database, chosen)}"
-            for field, chosen in _SEARCHES.items()
-        ]
-        database["products"].delete_many({"category": "Growth"})
-    figures = [_ratio(name, points) for name, points in lines.items()]
-    series = Series("products, ms by their number", "ms", lines)
-    return Measured.of(figures, [series], notes)
-
-
-def _grown(sample: dict[str, Any], number: int) -> dict[str, Any]:
-    name = f"Straw {number}"
-    grown = {key: value for key, value in sample.items() if key != "_id"}
-    words = ["straw", str(number)]
-    search = sample["search"] | {"name": name.lower(), "words": words}
-    search |= {"terms": [*words, "growth"], "text": f"{name.lower()}\ngrowth"}
-    return grown | {"name": name, "category": "Growth", "search": search}
-
-
-def _plan(database: Database[dict[str, Any]], chosen: dict[str, Any]) -> object:
-    return database["products"].find(chosen).explain()["queryPlanner"]["winningPlan"]
-
-
-def _product(name: str) -> dict[str, object]:
-    return {
-        "name": name,
-        "description": "In a haystack.",
-        "price": 9.99,
-        "category": "Growth",
-        "tags": [],
-        "stock_quantity": 1,
-    }
 
 
 def _median(url: str, headers: dict[str, str]) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from app.models.product import Product
 from fleet.tools.generated_catalogue import GeneratedProduct
 
 HERE = Path(__file__).parent
-SEED = HERE.parent.parent / "local" / "fleet" / "tools" / "catalogue.json"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -37,7 +37,9 @@ class Case:
 
 
 def demo_products() -> list[Product]:
-    rows: list[dict[str, Any]] = json.loads(SEED.read_text("utf-8"), parse_float=Decimal)
+    """Return the products that `make seed` creates."""
+    seed = resources.files("fleet.tools").joinpath("catalogue.json").read_text("utf-8")
+    rows: list[dict[str, Any]] = json.loads(seed, parse_float=Decimal)
     return [_product(number, Decimal(row.pop("price")), row) for number, row in enumerate(rows)]
 
 

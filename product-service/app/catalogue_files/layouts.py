@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import count, takewhile
 from typing import Protocol
 
-from app.catalogue_files.rows import Candidate, RowRefused, SourceRow, Values
+from app.catalogue_files.rows import SHOWN_STOCK, Candidate, RowRefused, SourceRow, Values
 
 _ALIASES: Mapping[str, Sequence[str]] = {
     "external_id": ("external_id", "external id", "sku", "id", "handle"),
@@ -19,7 +19,7 @@ _ALIASES: Mapping[str, Sequence[str]] = {
     "category": ("category",),
     "tags": ("tags",),
     "image_url": ("image_url", "image"),
-    "stock_quantity": ("stock_quantity", "stock", "quantity"),
+    "stock_quantity": ("stock_quantity", "stock", "quantity", SHOWN_STOCK),
     "currency": ("currency",),
     "plain_text": ("plain_text",),
 }

@@ -18,6 +18,10 @@ from app.catalogue_files.values import (
 from app.schemas.product import NewProduct
 from chassis.field_types import Identifier
 
+SHOWN_STOCK = "shown_stock_quantity"
+"""The export's column. It is the number on the product page, which sales do not change, so that an
+import must not set the stock of inventory-service to it."""
+
 MAX_REASON = 200
 MAX_FIELD = 100
 
@@ -82,17 +86,14 @@ class ImportedProduct:
 
     Attributes:
         given: the fields that the file has; others are kept when the product exists.
+        stock: the count that inventory-service is to have; None if the file has none.
     """
 
     line: int
     external_id: str
     product: NewProduct
     given: frozenset[str]
-
-    @property
-    def stock(self) -> int | None:
-        """The stock, or None if the file does not have it."""
-        return self.product.stock_quantity if "stock_quantity" in self.given else None
+    stock: int | None
 
 
 def validated(candidate: Candidate, currency: str) -> ImportedProduct:
@@ -140,7 +141,9 @@ def validated(candidate: Candidate, currency: str) -> ImportedProduct:
         product = NewProduct.model_validate({**_DEFAULTS, **fields})
     except ValidationError as error:
         raise _refusal(candidate, error) from None
-    return ImportedProduct(candidate.line, external_id, product, frozenset(fields))
+    is_count = "stock_quantity" in fields and _column(candidate, "stock_quantity") != SHOWN_STOCK
+    stock = product.stock_quantity if is_count else None
+    return ImportedProduct(candidate.line, external_id, product, frozenset(fields), stock)
 
 
 def _convert(candidate: Candidate, field: str, value: object, convert: Callable[[Any], Any]) -> Any:

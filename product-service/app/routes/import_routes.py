@@ -29,6 +29,7 @@ _ROW: dict[str, Any] = {
     "stock_quantity": 25,
 }
 _LINE = to_json(_ROW).decode() + "\n"
+_EXPORTED = _LINE.replace("stock_quantity", "shown_stock_quantity")
 _CSV_TEXT = (
     "sku,name,description,price,category,tags,stock\n"
     'LAMP-1,Walnut desk lamp,<p>A warm light.</p>,"1,049.90",Home,"lamp,walnut",25\n'
@@ -50,7 +51,7 @@ _FILE: dict[str, Any] = {
 }
 _LINES: dict[str, Any] = {
     "description": "one product on each line, in the form that the import reads",
-    "content": {NDJSON: {"schema": _TEXT, "examples": {"one product": {"value": _LINE}}}},
+    "content": {NDJSON: {"schema": _TEXT, "examples": {"one product": {"value": _EXPORTED}}}},
 }
 
 

@@ -19,6 +19,7 @@ from app.catalogue_files.readers import (
     reader_of,
 )
 from app.catalogue_files.rows import (
+    SHOWN_STOCK,
     ImportedProduct,
     RowRefused,
     SourceRow,
@@ -246,6 +247,6 @@ def _exported(product: Product) -> Mapping[str, Any]:
         "category": product.category,
         "tags": product.tags,
         "image_url": product.image_url,
-        "stock_quantity": product.stock_quantity,
+        SHOWN_STOCK: product.stock_quantity,
         "plain_text": True,
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from bson import ObjectId
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from app.models.page import PageRequest, PageStart
 from app.models.product import Product, milliseconds
 from app.models.search_query import SearchFilter, SearchOrder, SearchQuery, fold, words_of
-from app.search.product_columns import Mask, ProductColumns, name_start
+from app.search.product_columns import PRICE_BOUNDS, Mask, ProductColumns, name_start
 from chassis.field_types import CENT
 from chassis.search.inverted_index import InvertedIndex
 
@@ -29,7 +29,7 @@ MAX_FACETS = 50
 
 MAX_SUGGESTIONS = 10
 _MAX_SUGGESTED_CATEGORIES = 3
-_PRICE_BOUNDS = (0, 10, 25, 50, 100, 250, 500, 1_000)  # lower bounds of the ranges
+_MAX_CACHED_FACETS = 256
 _BITS = 20  # of the last part of a rank, the length; the score has twice as many
 
 
@@ -127,6 +127,7 @@ class SearchIndex:
         self._words = InvertedIndex(len(Field))
         self._columns = ProductColumns()
         self._slots: dict[ObjectId, int] = {}
+        self._cached_facets: dict[tuple[SearchQuery | None, SearchFilter], Facets] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -138,6 +139,7 @@ class SearchIndex:
             if self._columns.revision[slot] >= product.revision:
                 return
             self.remove(product.id)
+        self._cached_facets.clear()
         slot = self._slots[product.id] = self._columns.claim(product)
         self._words.add(slot, _indexed_words(product))
 
@@ -145,6 +147,7 @@ class SearchIndex:
         """Remove a product. An unknown id is ignored."""
         slot = self._slots.pop(product_id, None)
         if slot is not None:
+            self._cached_facets.clear()
             self._words.remove(slot)
             self._columns.release(slot)
 
@@ -205,6 +208,14 @@ class SearchIndex:
         The counts of categories ignore the chosen category, and those of price ranges the chosen
         prices: they say what a shopper finds after choosing another one.
         """
+        key = query, chosen
+        if key not in self._cached_facets:
+            if len(self._cached_facets) >= _MAX_CACHED_FACETS:
+                self._cached_facets.clear()
+            self._cached_facets[key] = self._facets(query, chosen)
+        return self._cached_facets[key]
+
+    def _facets(self, query: SearchQuery | None, chosen: SearchFilter) -> Facets:
         columns = self._columns
         hits = columns.used if query is None else self._matches(query)[1]
         chosen_hits = hits & columns.matching(chosen)
@@ -216,7 +227,7 @@ class SearchIndex:
         return Facets(
             total=total,
             categories=_counts(columns.category[any_category], columns.categories.texts),
-            prices=_price_ranges(columns.cents[any_price]),
+            prices=_price_ranges(columns.price_range[any_price]),
             tags=_counts(tags[tags >= 0], columns.tags.texts),
             in_stock=in_stock,
             sold_out=total - in_stock,
@@ -465,18 +476,17 @@ def _begins_words(words: Sequence[str], folded: str) -> bool:
     return all(any(one.startswith(word) for one in known) for word in words)
 
 
-def _counts(numbers: NDArray[np.int32], texts: Sequence[str]) -> list[FacetCount]:
+def _counts(numbers: NDArray[np.integer[Any]], texts: Sequence[str]) -> list[FacetCount]:
     counts = np.bincount(numbers, minlength=len(texts))
     found = [(-int(counts[number]), texts[int(number)]) for number in np.flatnonzero(counts)]
     return [FacetCount(text, -negative) for negative, text in sorted(found)[:MAX_FACETS]]
 
 
-def _price_ranges(cents: NDArray[np.int64]) -> list[PriceRangeCount]:
-    bounds = np.array(_PRICE_BOUNDS) * 100
-    counts = np.bincount(np.searchsorted(bounds, cents, side="right") - 1, minlength=len(bounds))
-    uppers = (*_PRICE_BOUNDS[1:], None)
+def _price_ranges(ranges: NDArray[np.int64]) -> list[PriceRangeCount]:
+    counts = np.bincount(ranges, minlength=len(PRICE_BOUNDS))
+    uppers = (*PRICE_BOUNDS[1:], None)
     return [
         PriceRangeCount(lower, upper, int(count))
-        for lower, upper, count in zip(_PRICE_BOUNDS, uppers, counts, strict=True)
+        for lower, upper, count in zip(PRICE_BOUNDS, uppers, counts, strict=True)
         if count
     ]

@@ -1,5 +1,6 @@
 """Fields of all products as NumPy arrays, one element for each slot."""
 
+from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,11 @@ from chassis.field_types import CENT
 
 Mask = NDArray[np.bool_]
 
+PRICE_BOUNDS = (0, 10, 25, 50, 100, 250, 500, 1_000)
+"""Lower bounds of the price ranges that are counted."""
+
 _FIRST_CAPACITY = 1_024
+_BOUNDS_IN_CENTS = [100 * bound for bound in PRICE_BOUNDS]
 _NO_ID = ObjectId("0" * 24)
 
 
@@ -47,9 +52,10 @@ class ProductColumns:
         self.spellings: list[str] = []
         self.used: Mask = np.zeros(0, dtype=np.bool_)
         self.cents = np.zeros(0, dtype=np.int64)
+        self.price_range = np.zeros(0, dtype=np.int64)  # index into PRICE_BOUNDS
         self.created = np.zeros(0, dtype=np.int64)
         self.revision = np.zeros(0, dtype=np.int64)
-        self.category = np.zeros(0, dtype=np.int32)
+        self.category = np.zeros(0, dtype=np.int64)
         self.in_stock: Mask = np.zeros(0, dtype=np.bool_)
         self.name_length = np.zeros(0, dtype=np.int64)
         self.name_start = np.zeros(0, dtype=np.int64)
@@ -65,7 +71,8 @@ class ProductColumns:
         self.names[slot] = fold(product.name)
         self.spellings[slot] = product.name
         self.used[slot] = True
-        self.cents[slot] = int(product.price / CENT)
+        self.cents[slot] = cents = int(product.price / CENT)
+        self.price_range[slot] = bisect_right(_BOUNDS_IN_CENTS, cents) - 1
         self.created[slot] = milliseconds(product.created_at)
         self.revision[slot] = product.revision
         self.category[slot] = self.categories.number(product.category)
@@ -110,6 +117,7 @@ class ProductColumns:
 
         self.used = longer(self.used)
         self.cents = longer(self.cents)
+        self.price_range = longer(self.price_range)
         self.created = longer(self.created)
         self.revision = longer(self.revision)
         self.category = longer(self.category)

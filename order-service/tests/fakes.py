@@ -113,7 +113,7 @@ class FakeInventory(_StandIn):
 
     def _check(self, product: str, quantity: int) -> Answer:
         if product not in self.stock:
-            return _problem(404, "product-not-found", f"There is no product {product}.")
+            return _problem(404, "unknown-product", f"There is no product {product}.")
         available = self.stock[product]
         return 200, {
             "product_id": product,
@@ -129,7 +129,7 @@ class FakeInventory(_StandIn):
             return 200, [self._item(product) for product in before]
         for product in pieces:
             if product not in self.stock:
-                return _problem(404, "product-not-found", f"There is no product {product}.")
+                return _problem(404, "unknown-product", f"There is no product {product}.")
         short = [product for product, count in pieces.items() if self.stock[product] < count]
         if short:
             return _problem(400, "insufficient-stock", f"Insufficient stock of {short}")

@@ -19,6 +19,8 @@ from chassis.http_client.client import (
 from chassis.http_client.deadline import Deadline
 
 REVERSED = "/problems/movement-reversed"
+INSUFFICIENT = "/problems/insufficient-stock"
+UNKNOWN = "/problems/unknown-product"
 
 # Every call is safe to repeat: a check only reads, and a reduction and its reversal carry the
 # order's id as key. Reads may take most of the deadline, and the circuit opens late and briefly: a
@@ -117,9 +119,9 @@ class InventoryClient:
         if reply.status == 409 and problem.type == REVERSED:
             raise ReductionReversed
         maybe_reduced = reply.unanswered_attempts > 0
-        if reply.status == 400 and problem.detail.startswith("Insufficient stock"):
+        if reply.status == 400 and problem.type == INSUFFICIENT:
             raise ReductionRefused(OutOfStock(problem.detail), maybe_reduced=maybe_reduced)
-        if reply.status == 404:
+        if reply.status == 404 and problem.type == UNKNOWN:
             raise ReductionRefused(ProductUnknown(problem.detail), maybe_reduced=maybe_reduced)
         raise InventoryUnavailable(InventoryUnavailable.example)
 

@@ -98,7 +98,7 @@ async def test_refusal_after_an_unanswered_attempt_is_reversed(
 
     def second_try_is_refused(key: str, pieces: dict[str, int]) -> Any:
         inventory.reduce = original  # type: ignore[method-assign]
-        return 400, {"type": "/problems/x", "detail": "Insufficient stock of p"}
+        return 400, {"type": "/problems/insufficient-stock", "detail": "Insufficient stock of p"}
 
     inventory.reduce = second_try_is_refused  # type: ignore[method-assign]
     task = asyncio.create_task(place(client))

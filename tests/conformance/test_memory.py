@@ -50,6 +50,8 @@ VALUES = [
 def hostile(body: Any) -> Iterator[bytes]:
     """Yield a valid body with each value replaced by VALUES, and objects with too many members."""
     yield from with_invalid_values(body, VALUES)
+    if not isinstance(body, dict):
+        return
     unknown = ",".join(f'"unknown{number}":1' for number in range(MEMBERS))
     known = f'"{next(iter(body))}":1,'
     members = json.dumps(body)[1:]

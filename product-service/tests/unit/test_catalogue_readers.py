@@ -111,6 +111,7 @@ def test_csv_without_columns_names_them(header: str, missing: str) -> None:
         (JSON, b'[{"sku":"a"}] []'),
         (JSON, b"[" * 1_000_000),
         (JSON, b"[" + b"9" * 5_000 + b"]"),
+        (JSON, b"9" * 5_000),
         (JSON, b"\xff\xfe[]"),
     ],
 )

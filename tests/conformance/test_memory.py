@@ -119,7 +119,10 @@ async def test_promise_63_eight_concurrent_hostile_bodies_have_bounded_memory(
             eight = [send(client, call, chunked=chunked) for _ in range(AT_ONCE)]
             for answer in await asyncio.gather(*eight):
                 size = len(answer.content)
-                if not 400 <= answer.status_code < 500 or size > MAX_ANSWER_BYTES:
+                refused = 400 <= answer.status_code < 500
+                # An import reports the rows that it refused.
+                reported = answer.status_code == 200 and call.url.endswith("/import")
+                if not (refused or reported) or size > MAX_ANSWER_BYTES:
                     wrong.append(f"{answer.status_code}, {size} bytes: {call}")
         growth = memory(pid, "VmHWM") - before
     assert not wrong, wrong[:10]

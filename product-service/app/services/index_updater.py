@@ -71,11 +71,9 @@ class IndexUpdater:
         return self._loaded.is_set()
 
     async def probe(self) -> None:
-        """Raise until all products are loaded, and while the changes cannot be read."""
+        """Raise until all products are loaded."""
         if not self.loaded:
             raise RuntimeError("not loaded yet")
-        if self._failed:
-            raise RuntimeError("the last read failed")
 
     async def wait(self) -> None:
         """Wait a moment for the first products. Afterwards the index may still be incomplete.

@@ -13,6 +13,9 @@ CONTRACTS = Path(__file__).resolve().parents[3] / "contracts/openapi"
 PUBLIC = {
     "GET /api/products",
     "GET /api/products/search",
+    "GET /api/products/suggest",
+    "GET /api/products/facets",
+    "GET /api/products/changes",
     "GET /api/products/images/{slug}.svg",
     "GET /api/products/{product_id}",
     "GET /api/inventory/{product_id}/check",

@@ -35,7 +35,7 @@ from app.search.index import SearchIndex
 MAX_REFUSALS = 1_000
 MAX_IGNORED_COLUMNS = 50
 
-_IN_MEMORY = 1024 * 1024  # bytes of a file; the rest is in a temporary file
+_IN_MEMORY = 64 * 1024  # bytes of a file; the rest is in a temporary file
 _BATCH = 50  # products in one write. The embedded server stores about 100 in a second.
 _STEP = 20  # rows between two chances for other tasks
 _WRITE_ATTEMPTS = 20
@@ -112,6 +112,7 @@ class ImportService:
         self._currency = currency
         self._require_indexes = require_indexes
         self._now = clock
+        self._one_at_a_time = asyncio.Lock()  # bounds the memory of parsed files
 
     async def run(self, media_type: str, body: AsyncIterator[bytes]) -> ImportReport:
         """Import a file. Each row is stored as a whole or reported as refused.
@@ -128,9 +129,10 @@ class ImportService:
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
             async for part in body:
                 spool.write(part)
-            reader = reader_of(media_type, cast(BinaryIO, spool))
-            await _check(reader)
-            return await self._import(reader)
+            async with self._one_at_a_time:
+                reader = reader_of(media_type, cast(BinaryIO, spool))
+                await _check(reader)
+                return await self._import(reader)
 
     async def _require_unique_ids(self) -> None:
         try:

@@ -25,7 +25,7 @@ _ALIASES: Mapping[str, Sequence[str]] = {
 }
 _REQUIRED = ("external_id", "name", "price", "category")
 _EMPTY: Mapping[str, object] = {"description": "", "tags": [], "image_url": None}
-"""What an empty cell and null mean. An empty stock is none that the file has."""
+"""Values of an empty cell and of null. An empty stock cell means that the file has no stock."""
 
 _NO_CATEGORY = "Uncategorized"  # as WooCommerce calls it
 _FORMULA = re.compile("'(?=[=+@-])")  # WooCommerce puts an apostrophe before such texts

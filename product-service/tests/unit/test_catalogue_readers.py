@@ -112,6 +112,7 @@ def test_csv_without_columns_names_them(header: str, missing: str) -> None:
         (JSON, b"[" * 1_000_000),
         (JSON, b"[" + b"9" * 5_000 + b"]"),
         (JSON, b"9" * 5_000),
+        (JSON, b'["' + b"x" * 63_000 + b'",' + b"9" * 5_000 + b"]"),  # in two pieces of the scan
         (JSON, b"\xff\xfe[]"),
     ],
 )

@@ -15,8 +15,8 @@ from typing import Any
 
 from app.retrieval.language import Languages
 from app.retrieval.prices import AMOUNT, amount
-from app.retrieval.text_normalisation import fold, split
 from app.schemas.product import Product
+from chassis.search.analysis import fold, split
 
 HERE = Path(__file__).parent
 SEED = HERE.parent.parent / "local" / "fleet" / "tools" / "catalogue.json"

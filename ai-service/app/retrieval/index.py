@@ -16,8 +16,9 @@ from rapidfuzz.distance import OSA
 
 from app.retrieval.language import Languages
 from app.retrieval.query_parser import ParsedQuery
-from app.retrieval.text_normalisation import Vocabulary, fold, split
+from app.retrieval.text_normalisation import Vocabulary
 from app.schemas.product import Product
+from chassis.search.analysis import fold, split
 
 Scores = NDArray[np.float32]
 

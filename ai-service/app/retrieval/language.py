@@ -8,7 +8,8 @@ from functools import cached_property
 from importlib import resources
 from typing import Any
 
-from app.retrieval.text_normalisation import Vocabulary, split, stemmer
+from app.retrieval.text_normalisation import Vocabulary
+from chassis.search.analysis import split, stemmer
 
 LANGUAGES = {"en": "english", "de": "german", "fr": "french", "es": "spanish", "it": "italian"}
 ENGLISH = "en"

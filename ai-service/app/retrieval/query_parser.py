@@ -8,7 +8,7 @@ from typing import Literal
 
 from app.retrieval.language import ENGLISH, Language, Languages, phrases
 from app.retrieval.prices import PriceRange, PriceReader
-from app.retrieval.text_normalisation import fold, split
+from chassis.search.analysis import fold, split
 
 _MAX_TEXT = 2_000
 _MAX_TERMS = 40

@@ -14,7 +14,6 @@ from app.config import Settings
 from app.retrieval.index import CatalogueIndex, SearchResult
 from app.retrieval.language import Languages
 from app.retrieval.query_parser import ParsedQuery, QueryParser
-from app.retrieval.text_normalisation import fold, split
 from app.schemas.ai import Turn
 from app.schemas.product import Product
 from app.services import prompts
@@ -24,6 +23,7 @@ from app.services.sentences import Sentences
 from app.services.template_answers import TemplateAnswers
 from chassis.http_client.client import UpstreamUnavailable
 from chassis.http_client.deadline import Deadline
+from chassis.search.analysis import fold, split
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from decimal import Decimal
 
 from app.retrieval.language import Languages
 from app.retrieval.prices import AMOUNT, amount
-from app.retrieval.text_normalisation import fold, split
 from app.services.answer import money, one_line
 from app.services.claim_patterns import (
     CLAIM,
@@ -27,6 +26,7 @@ from app.services.claim_patterns import (
     is_money,
 )
 from app.services.sentences import plain
+from chassis.search.analysis import fold, split
 
 _TAG = re.compile(r"\[\s*[Pp](\d{1,3})\s*\]")
 _TOKEN = re.compile(r"\x00(\d+)\x00")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from app.clients.model_connection import Message
-from app.retrieval.text_normalisation import fold
 from app.schemas.ai import Turn
 from app.schemas.product import Product
 from app.services.answer import one_line
+from chassis.search.analysis import fold
 
 TURNS = 6
 _TURN_LENGTH = 600

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from app.retrieval.index import CatalogueIndex
-from app.retrieval.text_normalisation import fold
 from app.schemas.product import Product
+from chassis.search.analysis import fold
 
 _CO_PURCHASE_WEIGHT = 1.5  # relative to similarity, which is at most 1
 _HALF_WEIGHT_ORDERS = 3.0  # number of common orders that give half of the weight

@@ -4,7 +4,7 @@
 
 import pytest
 
-from app.retrieval.text_normalisation import fold, split
+from chassis.search.analysis import fold, split
 
 
 @pytest.mark.parametrize(

@@ -117,11 +117,8 @@ class MongoProductRepository:
         self._prices = BatchLoader(self._read_prices, _BATCH_SIZE)
 
     async def add(self, product: Product) -> None:
-        document = _to_document(product)
-        # An upsert, because an insertion cannot use the server's clock.
-        change = {"$setOnInsert": document, **_STAMP}
         with answering():
-            await self._products.update_one({"_id": document.pop("_id")}, change, upsert=True)
+            await self._products.update_one(*_insertion(product), upsert=True)
 
     async def get(self, product_id: ObjectId) -> Product | None:
         return next(iter(await self.get_many([product_id])), None)
@@ -134,12 +131,9 @@ class MongoProductRepository:
         return [_to_product(found[one]) for one in product_ids if one in found]
 
     async def replace(self, product: Product) -> bool:
-        # Not find_one_and_update, which scans the collection on the embedded server.
-        guard = {"_id": product.id, "revision": product.revision - 1}
-        document = _to_document(product)
-        del document["_id"]
         with answering():
-            result = await self._products.update_one(guard, {"$set": document, **_STAMP})
+            # Not find_one_and_update, which scans the collection on the embedded server.
+            result = await self._products.update_one(*_revision(product))
         return result.matched_count == 1
 
     async def remove(self, product: Product, at: datetime) -> bool:
@@ -389,12 +383,12 @@ def _narrowed(conditions: Document, beyond: str, value: Any) -> Document:
     return {**{key: bound for key, bound in conditions.items() if key not in moved}, beyond: value}
 
 
-def _to_document(product: Product) -> Document:
+def _to_fields(product: Product) -> Document:
+    """Return the stored document without its id."""
     # Absent, not null: the index of external ids is sparse.
     external = {} if product.external_id is None else {"external_id": product.external_id}
     return {
         **external,
-        "_id": product.id,
         "revision": product.revision,
         "name": product.name,
         "description": product.description,
@@ -409,14 +403,25 @@ def _to_document(product: Product) -> Document:
     }
 
 
+def _insertion(product: Product) -> tuple[Document, Document]:
+    """Return filter and change of the upsert that stores a new product.
+
+    An upsert, because an insertion cannot use the server's clock.
+    """
+    return {"_id": product.id}, {"$setOnInsert": _to_fields(product), **_STAMP}
+
+
+def _revision(product: Product) -> tuple[Document, Document]:
+    """Return filter and change of the update that stores the next revision of a product."""
+    guard = {"_id": product.id, "revision": product.revision - 1}
+    return guard, {"$set": _to_fields(product), **_STAMP}
+
+
 def _write(product: Product) -> UpdateOne:
     """Return the operation that stores a new product or a next revision."""
-    document = _to_document(product)
-    product_id = document.pop("_id")
     if product.revision == 1:
-        return UpdateOne({"_id": product_id}, {"$setOnInsert": document, **_STAMP}, upsert=True)
-    guard = {"_id": product_id, "revision": product.revision - 1}
-    return UpdateOne(guard, {"$set": document, **_STAMP})
+        return UpdateOne(*_insertion(product), upsert=True)
+    return UpdateOne(*_revision(product))
 
 
 def _search(product: Product) -> Document:

@@ -156,10 +156,6 @@ class SearchIndex:
         slot = self._slots.get(product_id)
         return 0 if slot is None else int(self._columns.revision[slot])
 
-    def count(self, chosen: SearchFilter) -> int:
-        """Return the number of products that meet a filter."""
-        return int(np.count_nonzero(self._columns.matching(chosen)))
-
     def search(
         self,
         query: SearchQuery,
@@ -241,9 +237,8 @@ class SearchIndex:
         if not qualities:
             return [], np.zeros(self._columns.capacity, dtype=np.bool_)
         if len(qualities) > 1:  # the query may be a tag of several words
-            tagged = self._words.slots(Field.TAG, query.phrase)
             for quality in qualities:
-                quality[tagged] = np.maximum(quality[tagged], _QUALITY[Field.TAG, Match.EXACT])
+                self._raise_to(quality, Field.TAG, Match.EXACT, [query.phrase])
         found = np.stack(qualities) > 0
         every: Mask = np.all(found, axis=0)
         if len(qualities) == 1 or every.any():
@@ -256,12 +251,16 @@ class SearchIndex:
         quality: Quality = np.zeros(self._columns.capacity, dtype=np.uint8)
         for match, words in self._expansions(word):
             for field in _TEXT_FIELDS:
-                value = _QUALITY[field, match]
-                for one in words if value else ():
-                    slots = self._words.slots(field, one)
-                    if slots.size:
-                        quality[slots] = np.maximum(quality[slots], value)
+                self._raise_to(quality, field, match, words)
         return quality
+
+    def _raise_to(self, quality: Quality, field: Field, match: Match, words: Iterable[str]) -> None:
+        """Raise the quality of the products that have one of the words in a field."""
+        value = _QUALITY[field, match]
+        for word in words if value else ():
+            slots = self._words.slots(field, word)
+            if slots.size:
+                quality[slots] = np.maximum(quality[slots], value)
 
     def _expansions(self, word: str) -> Iterator[tuple[Match, Iterable[str]]]:
         """Return the words of the catalogue that a query word may mean."""
@@ -446,15 +445,11 @@ class SearchIndex:
             (Match.EXACT, (word,)),
         ]
         for match, words in kinds:
-            self._raise_to(quality, match, words)
+            self._raise_to(quality, Field.NAME, match, words)
         if not quality.any():
-            self._raise_to(quality, Match.SIMILAR, vocabulary.similar(word, prefix=typing))
+            similar = vocabulary.similar(word, prefix=typing)
+            self._raise_to(quality, Field.NAME, Match.SIMILAR, similar)
         return quality
-
-    def _raise_to(self, quality: Quality, match: Match, words: Iterable[str]) -> None:
-        for one in words:
-            slots = self._words.slots(Field.NAME, one)
-            quality[slots] = np.maximum(quality[slots], _QUALITY[Field.NAME, match])
 
 
 def _indexed_words(product: Product) -> list[set[str]]:

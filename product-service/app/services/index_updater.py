@@ -109,6 +109,7 @@ class IndexUpdater:
                 position = await self._repository.latest()
                 if not self.loaded:
                     await self._load()
+                    self._position = position
                 await self.catch_up()
                 self._position = position
                 if not self.loaded:
@@ -126,15 +127,13 @@ class IndexUpdater:
                 await asyncio.sleep(_PAUSE)
 
     async def _load(self) -> None:
-        """Index all products. Sets the position after which changes must be applied."""
-        position = await self._repository.latest()
+        """Index all products."""
         number = 0
         async for product in self._repository.all():
             self._index.put(product)
             number += 1
             if number % _STEP == 0:
                 await asyncio.sleep(0)
-        self._position = position
 
     async def _apply_changes(self, _: None) -> None:
         changes = await self._repository.changed_since(self._position)

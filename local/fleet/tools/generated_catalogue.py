@@ -14,7 +14,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a product is.
+    """The properties from which a product is generated.
 
     Attributes:
         noun: in the singular, such as "desk lamp".

@@ -60,7 +60,7 @@ class ChangePage:
 
 @dataclass(frozen=True, slots=True)
 class RecentChanges:
-    """What has changed since a position, in no particular order.
+    """The changes since a position, unsorted.
 
     Attributes:
         revisions: the current revision of each stored product.

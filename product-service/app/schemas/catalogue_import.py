@@ -29,7 +29,7 @@ class ImportedRowView(BaseModel):
 
 
 class ImportReportView(BaseModel):
-    """What has become of each row."""
+    """The outcome of each row."""
 
     created: int
     changed: int
